@@ -1,0 +1,73 @@
+# What one does here. `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+CACHE ?= $(or $(GAPSMITH_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/gapsmith,$(HOME)/.cache/gapsmith))
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev horovod demo test unit lint format types imports ci bench schema clean
+
+help: ## list what one does here
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "gapsmith needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.venv pyproject.toml constraints.txt
+	@echo "installing gapsmith into $(VENV) (some minutes, once)"
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,horovod-build]'
+	@touch $@
+
+$(VENV)/.horovod: $(VENV)/.dev compose/horovod/build_wheel.sh
+	@wheel=$$(compose/horovod/build_wheel.sh "$(abspath $(BIN))/python" "$(CACHE)"); code=$$?; \
+	if [ $$code -eq 3 ]; then echo "no C++ compiler: going on without Horovod; its tests are skipped" >&2; \
+	elif [ $$code -ne 0 ]; then exit $$code; \
+	else $(PIP) install --quiet --no-deps --force-reinstall "$$wheel" && touch $@; fi
+
+install: $(VENV)/.installed ## make .venv with gapsmith in it
+dev: $(VENV)/.dev ## the same with the tools for working on it
+horovod: $(VENV)/.horovod ## build Horovod (once, some minutes, needs a C++ compiler) and install it
+
+demo: install ## find molecules with a 4 eV gap: the whole loop on this machine
+	$(BIN)/gapsmith run examples/quickstart.yaml
+
+test: horovod ## all tests, on real servers
+	$(BIN)/python -m pytest -q
+
+unit: dev ## the fast tests
+	$(BIN)/python -m pytest -q tests/unit
+
+lint: dev ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: dev ## put the style right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: dev ## mypy, strict
+	$(BIN)/mypy
+
+imports: dev ## which way imports point
+	$(BIN)/lint-imports
+
+ci: lint types imports test ## what decides whether a change lands
+
+bench: horovod ## measure, and write benchmarks/results/*.json
+	$(BIN)/python -m benchmarks
+
+schema: dev ## write docs/campaign.md and docs/campaign.schema.json
+	$(BIN)/gapsmith campaign schema > docs/campaign.schema.json
+	$(BIN)/gapsmith campaign schema --markdown > docs/campaign.md
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,239 @@
+"""The campaign file: one validated model, exported as JSON schema, unknown keys refused with the nearest known one."""
+
+import builtins
+import difflib
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from gapsmith.core.domain import Window
+from gapsmith.core.errors import InputError
+
+ELEMENTS: tuple[Literal["C", "N", "O", "F"], ...] = (
+    "C",
+    "N",
+    "O",
+    "F",
+)  # what the shipped models know, besides hydrogen
+KNOWN_GAP_EV = (2.5, 11.5)  # QM9's range but for some molecules in ten thousand
+MOST_HEAVY_ATOMS = 9
+
+
+class Section(BaseModel):
+    """A part of the campaign file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _duration(value: object) -> object:
+    """Seconds of ``90``, ``"90s"``, ``"15m"``, ``"1h30m"``, ``"2d"``."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return timedelta(seconds=value)
+    if isinstance(value, str) and (
+        match := re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", value.strip())
+    ):
+        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        if any(match.groups()):
+            return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    raise ValueError(f"{value!r} is not a duration; write seconds, or for example 90s, 15m, 1h30m")
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration, json_schema_input_type=str | float),
+    PlainSerializer(lambda value: value.total_seconds(), return_type=float, when_used="json"),
+]
+
+
+class Target(Section):
+    """What is wanted."""
+
+    property: Literal["gap"] = Field("gap", description="the property; the HOMO-LUMO gap")
+    value: float = Field(gt=0, le=30, description="its wanted value")
+    tolerance: float = Field(0.1, gt=0, le=5, description="a hit lies within value ± tolerance")
+    unit: Literal["eV"] = Field("eV", description="unit of value and tolerance")
+
+    @builtins.property  # the field above hides the name
+    def window(self) -> Window:
+        """The wanted range."""
+        return Window(self.value, self.tolerance)
+
+
+class Constraints(Section):
+    """Which molecules are allowed."""
+
+    elements: tuple[Literal["C", "N", "O", "F"], ...] = Field(ELEMENTS, min_length=1, description="besides hydrogen")
+    heavy_atoms: tuple[int, int] = Field((3, 9), description="fewest and most atoms other than hydrogen")
+    sa_score: float = Field(6.0, ge=1, le=10, description="most synthetic accessibility score (1 easy, 10 hard)")
+    forbidden_smarts: tuple[str, ...] = Field((), description="no molecule may match any of these")
+    required_smarts: tuple[str, ...] = Field((), description="every molecule must match all of these")
+    novel: bool = Field(False, description="refuse molecules that are in QM9, the models' training data")
+
+    @field_validator("heavy_atoms")
+    @classmethod
+    def _ordered(cls, value: tuple[int, int]) -> tuple[int, int]:
+        low, high = value
+        if not 1 <= low <= high <= MOST_HEAVY_ATOMS:
+            raise ValueError(
+                f"[{low}, {high}] is no range within 1 to {MOST_HEAVY_ATOMS}, which is what the models know"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        both = set(self.forbidden_smarts) & set(self.required_smarts)
+        if both:
+            raise ValueError(f"{sorted(both)[0]!r} is both forbidden and required")
+        return self
+
+
+class Budget(Section):
+    """When to stop: at the first of these."""
+
+    dft_jobs: int = Field(16, gt=0, le=1_000_000, description="triage calculations, failures included")
+    wall_time: Duration = Field(
+        timedelta(minutes=15),
+        description="seconds, or for example 90s, 15m, 1h30m",
+        json_schema_extra={"default": "15m"},
+    )
+    wanted_hits: int | None = Field(None, gt=0, description="enough hits; without it the budget is spent")
+
+    @field_validator("wall_time")
+    @classmethod
+    def _positive(cls, value: timedelta) -> timedelta:
+        if value <= timedelta(0):
+            raise ValueError("wall_time must be more than nothing")
+        return value
+
+
+class Acquisition(Section):
+    """How candidates are chosen for DFT."""
+
+    strategy: Literal["probability", "nearest", "random"] = Field(
+        "probability", description="probability of landing in the window, nearest predicted mean, or random"
+    )
+    diversity: float = Field(0.3, ge=0, le=1, description="weight of Tanimoto distance to what was chosen before")
+    pool: int = Field(64, gt=0, le=100_000, description="scored candidates to hold ready before DFT starts")
+
+
+class Exploration(Section):
+    """Where candidates come from."""
+
+    regrown_share: float = Field(
+        0.5, ge=0, le=1, description="share that regrows the best found so far; the rest is de novo"
+    )
+    mask_fraction: float = Field(
+        0.4, gt=0, le=1, description="part of a parent that is redrawn: small polishes, 1 redraws"
+    )
+    batch: int = Field(64, gt=0, le=10_000, description="molecules drawn per request")
+
+
+class Dft(Section):
+    """The level of theory that decides."""
+
+    certify: bool = Field(True, description="relax hits at the DFT level and compute them again")
+
+
+class Retraining(Section):
+    """When the surrogate learns from the labels."""
+
+    enabled: bool = Field(True, description="off: the shipped surrogate stays")
+    every_labels: int = Field(8, gt=0, description="new labels that start a training")
+    steps: int = Field(150, gt=0, le=1_000_000, description="optimiser steps of a training")
+    processes: int = Field(1, gt=0, le=1024, description="data-parallel processes; more than one needs Horovod")
+
+
+class CampaignConfig(Section):
+    """A whole campaign file."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="letters, digits, dot, dash, underscore"
+    )
+    target: Target
+    constraints: Constraints = Constraints()
+    budget: Budget = Budget()
+    acquisition: Acquisition = Acquisition()
+    exploration: Exploration = Exploration()
+    dft: Dft = Dft()
+    retraining: Retraining = Retraining()
+    seed: int = Field(0, ge=0, lt=2**31, description="of all random choices")
+
+    def warnings(self) -> list[str]:
+        """What is allowed but likely not meant."""
+        low, high = KNOWN_GAP_EV
+        window = self.target.window
+        found = []
+        if window.high_ev < low or window.low_ev > high:
+            found.append(
+                f"target.value: {window.value_ev:g} ± {window.tolerance_ev:g} eV lies outside {low} to {high} eV, which is "
+                "what the models were trained on: predictions there are extrapolations, and few or no hits are likely"
+            )
+        return found
+
+
+def read_campaign(path: Path) -> CampaignConfig:
+    """Read and validate a campaign file; raises InputError naming file, field, value and what is allowed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; examples/quickstart.yaml is a campaign file to start from") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{path} holds no campaign: it must be a mapping with at least name and target")
+    try:
+        return parse_campaign(raw)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def parse_campaign(raw: dict[str, Any]) -> CampaignConfig:
+    """Validate a campaign, chemistry included; raises InputError with one line per problem."""
+    try:
+        return CampaignConfig.model_validate(raw)
+    except ValidationError as error:
+        raise InputError("\n".join(_explain(problem) for problem in error.errors(include_url=False))) from error
+
+
+def _explain(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"]) or "the file"
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        return f"{where}: unknown key; {hint}"
+    if problem["type"] == "missing":
+        return f"{where}: missing"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    value = problem.get("input")
+    shown = "" if isinstance(value, dict | BaseModel) or repr(value) in message else f" (got {value!r})"
+    return f"{where}: {message}{shown}"
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    model: type[BaseModel] = CampaignConfig
+    for part in location:
+        inner = model.model_fields[str(part)].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return sorted(model.model_fields)

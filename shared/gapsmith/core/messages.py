@@ -1,0 +1,174 @@
+"""Every event, versioned. Kafka carries them in CloudEvents' JSON form; they hold ids and numbers, never geometries.
+
+An event's class is its schema: ``TYPE`` is its CloudEvents type (its last part the version) and ``TOPIC`` its topic.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar
+from uuid import UUID, uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gapsmith.core.errors import InputError
+
+
+class Event(BaseModel):
+    """What happened; immutable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    TYPE: ClassVar[str]
+    TOPIC: ClassVar[str]
+
+    campaign_id: UUID | None = None
+
+
+class GenerateRequested(Event):
+    """The coordinator wants more candidates."""
+
+    TYPE = "gapsmith.generate.requested.v1"
+    TOPIC = "gapsmith.generate.requested"
+    campaign_id: UUID
+    count: Annotated[int, Field(gt=0)]  # molecules to propose
+    target_gap_ev: float
+    seed: int
+    parents: tuple[UUID, ...] = ()  # candidates to regrow; none: de novo
+    mask_fraction: float | None = None  # of a parent's heavy atoms, with parents only
+    heavy_atoms: tuple[int, int] | None = None  # least and most heavy atoms
+    elements: tuple[str, ...] | None = None  # allowed elements besides hydrogen
+
+
+class CandidatesProposed(Event):
+    """The generator wrote candidates; those it refused are only counted."""
+
+    TYPE = "gapsmith.candidates.proposed.v1"
+    TOPIC = "gapsmith.candidates.proposed"
+    campaign_id: UUID
+    candidate_ids: tuple[UUID, ...]
+    sampled: int  # molecules drawn
+    refused: dict[str, int]  # reason -> count, of those that were no molecule at all
+
+
+class CandidatesScored(Event):
+    """The surrogate relaxed and judged candidates; states and predictions are in Postgres."""
+
+    TYPE = "gapsmith.candidates.scored.v1"
+    TOPIC = "gapsmith.candidates.scored"
+    campaign_id: UUID
+    candidate_ids: tuple[UUID, ...]
+    model_id: UUID
+    rescored: bool = False  # by a new model, not for the first time
+
+
+class CalculationRequested(Event):
+    """A row in ``calculations`` waits for a worker."""
+
+    TYPE = "gapsmith.calculation.requested.v1"
+    TOPIC = "gapsmith.calculation.requested"
+    calculation_id: UUID
+    priority: int = 0  # higher first
+
+
+class CalculationFinished(Event):
+    """A calculation ended, well or not."""
+
+    TYPE = "gapsmith.calculation.finished.v1"
+    TOPIC = "gapsmith.calculation.finished"
+    calculation_id: UUID
+    state: str  # done, failed or cancelled
+    gap_ev: float | None = None
+
+
+class TrainingRequested(Event):
+    """The coordinator wants the model retrained on what was labelled."""
+
+    TYPE = "gapsmith.training.requested.v1"
+    TOPIC = "gapsmith.training.requested"
+    campaign_id: UUID
+    kind: str  # of trainable: "surrogate"
+    labels: int  # how many there were when it was asked
+    steps: int
+    processes: int = 1
+    seed: int = 0
+
+
+class TrainingFinished(Event):
+    """A training ended; ``verdict`` says what the promotion gate found."""
+
+    TYPE = "gapsmith.training.finished.v1"
+    TOPIC = "gapsmith.training.finished"
+    campaign_id: UUID
+    kind: str
+    model_id: UUID | None
+    promoted: bool
+    verdict: str
+
+
+class ModelPromoted(Event):
+    """A model went live."""
+
+    TYPE = "gapsmith.model.promoted.v1"
+    TOPIC = "gapsmith.model.promoted"
+    kind: str
+    model_id: UUID
+
+
+class CampaignChanged(Event):
+    """A campaign was created, paused, resumed, stopped or finished."""
+
+    TYPE = "gapsmith.campaign.changed.v1"
+    TOPIC = "gapsmith.campaign.changed"
+    campaign_id: UUID
+    state: str
+
+
+EVENTS: dict[str, type[Event]] = {
+    event.TYPE: event
+    for event in (
+        GenerateRequested,
+        CandidatesProposed,
+        CandidatesScored,
+        CalculationRequested,
+        CalculationFinished,
+        TrainingRequested,
+        TrainingFinished,
+        ModelPromoted,
+        CampaignChanged,
+    )
+}
+DEAD_LETTER_TOPIC = "gapsmith.dead-letters"
+
+
+class Envelope(BaseModel):
+    """CloudEvents 1.0, structured JSON."""
+
+    model_config = ConfigDict(frozen=True)
+    specversion: str = "1.0"
+    id: UUID = Field(default_factory=uuid4)
+    source: str  # "gapsmith/<service>"
+    type: str
+    time: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    datacontenttype: str = "application/json"
+    data: dict[str, object]
+
+    @classmethod
+    def wrap(cls, event: Event, *, source: str) -> "Envelope":
+        """Put an event into an envelope with a new id."""
+        return cls(source=f"gapsmith/{source}", type=event.TYPE, data=event.model_dump(mode="json"))
+
+    def event(self) -> Event:
+        """The event inside; raises InputError if its type is unknown or its data wrong."""
+        if self.type not in EVENTS:
+            raise InputError(f"event {self.id} has the unknown type {self.type!r}")
+        try:
+            return EVENTS[self.type].model_validate_json(json.dumps(self.data))
+        except ValidationError as error:
+            raise InputError(f"event {self.id} of type {self.type} has wrong data: {error}") from error
+
+    @classmethod
+    def parse(cls, raw: bytes) -> "Envelope":
+        """Read an envelope from a message's bytes; raises InputError."""
+        try:
+            return cls.model_validate_json(raw)
+        except ValidationError as error:
+            raise InputError(f"message is not a CloudEvents envelope: {error}") from error

@@ -1,0 +1,114 @@
+"""Which molecules a campaign's constraints allow, and whether the constraints make sense at all."""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from rdkit import Chem
+from rdkit.rdBase import BlockLogs
+
+from gapsmith.core.campaign import Constraints
+from gapsmith.core.chemistry import Identity
+from gapsmith.core.errors import InputError
+
+_TABLE = Chem.GetPeriodicTable()
+_ALL: Final = frozenset(range(1, 119))
+_HYDROGEN: Final = frozenset({1})
+
+
+@lru_cache(maxsize=1024)
+def compile_smarts(smarts: str, field: str = "smarts") -> Chem.Mol:
+    """A SMARTS pattern; raises InputError naming the field and the pattern if it is none."""
+    with BlockLogs():
+        pattern = Chem.MolFromSmarts(smarts)
+    if pattern is None or pattern.GetNumAtoms() == 0:
+        raise InputError(
+            f"{field}: {smarts!r} is not a SMARTS pattern; for example '[NX3;H2]' is a primary amine, 'C=O' a carbonyl"
+        )
+    return pattern
+
+
+def matches(mol: Chem.Mol, smarts: str) -> bool:
+    """Whether a molecule holds a pattern; hydrogens are implicit unless the pattern has one as an atom ([H], [#1])."""
+    pattern = compile_smarts(smarts)
+    wants_hydrogen = any(_possible_elements(atom) == _HYDROGEN for atom in pattern.GetAtoms())
+    with BlockLogs():
+        subject = Chem.AddHs(mol) if wants_hydrogen else Chem.RemoveHs(mol)
+    return bool(subject.HasSubstructMatch(pattern))
+
+
+def screen(mol: Chem.Mol, identity: Identity, constraints: Constraints, *, in_qm9: bool = False) -> str | None:
+    """Why the constraints refuse a molecule, or None if they do not.
+
+    The reason is elements, heavy_atoms, sa_score, forbidden_smarts, required_smarts or known.
+
+    Args:
+        mol: sanitised.
+        identity: of the molecule.
+        constraints: of the campaign.
+        in_qm9: whether it is in the training data, which ``constraints.novel`` refuses.
+    """
+    fewest, most = constraints.heavy_atoms
+    if {atom.GetSymbol() for atom in mol.GetAtoms()} - {"H", *constraints.elements}:
+        return "elements"
+    if not fewest <= identity.heavy_atoms <= most:
+        return "heavy_atoms"
+    if identity.sa_score > constraints.sa_score:
+        return "sa_score"
+    if any(matches(mol, smarts) for smarts in constraints.forbidden_smarts):
+        return "forbidden_smarts"
+    if not all(matches(mol, smarts) for smarts in constraints.required_smarts):
+        return "required_smarts"
+    return "known" if constraints.novel and in_qm9 else None
+
+
+def check_constraints(constraints: Constraints) -> None:
+    """Raise InputError if a SMARTS is wrong, or a required one needs what the other constraints refuse."""
+    for smarts in constraints.forbidden_smarts:
+        compile_smarts(smarts, "constraints.forbidden_smarts")
+    allowed = frozenset(_TABLE.GetAtomicNumber(element) for element in constraints.elements) | _HYDROGEN
+    most = constraints.heavy_atoms[1]
+    for smarts in constraints.required_smarts:
+        pattern = compile_smarts(smarts, "constraints.required_smarts")
+        possible = [_possible_elements(atom) for atom in pattern.GetAtoms()]
+        for elements in possible:
+            if not elements & allowed:
+                needed = (
+                    " or ".join(_TABLE.GetElementSymbol(number) for number in sorted(elements)) or "an impossible atom"
+                )
+                raise InputError(
+                    f"constraints.required_smarts: {smarts!r} needs {needed}, but constraints.elements allows only "
+                    f"{', '.join(constraints.elements)} (and H): no molecule can have both"
+                )
+        heavy = sum(1 not in elements for elements in possible)
+        if heavy > most:
+            raise InputError(
+                f"constraints.required_smarts: {smarts!r} has {heavy} atoms other than hydrogen, but "
+                f"constraints.heavy_atoms allows at most {most}: no molecule can have both"
+            )
+
+
+def _possible_elements(atom: Chem.Atom) -> frozenset[int]:
+    """Atomic numbers that a pattern's atom can match, at most: what its query says of elements, all else left open."""
+    lines = [line for line in atom.DescribeQuery().splitlines() if line.strip()]
+    elements, _ = _evaluate(lines, 0)
+    return elements
+
+
+def _evaluate(lines: list[str], index: int) -> tuple[frozenset[int], int]:
+    """Elements of the query tree at a line, and the line after it; RDKit indents a query's parts by two spaces."""
+    line = lines[index]
+    depth = len(line) - len(line.lstrip())
+    parts = []
+    following = index + 1
+    while following < len(lines) and len(lines[following]) - len(lines[following].lstrip()) > depth:
+        part, following = _evaluate(lines, following)
+        parts.append(part)
+    if leaf := re.fullmatch(r"(?:AtomAtomicNum|AtomType) (\d+) (=|!=) val", line.strip()):
+        element = frozenset({int(leaf[1]) % 1000})  # types of aromatic atoms have 1000 added
+        return (element if leaf[2] == "=" else _ALL - element), following
+    if line.strip() == "AtomAnd" and parts:
+        return frozenset.intersection(*parts), following
+    if line.strip() == "AtomOr" and parts:
+        return frozenset.union(*parts), following
+    return _ALL, following

@@ -1,0 +1,45 @@
+"""Where the servers are and how much of the machine to use: ``GAPSMITH_*`` variables, the same for every service."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gapsmith.core.paths import home
+
+
+class Settings(BaseSettings):
+    """All settings. ``gapsmith up`` and ``gapsmith run`` fill in the embedded stack's addresses for their services."""
+
+    model_config = SettingsConfigDict(env_prefix="GAPSMITH_", extra="ignore")
+
+    home: Path = Field(default_factory=home, description="data of the embedded stack, models, reports, logs")
+    postgres_url: SecretStr | None = Field(None, description="postgresql://user:password@host:port/database")
+    kafka_bootstrap: str | None = Field(None, description="host:port[,host:port] of the Kafka brokers")
+    kafka_options: dict[str, str | int | bool] = Field(
+        default_factory=dict, description="passed to kafka-python as they are, e.g. security_protocol, sasl_mechanism"
+    )
+    celery_broker_url: SecretStr | None = Field(None, description="redis:// or amqp:// URL of the DFT workers' broker")
+    log_level: str = Field("info", description="debug, info, warning or error")
+    log_json: bool = Field(True, description="structured logs as JSON lines; otherwise for people")
+    poll_interval_s: float = Field(0.5, gt=0, description="how often work is looked for without a notification")
+    heartbeat_s: float = Field(5.0, gt=0, description="heartbeat of services and of leases")
+    lease_s: float = Field(45.0, gt=0, description="a lease that was not renewed for so long is taken back")
+    dft_workers: int = Field(2, gt=0, description="DFT worker processes of this machine, one thread each")
+    dft_memory_mb: int = Field(3000, gt=0, description="memory limit of one calculation")
+    dft_time_limit_s: float = Field(3600.0, gt=0, description="wall-time limit of one calculation")
+    threads: int = Field(1, gt=0, description="threads of a service's numerical libraries")
+    surrogate_weights: Path | None = Field(None, description="instead of the shipped surrogate")
+    generator_weights: Path | None = Field(None, description="instead of the shipped generator")
+
+    @property
+    def models(self) -> Path:
+        """Folder of the models that were trained here."""
+        return self.home / "models"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()

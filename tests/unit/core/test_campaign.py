@@ -1,0 +1,97 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gapsmith.core.campaign import CampaignConfig, parse_campaign, read_campaign
+from gapsmith.core.errors import InputError
+
+QUICKSTART = Path(__file__).parents[3] / "examples" / "quickstart.yaml"
+LEAST = {"name": "a", "target": {"value": 4.0}}
+
+
+def test_the_shipped_example_is_valid() -> None:
+    config = read_campaign(QUICKSTART)
+    assert config.name == "quickstart"
+    assert config.target.window.holds(4.0)
+    assert config.warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"traget": {}}, ["traget", "unknown key", "'target'"]),
+        ({"budget": {"dft_job": 3}}, ["budget.dft_job", "'dft_jobs'"]),
+        ({"budget": {"dft_jobs": 0}}, ["budget.dft_jobs", "greater than 0", "0"]),
+        ({"budget": {"wall_time": "soon"}}, ["budget.wall_time", "'soon'", "15m"]),
+        ({"target": {"value": 4.0, "unit": "hartree"}}, ["target.unit", "eV", "hartree"]),
+        ({"target": {"value": 4.0, "property": "dipole"}}, ["target.property", "gap"]),
+        ({"target": {}}, ["target.value", "missing"]),
+        ({"name": "a b"}, ["name", "a b"]),
+        ({"constraints": {"elements": ["Si"]}}, ["constraints.elements.0", "Si"]),
+        ({"constraints": {"heavy_atoms": [5, 3]}}, ["constraints.heavy_atoms", "[5, 3]"]),
+        ({"constraints": {"heavy_atoms": [3, 40]}}, ["constraints.heavy_atoms", "1 to 9"]),
+        (
+            {"constraints": {"forbidden_smarts": ["C"], "required_smarts": ["C"]}},
+            ["constraints", "both forbidden and required"],
+        ),
+        ({"exploration": {"mask_fraction": 1.5}}, ["exploration.mask_fraction", "1.5"]),
+    ],
+)
+def test_errors_name_the_field_the_value_and_what_is_allowed(change: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_campaign({**LEAST, **change})
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_every_problem_is_reported_at_once() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_campaign({**LEAST, "seed": -1, "budget": {"dft_jobs": -1}})
+    assert "seed" in str(caught.value)
+    assert "budget.dft_jobs" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "name: [", "\x00"])
+def test_files_that_hold_no_campaign(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "campaign.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=r"campaign\.yaml"):
+        read_campaign(file)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.yaml: no such file"):
+        read_campaign(tmp_path / "nowhere.yaml")
+
+
+def test_a_target_outside_what_the_models_know_is_a_warning() -> None:
+    (warning,) = parse_campaign({"name": "a", "target": {"value": 1.0}}).warnings()
+    assert "1 ± 0.1 eV" in warning
+    assert parse_campaign({"name": "a", "target": {"value": 11.5}}).warnings() == []
+
+
+@given(st.integers(0, 3), st.integers(0, 23), st.integers(0, 59), st.integers(1, 59))
+def test_durations(days: int, hours: int, minutes: int, seconds: int) -> None:
+    text = f"{days}d{hours}h{minutes}m{seconds}s"
+    config = parse_campaign({**LEAST, "budget": {"wall_time": text}})
+    assert config.budget.wall_time == timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def test_a_campaign_survives_its_json() -> None:
+    config = read_campaign(QUICKSTART)
+    assert CampaignConfig.model_validate(config.model_dump(mode="json")) == config
+    assert CampaignConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_the_schema_describes_every_key_of_the_example() -> None:
+    schema = CampaignConfig.model_json_schema()
+    for section, content in yaml.safe_load(QUICKSTART.read_text()).items():
+        part = schema["properties"][section]
+        if isinstance(content, dict):
+            definition = schema["$defs"][(part.get("$ref") or part["allOf"][0]["$ref"]).rsplit("/", 1)[1]]
+            assert set(content) <= set(definition["properties"])
+            assert all("description" in definition["properties"][key] for key in content)
