@@ -1,0 +1,59 @@
+"""The relay: publishes what lies in the outbox, soon after its transaction has committed."""
+
+import json
+import threading
+
+import psycopg
+import structlog
+
+from gapsmith.bus.kafka import Producer, Record
+from gapsmith.core.errors import UnavailableError
+from gapsmith.core.settings import Settings
+from gapsmith.store import outbox
+from gapsmith.store.database import Database
+
+log = structlog.get_logger()
+
+
+def publish_waiting(database: Database, producer: Producer) -> int:
+    """Publish the oldest unpublished events and mark them; returns how many there were.
+
+    A crash between publishing and marking publishes them again: consumers' inboxes make that harmless.
+    """
+    with database.transaction() as connection:
+        waiting = outbox.unpublished(connection)
+        if waiting:
+            producer.send(
+                [
+                    Record(event.topic, event.key.encode(), json.dumps(event.envelope.model_dump(mode="json")).encode())
+                    for event in waiting
+                ]
+            )
+            outbox.mark_published(connection, [event.id for event in waiting])
+    return len(waiting)
+
+
+def run(settings: Settings, database: Database, stop: threading.Event) -> None:
+    """Relay until told to stop; outages of Kafka or Postgres are waited out."""
+    producer: Producer | None = None
+    pause = settings.poll_interval_s
+    while not stop.is_set():
+        try:
+            producer = producer or Producer(settings)
+            with psycopg.connect(database.url, autocommit=True, connect_timeout=5) as listener:
+                listener.execute(f"LISTEN {outbox.CHANNEL}")
+                while not stop.is_set():
+                    while publish_waiting(database, producer):
+                        pass
+                    pause = settings.poll_interval_s
+                    for _ in listener.notifies(timeout=settings.poll_interval_s, stop_after=1):
+                        pass
+        except (UnavailableError, psycopg.Error) as error:
+            log.warning("relay waits", reason=str(error))
+            if producer is not None:
+                producer.close()
+                producer = None
+            stop.wait(pause)
+            pause = min(pause * 2, 10.0)
+    if producer is not None:
+        producer.close()

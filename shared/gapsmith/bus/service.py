@@ -1,0 +1,185 @@
+"""What every service is: events in, long work under a lease, events out, a heartbeat, a clean shutdown."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import psycopg
+import structlog
+
+from gapsmith.bus import relay
+from gapsmith.bus.inlet import Handler, Inlet
+from gapsmith.core.errors import UnavailableError
+from gapsmith.core.messages import Event
+from gapsmith.core.settings import Settings
+from gapsmith.store import heartbeats, tasks
+from gapsmith.store.database import Connection, Database
+from gapsmith.store.tasks import Task
+
+log = structlog.get_logger()
+
+Commit = Callable[[Connection], None]
+
+
+class Interrupted(Exception):
+    """The service was told to stop in the middle of a task; the task goes back undone."""
+
+
+class Service(ABC):
+    """A process that handles events in short transactions and does its long work one unit at a time."""
+
+    name: ClassVar[str]
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+        self.stopping = threading.Event()
+        self.wake = threading.Event()
+        self.instance = f"{socket.gethostname()}-{os.getpid()}"
+        self.doing = "idle"
+
+    @abstractmethod
+    def handlers(self) -> Mapping[type[Event], Handler]:
+        """Handlers of events: short, database only; each runs in the transaction of its inbox row."""
+
+    def setup(self) -> None:
+        """Before the first event: load models and the like."""
+
+    @abstractmethod
+    def work(self) -> bool:
+        """Do one unit of long work, if there is any; True if there was."""
+
+    def beat(self, connection: Connection) -> None:
+        """Renew leases; called with every heartbeat from another thread than ``work``."""
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        signal.signal(signal.SIGTERM, lambda *_: self.stop())
+        signal.signal(signal.SIGINT, lambda *_: self.stop())
+        threads = [
+            threading.Thread(target=relay.run, args=(self.settings, self.database, self.stopping), daemon=True),
+            threading.Thread(target=self._heartbeat, daemon=True),
+        ]
+        self.doing = "starting"
+        for thread in threads:
+            thread.start()
+        self.setup()
+        self.doing = "idle"
+        inlet = Inlet(self.settings, self.database, self.name, self.handlers(), self.wake.set)
+        threads.append(threading.Thread(target=inlet.run, args=(self.stopping,), daemon=True))
+        threads[-1].start()
+        log.info("serving", service=self.name, pid=os.getpid())
+        while not self.stopping.is_set():
+            self.wake.clear()
+            try:
+                busy = self.work()
+            except (UnavailableError, psycopg.OperationalError) as error:
+                log.warning("work waits", reason=str(error))
+                busy = False
+                self.stopping.wait(1.0)
+            if not busy:
+                self.wake.wait(self.settings.poll_interval_s)
+        for thread in threads:
+            thread.join(timeout=5.0)
+        try:
+            with self.database.transaction() as connection:
+                heartbeats.end(connection, self.name, self.instance)
+        except UnavailableError as error:
+            log.warning("no farewell", reason=str(error))
+        log.info("stopped", service=self.name)
+
+    def stop(self) -> None:
+        """Ask the service to end; safe from a signal handler."""
+        self.stopping.set()
+        self.wake.set()
+
+    def _heartbeat(self) -> None:
+        while not self.stopping.is_set():
+            try:
+                with self.database.transaction() as connection:
+                    heartbeats.beat(connection, self.name, self.instance, self.doing)
+                    self.beat(connection)
+            except (UnavailableError, psycopg.Error) as error:
+                log.warning("no heartbeat", reason=str(error))
+            self.stopping.wait(self.settings.heartbeat_s)
+
+
+class TaskService(Service):
+    """A service whose long work is rows in ``tasks``."""
+
+    _current: Task | None = None
+
+    @abstractmethod
+    def perform(self, task: Task) -> Commit:
+        """Compute; returns what to write, run in one transaction with the end of the task.
+
+        Raises:
+            Interrupted: ``self.stopping`` was set.
+        """
+
+    def work(self) -> bool:
+        """Claim a task, perform it, write its results and its end in one transaction."""
+        with self.database.transaction() as connection:
+            task = tasks.claim(connection, self.name, self.instance, self.settings.lease_s)
+        if task is None:
+            return False
+        self._current, self.doing, started = task, task.kind, time.monotonic()
+        try:
+            commit = self.perform(task)
+            with self.database.transaction() as connection:
+                if tasks.finish(connection, task.id, self.instance):
+                    commit(connection)
+                    log.info(
+                        "task done", kind=task.kind, task=str(task.id), seconds=round(time.monotonic() - started, 2)
+                    )
+                else:
+                    log.warning("task was taken over", kind=task.kind, task=str(task.id))
+        except Interrupted:
+            with self.database.transaction() as connection:
+                tasks.release(connection, task.id, self.instance)
+        except (UnavailableError, psycopg.OperationalError):
+            raise  # the lease runs out and the task is taken again
+        except Exception as error:
+            log.exception("task failed", kind=task.kind, task=str(task.id), attempt=task.attempts)
+            with self.database.transaction() as connection:
+                tasks.fail(connection, task.id, self.instance, f"{type(error).__name__}: {error}")
+        finally:
+            self._current, self.doing = None, "idle"
+        return True
+
+    def beat(self, connection: Connection) -> None:
+        """Renew the lease of the task in work."""
+        if (task := self._current) is not None:
+            tasks.renew(connection, task.id, self.instance, self.settings.lease_s)
+
+
+def configure_logging(settings: Settings) -> None:
+    """Structured logs to standard error: JSON lines, or for people."""
+    renderer = structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
+    logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it calls every reconnect an error; the inlet says it once
+
+
+def serve(service: type[Service], settings: Settings) -> None:
+    """Entry point of a service's process."""
+    configure_logging(settings)
+    with Database.from_settings(settings) as database:
+        service(settings, database).run()

@@ -1,0 +1,103 @@
+"""Campaigns: create, look up, change state. A change of state is an event."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from psycopg.types.json import Jsonb
+
+from gapsmith.core.campaign import CampaignConfig
+from gapsmith.core.domain import CampaignState
+from gapsmith.core.errors import InputError
+from gapsmith.core.messages import CampaignChanged
+from gapsmith.store import outbox
+from gapsmith.store.database import Connection
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A row."""
+
+    id: UUID
+    name: str
+    config: CampaignConfig
+    state: CampaignState
+    stop_reason: str | None
+    elapsed_s: float
+    created_at: datetime
+    ended_at: datetime | None
+
+
+_SELECT = "SELECT id, name, config, state, stop_reason, elapsed_s, created_at, ended_at FROM campaigns"
+
+
+def create(connection: Connection, config: CampaignConfig, *, source: str) -> Campaign:
+    """Store a new campaign; raises InputError if its name is taken."""
+    if by_name(connection, config.name) is not None:
+        raise InputError(f"a campaign called {config.name!r} exists already; choose another name")
+    campaign_id = uuid4()
+    connection.execute(
+        "INSERT INTO campaigns (id, name, config, state) VALUES (%s, %s, %s, 'running')",
+        (campaign_id, config.name, Jsonb(config.model_dump(mode="json"))),
+    )
+    outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state="running"), source=source)
+    return get(connection, campaign_id)
+
+
+def get(connection: Connection, campaign_id: UUID) -> Campaign:
+    """A campaign by id; raises InputError."""
+    row = connection.execute(f"{_SELECT} WHERE id = %s", (campaign_id,)).fetchone()
+    if row is None:
+        raise InputError(f"no campaign has the id {campaign_id}")
+    return _campaign(row)
+
+
+def by_name(connection: Connection, name: str) -> Campaign | None:
+    """A campaign by name."""
+    row = connection.execute(f"{_SELECT} WHERE name = %s", (name,)).fetchone()
+    return _campaign(row) if row else None
+
+
+def every(connection: Connection, *, state: CampaignState | None = None) -> list[Campaign]:
+    """All campaigns, oldest first, or those in one state."""
+    rows = connection.execute(
+        f"{_SELECT} WHERE %(state)s::text IS NULL OR state = %(state)s ORDER BY created_at", {"state": state}
+    ).fetchall()
+    return [_campaign(row) for row in rows]
+
+
+def set_state(
+    connection: Connection, campaign_id: UUID, state: CampaignState, *, source: str, reason: str | None = None
+) -> None:
+    """Change a campaign's state; raises InputError if it has ended already."""
+    row = connection.execute("SELECT name, state FROM campaigns WHERE id = %s FOR UPDATE", (campaign_id,)).fetchone()
+    if row is None:
+        raise InputError(f"no campaign has the id {campaign_id}")
+    old = CampaignState(row["state"])
+    if old == state:
+        return
+    if old.ended:
+        raise InputError(f"campaign {row['name']!r} is {old}: it cannot become {state}")
+    connection.execute(
+        """UPDATE campaigns SET state = %s, stop_reason = %s, ended_at = CASE WHEN %s THEN now() END WHERE id = %s""",
+        (state, reason, state.ended, campaign_id),
+    )
+    outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state=state), source=source)
+
+
+def tick(connection: Connection, campaign_id: UUID, *, most_s: float) -> None:
+    """Count a running campaign's time since its last tick; of a longer gap (a pause, an outage) only ``most_s``.
+
+    The database's clock decides, so it does not matter how many processes tick, or which.
+    """
+    connection.execute(
+        """UPDATE campaigns SET ticked_at = clock_timestamp(), elapsed_s = elapsed_s + greatest(0, least(
+               %s, coalesce(extract(epoch FROM clock_timestamp() - ticked_at), 0)))
+           WHERE id = %s AND state = 'running'""",
+        (most_s, campaign_id),
+    )
+
+
+def _campaign(row: dict[str, object]) -> Campaign:
+    fields = {**row, "config": CampaignConfig.model_validate(row["config"]), "state": CampaignState(str(row["state"]))}
+    return Campaign(**fields)  # type: ignore[arg-type]

@@ -1,0 +1,22 @@
+"""Inbox: a consumer's row for each event it has handled, written in the transaction that handles it."""
+
+from uuid import UUID
+
+from gapsmith.store.database import Connection
+
+
+def take(connection: Connection, event_id: UUID, consumer: str) -> bool:
+    """Whether this consumer sees the event for the first time; a concurrent taker waits for the other's commit."""
+    row = connection.execute(
+        "INSERT INTO inbox (event_id, consumer) VALUES (%s, %s) ON CONFLICT DO NOTHING RETURNING event_id",
+        (event_id, consumer),
+    ).fetchone()
+    return row is not None
+
+
+def refuse(connection: Connection, event_id: UUID, consumer: str, error: str) -> None:
+    """Record that the event went to the dead letters, so that it is not offered again."""
+    connection.execute(
+        "INSERT INTO inbox (event_id, consumer, error) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+        (event_id, consumer, error),
+    )

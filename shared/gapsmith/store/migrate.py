@@ -1,0 +1,36 @@
+"""Bring a database's schema up to date with Alembic; several processes may do so at once."""
+
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+
+from gapsmith.core.errors import UnavailableError
+
+LOCK = 7_041_776_001  # advisory lock: an arbitrary constant
+
+
+def migrate(url: str) -> str:
+    """Apply what is missing and return the revision; raises UnavailableError if the server is not there."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    try:
+        with psycopg.connect(url, autocommit=True, connect_timeout=10) as lock:
+            lock.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+            engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+            try:
+                with engine.begin() as connection:
+                    head = ScriptDirectory.from_config(config).get_current_head() or ""
+                    if MigrationContext.configure(connection).get_current_revision() != head:
+                        config.attributes["connection"] = connection
+                        command.upgrade(config, "head")
+                return head
+            finally:
+                engine.dispose()
+    except psycopg.OperationalError as error:
+        raise UnavailableError(f"Postgres cannot be reached to bring its schema up to date: {error}") from error

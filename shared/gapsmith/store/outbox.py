@@ -1,0 +1,66 @@
+"""Outbox: an event is stored in the transaction of the change it tells of; a relay publishes it afterwards."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from gapsmith.core.messages import Envelope, Event
+from gapsmith.store.database import Connection
+
+CHANNEL = "gapsmith_outbox"
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A stored event."""
+
+    id: UUID
+    topic: str
+    key: str
+    envelope: Envelope
+
+
+def emit(connection: Connection, event: Event, *, source: str) -> UUID:
+    """Store an event to be published once the transaction commits; returns its id."""
+    envelope = Envelope.wrap(event, source=source)
+    key = str(event.campaign_id or envelope.id)
+    connection.execute(
+        "INSERT INTO outbox (id, topic, type, key, envelope) VALUES (%s, %s, %s, %s, %s)",
+        (envelope.id, event.TOPIC, event.TYPE, key, Jsonb(envelope.model_dump(mode="json"))),
+    )
+    connection.execute(f"NOTIFY {CHANNEL}")
+    return envelope.id
+
+
+def unpublished(connection: Connection, limit: int = 500) -> list[Outgoing]:
+    """The oldest events that nobody published, locked until the transaction ends; other relays skip them."""
+    rows = connection.execute(
+        """SELECT id, topic, key, envelope FROM outbox WHERE published_at IS NULL
+           ORDER BY sequence LIMIT %s FOR UPDATE SKIP LOCKED""",
+        (limit,),
+    ).fetchall()
+    return [_outgoing(row) for row in rows]
+
+
+def mark_published(connection: Connection, ids: Sequence[UUID]) -> None:
+    """Record that the broker has acknowledged these events."""
+    connection.execute("UPDATE outbox SET published_at = now() WHERE id = ANY(%s)", (list(ids),))
+
+
+def unhandled(connection: Connection, consumer: str, topics: Sequence[str], older_than_s: float) -> list[Outgoing]:
+    """Events of some topics that a consumer has not handled though they are old: the broker lost them."""
+    rows = connection.execute(
+        """SELECT o.id, o.topic, o.key, o.envelope FROM outbox o
+           WHERE o.topic = ANY(%s) AND o.created_at < now() - make_interval(secs => %s)
+             AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.event_id = o.id AND i.consumer = %s)
+           ORDER BY o.sequence LIMIT 500""",
+        (list(topics), older_than_s, consumer),
+    ).fetchall()
+    return [_outgoing(row) for row in rows]
+
+
+def _outgoing(row: dict[str, object]) -> Outgoing:
+    envelope = Envelope.model_validate(row["envelope"])
+    return Outgoing(id=envelope.id, topic=str(row["topic"]), key=str(row["key"]), envelope=envelope)

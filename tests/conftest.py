@@ -1,0 +1,115 @@
+"""The embedded servers, for every test that asks for ``postgres_url``, ``database`` or ``settings``.
+
+One Postgres serves the whole run. Each test gets its own database, copied from a migrated template, and its own broker
+and Valkey, so that no test sees another one's events. Whoever kills the run leaves no server behind.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+if TYPE_CHECKING:  # servers' libraries are imported by the tests that use them, not by the unit tests
+    from gapsmith.core.settings import Settings
+    from gapsmith.store.database import Database
+
+SERVICE_FIXTURES = {"postgres_server", "postgres_url", "settings", "database"}
+TEMPLATE = "gapsmith_template"
+
+# Waits until the test run has ended, however it ended, and stops what still runs in its folder.
+GUARD = """
+import shutil, sys
+from pathlib import Path
+from gapsmith.stack.stack import EmbeddedStack
+folder = Path(sys.argv[1])
+sys.stdin.read()
+for home in [folder, *(path.parent for path in folder.glob("*/stack.lock"))]:
+    EmbeddedStack(home).down()
+shutil.rmtree(folder, ignore_errors=True)
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need servers."""
+    for item in items:
+        if SERVICE_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.service)
+
+
+@pytest.fixture(scope="session")
+def service_folder() -> Iterator[Path]:
+    """A folder with a short name; every stack that is started in it ends with the run, even after kill -9."""
+    folder = Path(tempfile.mkdtemp(prefix="gapsmith-tests-"))
+    guard = subprocess.Popen([sys.executable, "-c", GUARD, str(folder)], stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        yield folder
+    finally:
+        assert guard.stdin is not None
+        guard.stdin.close()
+        guard.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(service_folder: Path) -> Iterator[str]:
+    """URL of the run's Postgres with a migrated template database."""
+    import psycopg
+
+    from gapsmith.stack.stack import EmbeddedStack
+    from gapsmith.store.migrate import migrate
+
+    nowhere = {"kafka": "127.0.0.1:1", "celery": "redis://127.0.0.1:1/0"}
+    stack = EmbeddedStack(service_folder, nowhere)
+    url = stack.up().postgres_url
+    with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")  # tests need speed; a power cut may have their data
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute(f"CREATE DATABASE {TEMPLATE}")
+    migrate(_with_database(url, TEMPLATE))
+    yield url
+    stack.down()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """URL of an empty database with the current schema, for one test."""
+    import psycopg
+
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres_server, autocommit=True, connect_timeout=10) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield _with_database(postgres_server, name)
+    with psycopg.connect(postgres_server, autocommit=True, connect_timeout=10) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def settings(postgres_url: str, service_folder: Path) -> "Iterator[Settings]":
+    """Settings of one test: its database, its broker, its Valkey and its home folder."""
+    from gapsmith.core.settings import Settings
+    from gapsmith.stack.stack import EmbeddedStack
+
+    home = service_folder / uuid4().hex[:8]
+    stack = EmbeddedStack(home, {"postgres": postgres_url})
+    yield stack.up().apply(Settings(home=home))
+    stack.down()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def database(postgres_url: str) -> "Iterator[Database]":
+    """Connections to the test's database."""
+    from gapsmith.store.database import Database
+
+    with Database(postgres_url) as opened:
+        yield opened
+
+
+def _with_database(url: str, name: str) -> str:
+    return f"{url.rpartition('/')[0]}/{name}"

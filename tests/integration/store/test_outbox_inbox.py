@@ -1,0 +1,172 @@
+"""Outbox to inbox, on a real Postgres and a real broker: exactly once, whatever dies in between."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from uuid import UUID, uuid4
+
+import pytest
+
+from gapsmith.bus.inlet import Inlet
+from gapsmith.bus.kafka import Consumer, Producer, Record
+from gapsmith.bus.relay import publish_waiting
+from gapsmith.core.messages import DEAD_LETTER_TOPIC, CalculationFinished, Event
+from gapsmith.core.settings import Settings
+from gapsmith.store import outbox
+from gapsmith.store.database import Connection, Database
+
+pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
+
+# A consumer whose handler counts in the database and dies hard in the middle of some transactions.
+CONSUMER = """
+import os, sys, threading
+from gapsmith.bus.inlet import Inlet
+from gapsmith.core.messages import CalculationFinished
+from gapsmith.core.settings import Settings
+from gapsmith.store.database import Database
+settings = Settings()
+database = Database.from_settings(settings)
+seen = 0
+def handler(connection, event_id, event):
+    global seen
+    connection.execute("INSERT INTO handled (event_id) VALUES (%s)", (event_id,))
+    seen += 1
+    if seen == int(sys.argv[1]):
+        os.kill(os.getpid(), 9)
+Inlet(settings, database, "counting", {CalculationFinished: handler}, lambda: None).run(threading.Event())
+"""
+
+
+def emit(database: Database, number: int) -> list[UUID]:
+    ids = []
+    for _ in range(number):
+        with database.transaction() as connection:
+            event = CalculationFinished(calculation_id=uuid4(), state="done", gap_ev=4.0)
+            ids.append(outbox.emit(connection, event, source="test"))
+    return ids
+
+
+def test_a_rolled_back_change_tells_nobody(database: Database) -> None:
+    event = CalculationFinished(calculation_id=uuid4(), state="done")
+
+    def change_and_fail() -> None:
+        with database.transaction() as connection:
+            outbox.emit(connection, event, source="test")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        change_and_fail()
+    with database.transaction() as connection:
+        assert connection.execute("SELECT count(*) AS n FROM outbox").fetchone() == {"n": 0}
+
+
+def test_every_event_is_handled_once_though_consumers_are_killed(database: Database, settings: Settings) -> None:
+    with database.transaction() as connection:
+        connection.execute("CREATE TABLE handled (event_id uuid)")
+    ids = emit(database, 40)
+    producer = Producer(settings)
+    while publish_waiting(database, producer):
+        pass
+    # published a second time, as after a crash between publishing and marking
+    with database.transaction() as connection:
+        connection.execute("UPDATE outbox SET published_at = NULL")
+    while publish_waiting(database, producer):
+        pass
+    producer.close()
+    environment = {**os.environ, **service_environment(settings)}
+    for dies_at in (7, 11, 0):
+        process = subprocess.Popen([sys.executable, "-c", CONSUMER, str(dies_at)], env=environment)
+        try:
+            wait_for(lambda p=process, d=dies_at: p.poll() is not None if d else handled(database) == 40)
+        finally:
+            process.kill()
+            process.wait(10)
+    with database.transaction() as connection:
+        rows = connection.execute("SELECT event_id FROM handled").fetchall()
+    assert Counter(row["event_id"] for row in rows) == Counter(ids)
+
+
+def test_what_the_broker_lost_comes_out_of_the_outbox(database: Database, settings: Settings) -> None:
+    ids = emit(database, 5)
+    with database.transaction() as connection:
+        connection.execute("UPDATE outbox SET published_at = now()")  # as if published to a broker that then forgot
+    got: list[UUID] = []
+
+    def handler(connection: Connection, event_id: UUID, event: Event) -> None:
+        got.append(event_id)
+
+    inlet = Inlet(settings, database, "late", {CalculationFinished: handler}, lambda: None)
+    assert inlet.catch_up(older_than_s=0.0) == 5
+    assert inlet.catch_up(older_than_s=0.0) == 0
+    assert got == ids
+
+
+def test_poison_goes_to_the_dead_letters_and_the_loop_goes_on(database: Database, settings: Settings) -> None:
+    handled_ids: list[UUID] = []
+
+    def handler(connection: Connection, event_id: UUID, event: Event) -> None:
+        assert isinstance(event, CalculationFinished)
+        if event.gap_ev == -1.0:
+            raise ValueError("cannot be handled, ever")
+        handled_ids.append(event_id)
+
+    with database.transaction() as connection:
+        bad = CalculationFinished(calculation_id=uuid4(), state="done", gap_ev=-1.0)
+        bad_id = outbox.emit(connection, bad, source="test")
+    (good_id,) = emit(database, 1)
+    producer = Producer(settings)
+    producer.send([Record(CalculationFinished.TOPIC, b"k", f"this is no envelope {bad_id}".encode())])
+    publish_waiting(database, producer)
+    producer.close()
+    inlet = Inlet(settings, database, f"poisoned-{bad_id}", {CalculationFinished: handler}, lambda: None)
+    stop = threading.Event()
+    thread = threading.Thread(target=inlet.run, args=(stop,))
+    thread.start()
+    try:
+        wait_for(lambda: good_id in handled_ids)
+        wait_for(lambda: len(dead_letters(settings, str(bad_id))) >= 2)
+    finally:
+        stop.set()
+        thread.join(20)
+    with database.transaction() as connection:
+        row = connection.execute("SELECT error FROM inbox WHERE event_id = %s", (bad_id,)).fetchone()
+    assert row is not None
+    assert "cannot be handled" in row["error"]
+
+
+def dead_letters(settings: Settings, mark: str) -> list[bytes]:
+    consumer = Consumer(settings, f"reader-{uuid4()}", [DEAD_LETTER_TOPIC])
+    found: list[bytes] = []
+    try:
+        end = time.monotonic() + 8
+        while time.monotonic() < end and len(found) < 2:
+            found += [record.value for record in consumer.poll(0.5) if mark.encode() in record.value]
+    finally:
+        consumer.close()
+    return found
+
+
+def handled(database: Database) -> int:
+    with database.transaction() as connection:
+        row = connection.execute("SELECT count(DISTINCT event_id) AS n FROM handled").fetchone()
+    return int(row["n"]) if row else 0
+
+
+def wait_for(condition: object, within_s: float = 60.0) -> None:
+    assert callable(condition)
+    end = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
+
+
+def service_environment(settings: Settings) -> dict[str, str]:
+    assert settings.postgres_url
+    assert settings.kafka_bootstrap
+    return {
+        "GAPSMITH_POSTGRES_URL": settings.postgres_url.get_secret_value(),
+        "GAPSMITH_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+    }
