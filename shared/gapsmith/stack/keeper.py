@@ -1,0 +1,49 @@
+"""Watches the embedded servers beside a campaign, as the supervisor watches the services."""
+
+import threading
+
+import structlog
+
+from gapsmith.core.errors import GapsmithError
+from gapsmith.stack.stack import EmbeddedStack
+
+log = structlog.get_logger(__name__)
+
+
+class Keeper:
+    """Watches a running stack and starts a crashed server again, beside a campaign.
+
+    Args:
+        stack: to watch.
+        interval_s: between two looks.
+    """
+
+    def __init__(self, stack: EmbeddedStack, interval_s: float = 1.0) -> None:
+        self._stack = stack
+        self._interval_s = interval_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="stack-keeper", daemon=True)
+        self.problem: str | None = None  # why a server could not be started again, for display
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End watching; to be called before the stack goes down."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._interval_s):
+            crashed = self._stack.crashed()
+            if not crashed:
+                continue
+            log.warning("embedded servers are gone and are started again", servers=crashed)
+            try:
+                self._stack.up()
+                self.problem = None
+            except GapsmithError as error:
+                self.problem = str(error)
+                log.error("embedded servers cannot be started again", error=self.problem)
+                self._stopped.wait(5.0)
