@@ -1,0 +1,113 @@
+"""From the parent to the candidate: load, calibrate, measure both beside each other, save."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gapsmith.core.errors import CheckpointError, InputError
+from gapsmith.trainer import labels as label_files
+from gapsmith.trainer.gate import Scores
+from gapsmith.trainer.job import Folder, Job, Result
+from gapsmith.training.checkpoint import load_weights, read_card, save_model
+from gapsmith.training.files import sha256
+from gapsmith.training.loop import TrainingState
+from gapsmith.training.protocol import LabelledGeometry, Trainable, trainable
+
+JUDGED_BY = {"gap_mae_ev", "gap_nll"}
+
+
+class Labels(NamedTuple):
+    """The labels of a training, oldest first."""
+
+    training: Sequence[LabelledGeometry]
+    held_out: Sequence[LabelledGeometry]  # newer than all of those
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The live model that a training starts from."""
+
+    job: Job
+    kind: Trainable
+    card: dict[str, Any]
+
+    @classmethod
+    def of(cls, job: Job) -> "Parent":
+        """The parent that the job names; raises CheckpointError if the file holds another model or is damaged."""
+        card = read_card(job.parent_weights, kind=job.kind)
+        if card["sha256"] != job.parent_sha256:
+            raise CheckpointError(f"{job.parent_weights} is another model than the one registered as {job.parent_id}")
+        return cls(job, trainable(job.kind), card)
+
+    def model(self) -> nn.Module:
+        """The parent, loaded anew."""
+        model = self.kind.build(self.card["config"])
+        load_weights(model, self.job.parent_weights)
+        return model.to(self.job.device)
+
+
+def finish(
+    folder: Folder,
+    parent: Parent,
+    model: nn.Module,
+    state: TrainingState,
+    labels: Labels,
+    fingerprints: Sequence[Tensor],
+) -> None:
+    """Calibrate the candidate, measure it beside its parent, save it and the result."""
+    job, started = parent.job, time.monotonic()
+    calibration = parent.kind.finish(model, labels.training)
+    scores, metrics = measure(parent.kind, model, labels.held_out, job)
+    live, _ = measure(parent.kind, parent.model(), labels.held_out, job)
+    card = {
+        "data": f"fine-tuned on {len(labels.training)} labels, {job.replay_fraction:.0%} of each batch replayed QM9",
+        "parent": {"id": str(job.parent_id), "sha256": job.parent_sha256, "data": parent.card.get("data")},
+        "labels": {
+            "training": len(labels.training),
+            "held_out": len(labels.held_out),
+            "calculations": [str(label.calculation_id) for label in label_files.read(folder.labels)],
+            "sha256": sha256(folder.labels),
+        },
+        **job.model_dump(include={"batch_size", "learning_rate", "seed", "processes", "warnings"}),
+        "steps": state.step,
+        "wall_s": round(state.elapsed_s, 1),
+        "torch": torch.__version__,
+        "calibration": calibration,
+        "metrics": metrics,
+    }
+    whole = save_model(job.weights, model, kind=job.kind, config=parent.card["config"], card=card)
+    Result(
+        sha256=whole["sha256"],
+        steps=state.step,
+        skipped=state.skipped,
+        elapsed_s=state.elapsed_s,
+        processes=job.processes,
+        fingerprints=tuple((float(x[0]), float(x[1])) for x in fingerprints),
+        losses=state.losses,
+        candidate=scores,
+        live=live,
+        metrics=metrics,
+    ).write(folder.result)
+    print(f"calibrated, measured and saved in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def measure(
+    kind: Trainable, model: nn.Module, held_out: Sequence[LabelledGeometry], job: Job
+) -> tuple[Scores, dict[str, Any]]:
+    """What the gate needs of a model, and all metrics for its card; raises InputError if the kind has no gap."""
+    model.eval()
+    base = kind.evaluate(model, limit=job.base_molecules, device=job.device)
+    if missing := JUDGED_BY - base.keys():
+        raise InputError(f"a model of kind {job.kind!r} has no {', '.join(sorted(missing))} to be judged by")
+    each = [kind.evaluate_labels(model, [label]) for label in held_out]
+    scores = Scores(
+        base_gap_mae_ev=base["gap_mae_ev"],
+        base_gap_nll=base["gap_nll"],
+        held_out_error_ev=tuple(metrics["gap_mae_ev"] for metrics in each),
+        held_out_nll=tuple(metrics["gap_nll"] for metrics in each),
+    )
+    return scores, {"base": base, "held_out": kind.evaluate_labels(model, held_out)}

@@ -1,0 +1,89 @@
+"""Labels: out of the database, oldest first, and as the file that is all a training's processes see of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from gapsmith.core.codec import decode
+from gapsmith.core.errors import DataError
+from gapsmith.store.database import Connection
+from gapsmith.training.files import write_atomically
+
+TARGETS = ("gap_ev", "homo_ev", "lumo_ev")
+LEAST_TRAINING = 3
+LEAST_HELD_OUT = 3
+HELD_OUT_FRACTION = 0.25
+
+
+@dataclass(frozen=True)
+class Label:
+    """One DFT calculation of a campaign's candidate."""
+
+    calculation_id: UUID
+    numbers: np.ndarray  # (atoms,) uint8, atomic numbers
+    coordinates: np.ndarray  # (atoms, 3) float32, angstrom, as GFN2-xTB relaxed them
+    targets: dict[str, float]  # those of TARGETS that are known
+
+
+def held_out(labels: int) -> int:
+    """How many of the newest labels the training never sees; 0 if there are too few to train on and to judge by."""
+    wanted = max(LEAST_HELD_OUT, round(labels * HELD_OUT_FRACTION))
+    return wanted if labels - wanted >= LEAST_TRAINING else 0
+
+
+def collect(connection: Connection) -> list[Label]:
+    """Labels of all campaigns, oldest first; what several candidates share counts once.
+
+    The geometry is that of the triage calculation, as GFN2-xTB relaxed it: what the surrogate sees of a new candidate.
+    """
+    rows = connection.execute(
+        """SELECT k.id, k.gap_ev, k.homo_ev, k.lumo_ev, f.numbers, f.coordinates_angstrom, f.bonds, f.charges
+           FROM calculations k JOIN conformers f ON f.id = k.conformer_id
+           WHERE k.state = 'done' AND k.gap_ev IS NOT NULL
+             AND EXISTS (SELECT 1 FROM candidates c WHERE c.triage_id = k.id AND c.gap_ev IS NOT NULL)
+           ORDER BY k.finished_at, k.id"""
+    ).fetchall()
+    found = []
+    for row in rows:
+        molecule = decode(row["numbers"], row["coordinates_angstrom"], row["bonds"], row["charges"])
+        targets = {name: float(row[name]) for name in TARGETS if row[name] is not None}
+        found.append(Label(row["id"], molecule.numbers, molecule.coordinates.astype(np.float32), targets))
+    return found
+
+
+def write(path: Path, labels: Sequence[Label]) -> None:
+    """Write labels, atomically."""
+    sizes = [len(label.numbers) for label in labels]
+    rows = [[label.targets.get(name, np.nan) for name in TARGETS] for label in labels]
+    calculations = b"".join(label.calculation_id.bytes for label in labels)
+    tensors: dict[str, np.ndarray] = {
+        "offsets": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        "numbers": np.concatenate([label.numbers for label in labels]).astype(np.uint8),
+        "coordinates_angstrom": np.concatenate([label.coordinates for label in labels]).astype(np.float32),
+        "targets_ev": np.array(rows, dtype=np.float64),
+        "calculations": np.frombuffer(calculations, np.uint8).reshape(-1, 16).copy(),
+    }
+    write_atomically(path, save(tensors))
+
+
+def read(path: Path) -> list[Label]:
+    """Read labels; raises DataError if the file is missing or damaged."""
+    try:
+        tensors = load_file(str(path))
+        offsets = tensors["offsets"]
+        return [
+            Label(
+                calculation_id=UUID(bytes=tensors["calculations"][index].tobytes()),
+                numbers=tensors["numbers"][start:end],
+                coordinates=tensors["coordinates_angstrom"][start:end],
+                targets={name: float(x) for name, x in zip(TARGETS, row, strict=True) if np.isfinite(x)},
+            )
+            for index, (start, end, row) in enumerate(zip(offsets, offsets[1:], tensors["targets_ev"], strict=False))
+        ]
+    except (OSError, SafetensorError, KeyError, IndexError, ValueError) as error:
+        raise DataError(f"{path} holds no labels ({error!r}): delete its folder, and it is written again") from error

@@ -1,0 +1,153 @@
+"""One process of a training: ``python -m gapsmith.trainer.run FOLDER [--while-pid PID]``, alone or under Horovod.
+
+The service starts it in a child process. All ranks train; rank 0 then calibrates, measures and saves.
+"""
+
+import argparse
+import fcntl
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import psutil
+import torch
+
+from gapsmith.core.errors import CheckpointError, GapsmithError, InputError, UnavailableError
+from gapsmith.trainer import labels as label_files
+from gapsmith.trainer.candidate import Labels, Parent, finish
+from gapsmith.trainer.communicator import HorovodGroup, join
+from gapsmith.trainer.job import Folder, Job, Progress, read
+from gapsmith.training.communicator import parameter_fingerprint
+from gapsmith.training.loop import TrainingPlan, TrainingState, train
+from gapsmith.training.memory import keep_freed_memory
+from gapsmith.training.protocol import LabelledGeometry
+
+STOPPED = 75  # exit code (EX_TEMPFAIL): told to stop, the state is saved
+REPORT_EVERY_STEPS = 5
+SAVE_EVERY_S = 10.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    parser = argparse.ArgumentParser(description="One process of a training.")
+    parser.add_argument("folder", type=Path, help="holds job.json and labels.safetensors")
+    parser.add_argument("--while-pid", type=int, default=None, help="end when this process is gone")
+    options = parser.parse_args(arguments)
+    if options.while_pid is not None:
+        end_with(options.while_pid)
+    try:
+        folder = Folder(options.folder)
+        job = read(Job, folder.job)
+        os.nice(job.nice)
+        keep_freed_memory()
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        return 0 if run(folder, job) else STOPPED
+    except GapsmithError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
+
+
+def run(folder: Folder, job: Job) -> bool:
+    """Train, measure and save; False if told to stop before the end.
+
+    Raises:
+        CheckpointError: the parent is not the model of the job, or the ranks' parameters differ.
+        UnavailableError: another training runs in the folder, or Horovod is not installed.
+    """
+    group = join()
+    if group.size != job.processes:
+        raise InputError(f"the job wants {job.processes} processes, {group.size} were started")
+    with alone(folder.lock) if group.rank == 0 else nullcontext():
+        parent = Parent.of(job)
+        training, held_out = split(folder, job)
+        model, state = train(
+            parent.kind,
+            parent.model(),
+            parent.kind.fine_tuning_source(
+                training,
+                batch_size=job.batch_size,
+                replay_fraction=job.replay_fraction,
+                seed=job.seed,
+                device=job.device,
+            ),
+            plan_of(job),
+            directory=folder.state,
+            communicator=group,
+            on_progress=lambda now, rate: report(folder, job, now, rate),
+            should_stop=folder.stop.exists,
+        )
+        if state.step < job.steps:
+            return False
+        fingerprints = group.gather(parameter_fingerprint(model))
+        if isinstance(group, HorovodGroup):
+            group.leave()
+        if any(not torch.equal(fingerprint, fingerprints[0]) for fingerprint in fingerprints):
+            raise CheckpointError(f"the ranks ended with different parameters: {fingerprints}")
+        if group.rank == 0:
+            finish(folder, parent, model, state, Labels(training, held_out), fingerprints)
+    return True
+
+
+def split(folder: Folder, job: Job) -> tuple[list[LabelledGeometry], list[LabelledGeometry]]:
+    """Labels to train on, and the newest, which nothing is trained on."""
+    found = [LabelledGeometry(x.numbers, x.coordinates, x.targets) for x in label_files.read(folder.labels)]
+    if len(found) != job.training_labels + job.held_out_labels:
+        raise InputError(f"{folder.labels} holds {len(found)} labels, {folder.job} speaks of others")
+    return found[: job.training_labels], found[job.training_labels :]
+
+
+def plan_of(job: Job) -> TrainingPlan:
+    """How the job is trained."""
+    return TrainingPlan(
+        steps=job.steps,
+        learning_rate=job.learning_rate,
+        warmup_steps=max(1, min(20, job.steps // 10)),
+        seed=job.seed,
+        save_every_s=SAVE_EVERY_S,
+        report_every_steps=REPORT_EVERY_STEPS,
+    )
+
+
+def report(folder: Folder, job: Job, state: TrainingState, rate: float) -> None:
+    """Tell the service and the log how far the training is."""
+    Progress(step=state.step, steps=job.steps, elapsed_s=state.elapsed_s, losses=state.losses).write(folder.progress)
+    losses = " ".join(f"{name} {value:.4f}" for name, value in state.losses.items())
+    print(f"step {state.step}/{job.steps} {state.elapsed_s:.1f} s rate {rate:.2e} {losses}", flush=True)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold a folder's lock; an orphan of a killed service gets some seconds to notice and end."""
+    with path.open("w") as lock:
+        for _ in range(100):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            raise UnavailableError(f"another training runs in {path.parent}: wait for it, or end it")
+        yield
+
+
+def end_with(pid: int) -> None:
+    """End this process at once when another one is gone, also when that one was killed."""
+    try:
+        other = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        os._exit(STOPPED)
+
+    def watch() -> None:
+        while other.is_running() and other.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.5)
+        os._exit(STOPPED)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""Requests for a training in, models that passed the gate out."""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+import structlog
+
+from gapsmith.bus.inlet import Handler
+from gapsmith.bus.service import Commit, Interrupted, TaskService, serve
+from gapsmith.core.errors import DataError, InputError
+from gapsmith.core.messages import Event, TrainingFinished, TrainingRequested
+from gapsmith.core.settings import Settings
+from gapsmith.store import models, outbox, tasks
+from gapsmith.store.database import Connection, Database
+from gapsmith.store.models import Model
+from gapsmith.store.tasks import MOST_ATTEMPTS, Task
+from gapsmith.trainer import labels as label_files
+from gapsmith.trainer.gate import Verdict, judge
+from gapsmith.trainer.job import Folder, Job, Progress, Result, read
+from gapsmith.trainer.labels import LEAST_HELD_OUT, LEAST_TRAINING, Label
+from gapsmith.trainer.launch import StoppedError, TrainingFailedError, horovod_problem, launch
+from gapsmith.trainer.settings import TrainerSettings
+from gapsmith.training.files import card_path, sha256
+
+log = structlog.get_logger()
+
+ENTRY_POINT_GROUP = "gapsmith.trainables"  # of gapsmith.training.protocol, whose import would bring torch along
+
+
+class TrainerService(TaskService):
+    """Fine-tunes models on labels in processes of their own, and promotes what is no worse."""
+
+    name = "trainer"
+
+    def __init__(self, settings: Settings, database: Database, trainer: TrainerSettings | None = None) -> None:
+        super().__init__(settings, database)
+        self.trainer = trainer or TrainerSettings()
+
+    def handlers(self) -> Mapping[type[Event], Handler]:
+        """Events in."""
+        return {TrainingRequested: self.on_requested}
+
+    def setup(self) -> None:
+        """Clear away what attempts left that nobody will take up again."""
+        self.tidy()
+
+    def on_requested(self, connection: Connection, event_id: UUID, event: Event) -> None:
+        """Queue a training; raises InputError if no kind of model is called so."""
+        assert isinstance(event, TrainingRequested)
+        known = sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP))
+        if event.kind not in known:
+            raise InputError(f"no trainable model is called {event.kind!r}; known: {', '.join(known) or 'none'}")
+        tasks.add(
+            connection,
+            event_id,
+            service=self.name,
+            kind="train",
+            payload=event.model_dump(mode="json"),
+            campaign_id=event.campaign_id,
+        )
+
+    def perform(self, task: Task) -> Commit:
+        """Train, judge, register."""
+        event = TrainingRequested.model_validate_json(json.dumps(dict(task.payload)))
+        self.tidy()
+        with self.database.transaction() as connection:
+            live = models.live(connection, event.kind)
+            found = label_files.collect(connection)
+        if live is None:
+            return self._nothing(event, f"nothing trained: no {event.kind} is live; start the service {event.kind}")
+        if label_files.held_out(len(found)) == 0:
+            least = LEAST_TRAINING + LEAST_HELD_OUT
+            return self._nothing(event, f"nothing trained: {len(found)} labels, and it takes {least}")
+        folder = Folder(self.trainings / str(task.id))
+        try:
+            job = self._job(folder, task, event, live, found)
+            result = self._train(folder, job, task)
+        except StoppedError:
+            raise Interrupted from None
+        except TrainingFailedError as error:
+            shutil.rmtree(folder.path, ignore_errors=True)  # a damaged state must not fail the next attempt, too
+            if task.attempts < MOST_ATTEMPTS:
+                raise
+            return self._nothing(event, f"nothing promoted: {error}")
+        return self._register(event, job, result)
+
+    @property
+    def trainings(self) -> Path:
+        """Folder of the trainings that run."""
+        return self.settings.home / "trainings"
+
+    def _job(self, folder: Folder, task: Task, event: TrainingRequested, live: Model, found: list[Label]) -> Job:
+        """The job of the attempt before, if it starts from the model that is live now; else a new one."""
+        try:
+            job = read(Job, folder.job)
+            if (job.parent_id, job.parent_sha256) == (live.id, live.sha256):
+                log.info("training goes on", task=str(task.id))
+                return job
+        except DataError:
+            pass
+        shutil.rmtree(folder.path, ignore_errors=True)
+        processes, warnings = self._processes(event.processes)
+        model_id = model_of(task.id)
+        job = Job(
+            kind=event.kind,
+            parent_id=live.id,
+            parent_weights=Path(live.path),
+            parent_sha256=live.sha256,
+            model_id=model_id,
+            weights=self.settings.models / f"{event.kind}-{model_id}.safetensors",
+            training_labels=len(found) - label_files.held_out(len(found)),
+            held_out_labels=label_files.held_out(len(found)),
+            steps=event.steps,
+            batch_size=math.ceil(self.trainer.batch_size / processes) * processes,
+            replay_fraction=self.trainer.replay_fraction,
+            learning_rate=self.trainer.learning_rate,
+            base_molecules=self.trainer.base_molecules,
+            seed=event.seed,
+            processes=processes,
+            warnings=warnings,
+            device=self.trainer.device,
+            nice=self.trainer.nice,
+        )
+        label_files.write(folder.labels, found)
+        job.write(folder.job)
+        return job
+
+    def _processes(self, wanted: int) -> tuple[int, tuple[str, ...]]:
+        """How many processes to train in, and why not as many as wanted."""
+        most = max(2, os.cpu_count() or 1)
+        if wanted == 1:
+            return 1, ()
+        if (problem := horovod_problem()) is not None:
+            warning = f"{wanted} processes were asked for, but {problem}; trained in one process"
+            log.warning("single-process training", reason=warning)
+            return 1, (warning,)
+        if wanted > most:
+            warning = f"{wanted} processes were asked for, but this machine has {most} cores; trained in {most}"
+            log.warning("fewer processes", reason=warning)
+            return most, (warning,)
+        return wanted, ()
+
+    def _train(self, folder: Folder, job: Job, task: Task) -> Result:
+        """The result of the training, which an attempt that was killed afterwards may have left."""
+        if folder.result.is_file() and job.weights.is_file():
+            result = read(Result, folder.result)
+            if result.sha256 == sha256(job.weights):
+                return result
+        log.info("training", kind=job.kind, steps=job.steps, processes=job.processes, labels=job.training_labels)
+        return launch(
+            folder,
+            processes=job.processes,
+            log=self.settings.home / "logs" / f"training-{task.id}.log",
+            stopping=self.stopping,
+            time_limit_s=self.trainer.time_limit_s,
+            network_interface=self.trainer.network_interface,
+            on_progress=self._tell,
+        )
+
+    def _tell(self, progress: Progress) -> None:
+        self.doing = f"train {progress.step}/{progress.steps}"
+
+    def _register(self, event: TrainingRequested, job: Job, result: Result) -> Commit:
+        verdict = judge(result.candidate, result.live)
+        metrics = {
+            **result.metrics,
+            "live": result.live.model_dump(),
+            "candidate": result.candidate.model_dump(),
+            "training": result.model_dump(
+                include={"steps", "skipped", "elapsed_s", "processes", "fingerprints", "losses"}
+            ),
+            "warnings": list(job.warnings),
+        }
+
+        def commit(connection: Connection) -> None:
+            models.add(
+                connection,
+                job.model_id,
+                kind=job.kind,
+                parent_id=job.parent_id,
+                path=job.weights,
+                digest=result.sha256,
+                metrics=storable(metrics),
+                labels=job.training_labels,
+                campaign_id=event.campaign_id,
+            )
+            final = verdict
+            live = models.live(connection, job.kind)  # nobody can change it until this transaction ends
+            if live is None or live.id != job.parent_id:
+                final = Verdict(
+                    False, f"rejected: another {job.kind} went live during the training; {verdict.sentence}"
+                )
+            sentence = "; ".join([final.sentence, *job.warnings])
+            if final.promoted:
+                models.promote(connection, job.model_id, sentence, source=self.name)
+            else:
+                models.reject(connection, job.model_id, sentence)
+            self._emit(connection, event, job.model_id, final.promoted, sentence)
+
+        return commit
+
+    def _nothing(self, event: TrainingRequested, verdict: str) -> Commit:
+        return lambda connection: self._emit(connection, event, None, False, verdict)
+
+    def _emit(
+        self, connection: Connection, event: TrainingRequested, model_id: UUID | None, promoted: bool, verdict: str
+    ) -> None:
+        log.info("verdict", model=str(model_id), promoted=promoted, verdict=verdict)
+        finished = TrainingFinished(
+            campaign_id=event.campaign_id, kind=event.kind, model_id=model_id, promoted=promoted, verdict=verdict
+        )
+        outbox.emit(connection, finished, source=self.name)
+
+    def tidy(self) -> None:
+        """Remove folders of trainings that are over, and weights that no row knows and no open training will write."""
+        with self.database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT id FROM tasks WHERE service = %s AND state IN ('pending', 'running')", (self.name,)
+            ).fetchall()
+            open_ones = {row["id"] for row in rows}
+            known = {row["id"] for row in connection.execute("SELECT id FROM models").fetchall()}
+        for path in self.trainings.glob("*"):
+            if path.name not in {str(task_id) for task_id in open_ones}:
+                shutil.rmtree(path, ignore_errors=True)
+        kept = known | {model_of(task_id) for task_id in open_ones}
+        for path in self.settings.models.glob("*.safetensors"):
+            model_id = _trailing_uuid(path.stem)
+            if model_id is not None and model_id not in kept:
+                log.info("leftover removed", path=str(path))
+                path.unlink(missing_ok=True)
+                card_path(path).unlink(missing_ok=True)
+
+
+def model_of(task_id: UUID) -> UUID:
+    """The id of the model that a task trains: the same in every attempt."""
+    return uuid5(task_id, "model")
+
+
+def storable(value: Any) -> Any:
+    """The same for a JSON column: numbers that are not finite become null."""
+    if isinstance(value, Mapping):
+        return {key: storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _trailing_uuid(stem: str) -> UUID | None:
+    try:
+        return UUID(stem[-36:])
+    except ValueError:
+        return None
+
+
+def main(settings: Settings) -> None:
+    """Entry point ``gapsmith.services``."""
+    serve(TrainerService, settings)

@@ -1,0 +1,23 @@
+"""Settings of the trainer beyond those of every service: ``GAPSMITH_TRAINER_*`` variables."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class TrainerSettings(BaseSettings):
+    """How a model is fine-tuned."""
+
+    model_config = SettingsConfigDict(env_prefix="GAPSMITH_TRAINER_", extra="ignore")
+
+    batch_size: int = Field(default=32, gt=0, description="molecules of a step, all processes together")
+    replay_fraction: float = Field(
+        default=0.75, ge=0, lt=1, description="share of QM9 in every batch, against forgetting"
+    )
+    learning_rate: float = Field(default=5e-5, gt=0, description="peak learning rate; more of it forgets QM9")
+    base_molecules: int = Field(
+        default=2000, gt=0, description="molecules of QM9's validation split that the gate looks at"
+    )
+    device: str = Field(default="cpu", description="torch device of the training")
+    nice: int = Field(default=3, ge=0, le=19, description="niceness of a training; much more, and DFT starves it")
+    time_limit_s: float = Field(default=1800.0, gt=0, description="a training that takes longer is ended")
+    network_interface: str = Field(default="lo", description="network interface of several processes")

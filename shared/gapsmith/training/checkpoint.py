@@ -1,0 +1,103 @@
+"""Checkpoints: safetensors beside a JSON card that holds their SHA-256. Nothing is ever unpickled."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gapsmith.core.errors import CheckpointError
+from gapsmith.training.files import card_path, replacing, sha256, write_atomically
+
+__all__ = [
+    "card_path",
+    "load_tensors",
+    "load_weights",
+    "read_card",
+    "save_model",
+    "save_tensors",
+    "sha256",
+    "write_atomically",
+]
+
+FORMAT = 1
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors, atomically; raises CheckpointError if the disk does not take them."""
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    try:
+        with replacing(path) as partial:
+            save_file(whole, str(partial))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be written ({error}): is the disk full?") from error
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read safetensors; raises CheckpointError if the file is missing, cut off or of another kind."""
+    try:
+        return load_file(str(path))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read as tensors ({error}): fetch or train it again") from error
+
+
+def save_model(
+    weights: Path,
+    model: nn.Module,
+    *,
+    kind: str,
+    config: Mapping[str, Any],
+    card: Mapping[str, Any],
+    half: bool = False,
+) -> dict[str, Any]:
+    """Write weights and card; ``half`` stores floating-point weights in half precision.
+
+    Returns:
+        The whole card: ``kind``, ``format``, ``config``, ``sha256`` and what the caller gave.
+    """
+    state = model.state_dict()
+    if half:
+        state = {name: t.half() if t.dtype == torch.float32 else t for name, t in state.items()}
+    save_tensors(weights, state)
+    whole = {**card, "kind": kind, "format": FORMAT, "config": dict(config), "sha256": sha256(weights)}
+    write_atomically(card_path(weights), json.dumps(whole, indent=2, sort_keys=True).encode())
+    return whole
+
+
+def read_card(weights: Path, *, kind: str) -> dict[str, Any]:
+    """The card of a weights file, after checking kind, format and SHA-256; raises CheckpointError."""
+    for path in (weights, card_path(weights)):
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing: a model is a .safetensors file with a .json card beside it")
+    try:
+        card: dict[str, Any] = json.loads(card_path(weights).read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{card_path(weights)} is not JSON: {error}") from error
+    if not isinstance(card, dict):
+        raise CheckpointError(f"{card_path(weights)} holds no JSON object: it is no card of a model")
+    if card.get("kind") != kind:
+        raise CheckpointError(f"{weights} holds a model of kind {card.get('kind')!r}, wanted {kind!r}")
+    if card.get("format") != FORMAT:
+        raise CheckpointError(f"{weights} has format {card.get('format')!r}; this version reads {FORMAT}")
+    digest = sha256(weights)
+    if card.get("sha256") != digest:
+        raise CheckpointError(
+            f"{weights} does not match its card (SHA-256 {digest}, card says {card.get('sha256')}): "
+            "it is damaged or half-written; fetch or train it again"
+        )
+    return card
+
+
+def load_weights(model: nn.Module, weights: Path) -> None:
+    """Load weights whose card was read; half precision becomes the model's own; raises CheckpointError."""
+    state = load_tensors(weights)
+    own = model.state_dict()
+    if state.keys() != own.keys():
+        raise CheckpointError(f"{weights} does not fit the model: {sorted(state.keys() ^ own.keys())[:5]} differ")
+    if wrong := [name for name in own if state[name].shape != own[name].shape]:
+        raise CheckpointError(f"{weights} does not fit the model: {wrong[:5]} have other shapes")
+    model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in state.items()})

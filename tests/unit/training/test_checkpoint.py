@@ -1,0 +1,137 @@
+"""Checkpoints: round trips, damage, writes that fail half-way."""
+
+import json
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from gapsmith.core.errors import CheckpointError
+from gapsmith.training.checkpoint import card_path, load_tensors, load_weights, read_card, save_model, save_tensors
+from gapsmith.training.files import replacing, sha256, write_atomically
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A saved model."""
+    path = tmp_path / "linear-0.safetensors"
+    save_model(path, network(1), kind="linear", config={"inputs": 4}, card={"steps": 7})
+    return path
+
+
+def network(seed: int) -> nn.Sequential:
+    """A small network with a buffer of integers."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+
+
+def test_round_trip(weights: Path) -> None:
+    card = read_card(weights, kind="linear")
+    assert (card["kind"], card["config"], card["steps"], card["format"]) == ("linear", {"inputs": 4}, 7, 1)
+    assert card["sha256"] == sha256(weights)
+    model = network(2)
+    load_weights(model, weights)
+    saved = network(1).state_dict()
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in model.state_dict().items())
+
+
+def test_half_precision_comes_back_as_the_models_own(tmp_path: Path) -> None:
+    path = tmp_path / "half.safetensors"
+    save_model(path, network(1), kind="linear", config={}, card={}, half=True)
+    assert load_tensors(path)["0.weight"].dtype == torch.float16
+    model = network(2)
+    load_weights(model, path)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    torch.testing.assert_close(model.state_dict()["0.weight"], network(1).state_dict()["0.weight"], atol=1e-3, rtol=0)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_any_flipped_bit_is_found(weights: Path, place: float, bit: int) -> None:
+    good = weights.read_bytes()
+    bad = bytearray(good)
+    bad[int(place * len(bad))] ^= 1 << bit
+    weights.write_bytes(bytes(bad))
+    try:
+        with pytest.raises(CheckpointError, match="SHA-256"):
+            read_card(weights, kind="linear")
+    finally:
+        weights.write_bytes(good)
+
+
+def test_damage_is_named(weights: Path) -> None:
+    good, card = weights.read_bytes(), card_path(weights).read_text()
+    weights.write_bytes(good[:-10])
+    with pytest.raises(CheckpointError, match="half-written"):
+        read_card(weights, kind="linear")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_weights(network(1), weights)
+    weights.write_bytes(good)
+    with pytest.raises(CheckpointError, match="kind 'linear', wanted 'surrogate'"):
+        read_card(weights, kind="surrogate")
+    card_path(weights).write_text(json.dumps({**json.loads(card), "format": 99}))
+    with pytest.raises(CheckpointError, match="format 99"):
+        read_card(weights, kind="linear")
+    for text in ("{", "[1]"):
+        card_path(weights).write_text(text)
+        with pytest.raises(CheckpointError, match="JSON"):
+            read_card(weights, kind="linear")
+    card_path(weights).unlink()
+    with pytest.raises(CheckpointError, match=r"linear-0\.json is missing"):
+        read_card(weights, kind="linear")
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="safetensors is missing"):
+        read_card(weights, kind="linear")
+
+
+def test_weights_of_another_shape_are_refused(weights: Path) -> None:
+    with pytest.raises(CheckpointError, match="differ"):
+        load_weights(nn.Linear(4, 3), weights)
+    with pytest.raises(CheckpointError, match="other shapes"):
+        load_weights(nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3)), weights)
+
+
+def test_pickled_file_is_never_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "evil.safetensors"
+    torch.save({"weight": torch.ones(3)}, path)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_tensors(path)
+
+
+def test_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def half_way() -> None:
+        with replacing(path) as partial:
+            partial.write_bytes(b"ne")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        half_way()
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.fixture
+def little_room() -> Iterator[None]:
+    """No file of this process may grow beyond a kilobyte, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("little_room")
+def test_tensors_that_do_not_fit_leave_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_tensors(path, {"a": torch.zeros(3)})
+    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be written .*File too large"):
+        save_tensors(path, {"a": torch.ones(1000)})
+    assert torch.equal(load_tensors(path)["a"], torch.zeros(3))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]

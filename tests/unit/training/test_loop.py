@@ -1,0 +1,249 @@
+"""The training loop: exact resume, schedule, averages, faults."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from gapsmith.core.errors import CheckpointError, InputError
+from gapsmith.training import resume
+from gapsmith.training.averages import LossAverages, WeightAverage
+from gapsmith.training.communicator import SingleProcess, parameter_fingerprint
+from gapsmith.training.loop import TrainingPlan, TrainingState, train
+
+PLAN = TrainingPlan(steps=20, learning_rate=1e-2, warmup_steps=4, seed=3)
+
+
+class Regression:
+    """Learns a linear function with a network that drops out, so that random numbers matter."""
+
+    kind = "regression"
+
+    def __init__(self, *, broken_at: tuple[int, ...] = ()) -> None:
+        self.broken_at, self.calls = broken_at, 0
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """Mean squared error; not a number in the chosen calls."""
+        x, y = batch
+        loss = (model(x) - y).square().mean()
+        if self.calls in self.broken_at:
+            loss = loss * math.nan
+        self.calls += 1
+        return {"loss": loss, "double": 2 * loss}
+
+
+class Batches:
+    """Eight rows a step."""
+
+    def batch(self, step: int, *, rank: int = 0, size: int = 1) -> tuple[Tensor, Tensor]:
+        """One rank's share."""
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        return x[rank::size], (x @ torch.tensor([[1.0], [-2.0], [0.5]]))[rank::size]
+
+
+def network(seed: int = 0) -> nn.Module:
+    """A small network with a buffer."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(3, 16), nn.BatchNorm1d(16), nn.Dropout(0.2), nn.SiLU(), nn.Linear(16, 1))
+
+
+def run(model: nn.Module, plan: TrainingPlan = PLAN, **options: Any) -> tuple[nn.Module, TrainingState]:
+    """Train on the regression."""
+    return train(options.pop("trainable", Regression()), model, Batches(), plan, **options)
+
+
+def stop_before(step: int) -> Any:
+    """A should_stop that lets ``step`` steps happen."""
+    asked = iter(range(step + 1))
+    return lambda: next(asked) == step
+
+
+def same(left: nn.Module, right: nn.Module) -> bool:
+    """Whether all parameters and buffers are equal to the bit."""
+    other = right.state_dict()
+    return all(torch.equal(tensor, other[name]) for name, tensor in left.state_dict().items())
+
+
+@pytest.mark.parametrize("stops", [[10], [1, 7, 13], [0]])
+def test_resumed_run_ends_in_the_same_bits(tmp_path: Path, stops: list[int]) -> None:
+    whole, whole_state = run(network())
+    done = 0
+    for stop in stops:
+        _, state = run(network(), directory=tmp_path, should_stop=stop_before(stop - done))
+        assert state.step == stop
+        done = stop
+    pieces, state = run(network(seed=9), directory=tmp_path)  # the random start is replaced by the saved one
+    assert state.step == 20
+    assert same(whole, pieces)
+    if stops != [0]:
+        assert state.losses == pytest.approx(whole_state.losses)
+
+
+def test_different_seed_ends_elsewhere() -> None:
+    other, _ = run(network(), dataclasses.replace(PLAN, seed=4))
+    assert not same(run(network())[0], other)
+
+
+def test_it_learns() -> None:
+    plan = TrainingPlan(steps=300, learning_rate=2e-2, warmup_steps=10, ema_decay=0.9)
+    model, state = run(nn.Linear(3, 1), plan)
+    assert model.state_dict()["weight"].flatten().tolist() == pytest.approx([1.0, -2.0, 0.5], abs=0.02)
+    assert state.losses["double"] == pytest.approx(2 * state.losses["loss"])
+    assert not model.training
+
+
+def test_result_is_the_average_and_the_saved_state_is_not(tmp_path: Path) -> None:
+    model, _ = run(network(), directory=tmp_path)
+    raw, average = network(), network()
+    tensors = WeightAverage(average).tensors
+    state = resume.load(tmp_path, raw, tensors, torch.optim.AdamW(raw.parameters()))
+    assert state.step == 20
+    assert not same(raw, model)
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in model.state_dict().items())
+
+
+def test_average_of_weights_known_answer() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 0.0)
+    average = WeightAverage(model)
+    nn.init.constant_(model.weight, 1.0)
+    average.update(0.75)
+    average.update(0.75)
+    assert average.tensors["weight"].item() == pytest.approx(1 - 0.75**2)
+
+
+def test_average_of_losses_leaves_out_what_is_not_finite() -> None:
+    means = LossAverages({"a": 4.0})
+    for step, value in enumerate([1.0, math.nan, math.inf, 3.0], start=1):
+        means.add({"b": torch.tensor(value), "never": torch.tensor(math.nan)}, step)
+    assert means.read() == {"a": 4.0, "b": pytest.approx(1.0 + (3.0 - 1.0) / 4)}
+
+
+@given(step=st.integers(0, 10_000), steps=st.integers(1, 10_000), warm=st.integers(0, 500))
+def test_schedule_stays_between_zero_and_the_peak(step: int, steps: int, warm: int) -> None:
+    plan = TrainingPlan(steps=steps, learning_rate=0.1, warmup_steps=warm)
+    progress = plan.progress(step, 1e9)
+    assert 0 <= progress <= 1
+    assert 0 <= plan.rate(step, progress) <= 0.1
+
+
+def test_schedule_known_answers() -> None:
+    plan = TrainingPlan(steps=100, time_budget_s=10, learning_rate=1.0, warmup_steps=10)
+    assert plan.rate(0, 0.0) == pytest.approx(0.1)
+    assert plan.rate(50, 0.5) == pytest.approx(0.5)
+    assert plan.rate(100, 1.0) == pytest.approx(0.0)
+    assert plan.progress(10, 9.0) == pytest.approx(0.9)
+    with pytest.raises(InputError, match="steps or time_budget_s"):
+        TrainingPlan()
+
+
+def test_time_budget_counts_resumed_runs_together(tmp_path: Path) -> None:
+    plan = TrainingPlan(time_budget_s=1000.0)
+    run(network(), plan, directory=tmp_path, should_stop=stop_before(3))
+    record = json.loads((tmp_path / "state.json").read_text())
+    (tmp_path / "state.json").write_text(json.dumps({**record, "elapsed_s": 1000.0}))
+    _, state = run(network(), plan, directory=tmp_path)
+    assert state.step == 3
+
+
+def test_step_that_is_not_finite_is_skipped() -> None:
+    model, state = run(network(), trainable=Regression(broken_at=(2, 5)))
+    assert state.skipped == 2
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+    with pytest.raises(InputError, match="not finite for 20 steps"):
+        run(network(), TrainingPlan(steps=50), trainable=Regression(broken_at=tuple(range(10, 40))))
+
+
+def test_progress_is_told_every_so_often() -> None:
+    told: list[tuple[int, bool]] = []
+    plan = dataclasses.replace(PLAN, report_every_steps=6)
+    run(network(), plan, on_progress=lambda state, rate: told.append((state.step, "loss" in state.losses and rate > 0)))
+    assert told == [(6, True), (12, True), (18, True)]
+
+
+class TwoOfThem(SingleProcess):
+    """A process whose partner always does the same: what two ranks see that agree."""
+
+    size = 2
+
+    def __init__(self) -> None:
+        self.gathered = 0
+
+    def gather(self, value: Tensor) -> list[Tensor]:
+        """Twice the value."""
+        self.gathered += 1
+        return [value, value]
+
+
+def test_processes_agree_every_few_steps_only() -> None:
+    group = TwoOfThem()
+    run(network(), communicator=group)
+    assert group.gathered == 1 + 3  # the start, then steps 0, 8 and 16
+
+
+class OtherRunFound(SingleProcess):
+    """A process whose partner found no saved run."""
+
+    size = 2
+
+    def gather(self, value: Tensor) -> list[Tensor]:
+        """The partner is at zero."""
+        return [value, torch.zeros_like(value)]
+
+
+def test_processes_that_do_not_see_one_folder_are_refused(tmp_path: Path) -> None:
+    run(network(), directory=tmp_path, should_stop=stop_before(5))
+    with pytest.raises(CheckpointError, match="one folder that all see"):
+        run(network(), directory=tmp_path, communicator=OtherRunFound())
+
+
+def test_damaged_run_is_refused(tmp_path: Path) -> None:
+    run(network(), directory=tmp_path, should_stop=stop_before(5))
+    tensors, record = tmp_path / "state-5.safetensors", (tmp_path / "state.json").read_text()
+    good = tensors.read_bytes()
+
+    tensors.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        run(network(), directory=tmp_path)
+    tensors.write_bytes(good[: len(good) // 2])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        run(network(), directory=tmp_path)
+    tensors.write_bytes(good)
+    with pytest.raises(CheckpointError, match="another model"):
+        run(nn.Linear(3, 1), directory=tmp_path)
+    for text in ("{", "[]", json.dumps({"step": 5})):
+        (tmp_path / "state.json").write_text(text)
+        with pytest.raises(CheckpointError, match=r"state\.json"):
+            run(network(), directory=tmp_path)
+    (tmp_path / "state.json").write_text(record)
+    assert run(network(), directory=tmp_path)[1].step == 20
+
+
+def test_only_the_last_save_is_kept(tmp_path: Path) -> None:
+    run(network(), dataclasses.replace(PLAN, save_every_s=0.0), directory=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state-20.safetensors", "state.json"]
+
+
+@given(index=st.integers(0, 3 * 16 - 1))
+def test_fingerprint_sees_every_parameter(index: int) -> None:
+    model = network()
+    before = parameter_fingerprint(model)
+    with torch.no_grad():
+        model.state_dict()["0.weight"].view(-1)[index] += 1e-3
+    assert not torch.equal(before, parameter_fingerprint(model))
+
+
+def test_fingerprint_sees_a_swap() -> None:
+    model = network()
+    before = parameter_fingerprint(model)
+    with torch.no_grad():
+        weight = model.state_dict()["0.weight"]
+        weight.copy_(weight.flip(0))
+    assert not torch.equal(before, parameter_fingerprint(model))
