@@ -1,0 +1,271 @@
+"""QM9 as molecules with bonds: tokens, geometry and gap, in padded batches of molecules of nearly equal size.
+
+Only heavy atoms are held: with bonds and charges known, valences say how many hydrogens each carries. That leaves a
+quarter of the pairs of atoms, which makes training and sampling several times as fast, and leaves no valence open.
+"""
+
+import fcntl
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cache as remember
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from gapsmith.core.errors import DataError
+from gapsmith.core.paths import cache
+from gapsmith.data import qm9
+from gapsmith.generator import bonds
+from gapsmith.generator.vocabulary import MAX_ATOMS, NEUTRAL, TOKEN_OF_NUMBER
+from gapsmith.training.protocol import LabelledGeometry
+
+VERSION = 1
+POOL_BATCHES = 64  # molecules of so many batches are sorted by size together
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Molecules padded to the largest of them; padded places hold token 0 at the origin."""
+
+    atoms: Tensor  # (batch, atoms) int64, atom tokens
+    charges: Tensor  # (batch, atoms) int64, charge tokens
+    bonds: Tensor  # (batch, atoms, atoms) int64, bond tokens, symmetric
+    coordinates: Tensor  # (batch, atoms, 3) float32, angstrom
+    present: Tensor  # (batch, atoms) bool
+    gap_ev: Tensor  # (batch,) float32
+
+    def to(self, device: str) -> "Batch":
+        """The same on another device."""
+        return Batch(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class Molecules:
+    """Molecules in padded arrays, as tokens."""
+
+    sizes: np.ndarray  # (molecules,) int64
+    atoms: np.ndarray  # (molecules, MAX_ATOMS) uint8
+    charges: np.ndarray  # (molecules, MAX_ATOMS) uint8
+    bonds: np.ndarray  # (molecules, MAX_ATOMS, MAX_ATOMS) uint8
+    coordinates: np.ndarray  # (molecules, MAX_ATOMS, 3) float32, angstrom
+    gap_ev: np.ndarray  # (molecules,) float32
+
+    def __len__(self) -> int:
+        """Number of molecules."""
+        return len(self.sizes)
+
+    def select(self, indices: np.ndarray) -> "Molecules":
+        """Some of them."""
+        return Molecules(**{f.name: np.ascontiguousarray(getattr(self, f.name)[indices]) for f in fields(self)})
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        """Some of them as a batch, padded to the largest."""
+        sizes = self.sizes[indices]
+        n = int(sizes.max())
+        return Batch(
+            atoms=torch.from_numpy(self.atoms[indices, :n].astype(np.int64)),
+            charges=torch.from_numpy(self.charges[indices, :n].astype(np.int64)),
+            bonds=torch.from_numpy(self.bonds[indices, :n, :n].astype(np.int64)),
+            coordinates=torch.from_numpy(self.coordinates[indices, :n]),
+            present=torch.from_numpy(np.arange(n) < sizes[:, None]),
+            gap_ev=torch.from_numpy(self.gap_ev[indices]),
+        )
+
+
+def from_geometries(labels: Sequence[LabelledGeometry]) -> Molecules:
+    """Labelled geometries with bonds assigned; those whose bonds cannot be told, or too large, are left out."""
+    kept = []
+    for label in labels:
+        small_enough = 0 < np.count_nonzero(label.numbers != 1) <= MAX_ATOMS
+        found = bonds.assign(label.numbers, label.coordinates) if small_enough else None
+        if found is not None and "gap_ev" in label.targets:
+            kept.append((label, *found))
+    molecules = _empty(len(kept))
+    for row, (label, orders, charges) in enumerate(kept):
+        heavy = np.flatnonzero(label.numbers != 1)
+        n = len(heavy)
+        molecules.sizes[row] = n
+        molecules.atoms[row, :n] = TOKEN_OF_NUMBER[label.numbers[heavy]]
+        molecules.charges[row, :n] = charges[heavy] + NEUTRAL
+        molecules.bonds[row, :n, :n] = orders[np.ix_(heavy, heavy)]
+        molecules.coordinates[row, :n] = label.coordinates[heavy] - label.coordinates[heavy].mean(0)
+        molecules.gap_ev[row] = label.targets["gap_ev"]
+    return molecules
+
+
+@remember
+def load_split(name: str) -> Molecules:
+    """Molecules of one of QM9's splits whose bonds could be assigned; made once (about a minute) and cached."""
+    tensors = load_file(str(_prepare()))
+    molecules, all_sizes = len(tensors["sizes"]), tensors["sizes"].astype(np.int64)
+    heavy = tensors["numbers"] != 1
+    molecule = np.repeat(np.arange(molecules), all_sizes)
+    first = np.concatenate([[0], np.cumsum(all_sizes)])[:-1]
+    heavy_before = np.concatenate([[0], np.cumsum(heavy)])
+    place = heavy_before[:-1] - heavy_before[first][molecule]  # of every heavy atom among its molecule's
+    result = _empty(molecules)
+    result.sizes[:] = np.bincount(molecule[heavy], minlength=molecules)
+    inside = molecule[heavy], place[heavy]
+    result.atoms[inside] = TOKEN_OF_NUMBER[tensors["numbers"][heavy]]
+    result.charges[inside] = tensors["charges"][heavy] + NEUTRAL
+    result.coordinates[inside] = tensors["coordinates"][heavy] * np.float32(qm9.COORDINATE_STEP_ANGSTROM)
+    row = np.repeat(np.arange(molecules), tensors["bonds_of"].astype(np.int64))
+    left, right = first[row] + tensors["bonds"][:, 0], first[row] + tensors["bonds"][:, 1]
+    both = heavy[left] & heavy[right]
+    row, left, right, order = row[both], place[left[both]], place[right[both]], tensors["bonds"][both, 2]
+    result.bonds[row, left, right] = result.bonds[row, right, left] = order
+    result.gap_ev[:] = tensors["gap_ev"]
+    chosen = qm9.split(molecules)
+    if name not in chosen:
+        raise DataError(f"QM9 has no split {name!r}; it has {', '.join(chosen)}")
+    usable = (tensors["bonds_of"] > 0) & (result.sizes > 0)
+    return result.select(chosen[name][usable[chosen[name]]])
+
+
+class SizeTable:
+    """p(number of atoms | gap) of a set of molecules, by bins of the gap smoothed with their neighbours."""
+
+    def __init__(self, counts: np.ndarray, low_ev: float, step_ev: float) -> None:
+        self.counts, self.low_ev, self.step_ev = counts, low_ev, step_ev  # counts (bins, MAX_ATOMS + 1)
+
+    @classmethod
+    def of(
+        cls, molecules: Molecules, *, low_ev: float = 0.0, high_ev: float = 18.0, step_ev: float = 0.25
+    ) -> "SizeTable":
+        """Counts of a set of molecules."""
+        bins = round((high_ev - low_ev) / step_ev)
+        counts = np.zeros((bins, MAX_ATOMS + 1))
+        row = np.clip(((molecules.gap_ev - low_ev) / step_ev).astype(int), 0, bins - 1)
+        np.add.at(counts, (row, molecules.sizes), 1)
+        return cls(counts, low_ev, step_ev)
+
+    def draw(self, gap_ev: float | None, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Numbers of atoms, (count,) int64, for a wanted gap or for any (None)."""
+        weights = self.counts.sum(0)
+        if gap_ev is not None:
+            centre = self.low_ev + (np.arange(len(self.counts)) + 0.5) * self.step_ev
+            width = self.step_ev
+            local = np.zeros_like(weights)
+            while local.sum() < 100 and width < 20:  # widen until there is enough to draw from
+                local = (np.exp(-0.5 * ((centre - gap_ev) / width) ** 2)[:, None] * self.counts).sum(0)
+                width *= 1.5
+            weights = local
+        return generator.choice(len(weights), size=count, p=weights / weights.sum())
+
+
+class MoleculeSource:
+    """Shuffled batches without end; in each the sizes are nearly equal. Optionally mixed with a second set."""
+
+    def __init__(
+        self,
+        molecules: Molecules,
+        *,
+        batch_size: int,
+        seed: int,
+        device: str,
+        replay: Molecules | None = None,
+        replay_fraction: float = 0.0,
+    ) -> None:
+        self.molecules, self.replay, self.batch_size, self.seed, self.device = (
+            molecules,
+            replay,
+            batch_size,
+            seed,
+            device,
+        )
+        self.replayed = min(batch_size, round(batch_size * replay_fraction)) if replay is not None else 0
+        self._pools: dict[tuple[int, int], list[np.ndarray]] = {}
+
+    def batch(self, step: int, *, rank: int = 0, size: int = 1) -> Batch:
+        """The share of one rank of a step's batch."""
+        own = self._indices(self.molecules, self.batch_size - self.replayed, step, 0)
+        share = self.molecules.select(own[rank::size])
+        if self.replay is not None and self.replayed:
+            other = self.replay.select(self._indices(self.replay, self.replayed, step, 1)[rank::size])
+            share = Molecules(
+                **{f.name: np.concatenate([getattr(share, f.name), getattr(other, f.name)]) for f in fields(share)}
+            )
+        return share.batch(np.arange(len(share))).to(self.device)
+
+    def _indices(self, molecules: Molecules, count: int, step: int, stream: int) -> np.ndarray:
+        if count == 0:
+            return np.zeros(0, dtype=np.int64)
+        pool, within = divmod(step, POOL_BATCHES)
+        if (stream, pool) not in self._pools:
+            self._pools = {key: value for key, value in self._pools.items() if key[0] != stream}
+            need, positions = count * POOL_BATCHES, []
+            start = pool * need
+            while need > 0:
+                epoch, offset = divmod(start, len(molecules))
+                order = np.random.default_rng((self.seed, stream, epoch)).permutation(len(molecules))
+                part = order[offset : offset + need]
+                positions.append(part)
+                start, need = start + len(part), need - len(part)
+            drawn = np.concatenate(positions)
+            drawn = drawn[np.argsort(molecules.sizes[drawn], kind="stable")].reshape(POOL_BATCHES, count)
+            mixed = np.random.default_rng((self.seed, stream, 1, pool)).permutation(POOL_BATCHES)
+            self._pools[stream, pool] = list(drawn[mixed])
+        return self._pools[stream, pool][within]
+
+
+def _empty(molecules: int) -> Molecules:
+    return Molecules(
+        sizes=np.zeros(molecules, dtype=np.int64),
+        atoms=np.zeros((molecules, MAX_ATOMS), dtype=np.uint8),
+        charges=np.full((molecules, MAX_ATOMS), NEUTRAL, dtype=np.uint8),
+        bonds=np.zeros((molecules, MAX_ATOMS, MAX_ATOMS), dtype=np.uint8),
+        coordinates=np.zeros((molecules, MAX_ATOMS, 3), dtype=np.float32),
+        gap_ev=np.zeros(molecules, dtype=np.float32),
+    )
+
+
+def _prepare() -> Path:
+    target = cache() / f"generator-qm9-{VERSION}.safetensors"
+    if target.is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.is_file():
+            partial = target.with_suffix(".partial")
+            save_file(_tensors(), str(partial), metadata={"source": "qm9", "version": str(VERSION)})
+            partial.replace(target)
+    return target
+
+
+def _tensors() -> dict[str, np.ndarray]:
+    """The arrays of the cached file; ``bonds_of`` is 0 where no assignment fits."""
+    data = qm9.load()
+    sizes = np.diff(data.offsets)
+    charges = np.zeros(len(data.numbers), dtype=np.int8)
+    by_size = [np.flatnonzero(sizes == n) for n in range(sizes.max() + 1)]
+    lists: list[np.ndarray] = [np.zeros((0, 3), dtype=np.uint8)] * len(data)
+    for n, members in enumerate(by_size):
+        for part in np.array_split(members, max(1, len(members) // 4096)):
+            if len(part) == 0:
+                continue
+            rows = data.offsets[part][:, None] + np.arange(n)
+            numbers = data.numbers[rows].astype(np.int64)
+            orders = bonds.orders_by_length(numbers, data.coordinates[rows])
+            plain = np.asarray(bonds.has_valences(numbers, orders).all(-1))
+            for molecule, row, order, number, easy in zip(part, rows, orders, numbers, plain, strict=True):
+                if not easy:
+                    assigned = bonds.assign(number, data.coordinates[row])
+                    if assigned is None:
+                        continue
+                    order, charges[row] = assigned
+                left, right = np.nonzero(np.triu(order))
+                lists[molecule] = np.stack([left, right, order[left, right]], axis=1).astype(np.uint8)
+    step = qm9.COORDINATE_STEP_ANGSTROM
+    return {
+        "sizes": sizes.astype(np.uint8),
+        "numbers": data.numbers,
+        "charges": charges,
+        "coordinates": np.round(data.coordinates / step).astype(np.int16),
+        "bonds": np.concatenate(lists),
+        "bonds_of": np.array([len(b) for b in lists], dtype=np.uint8),
+        "gap_ev": data.properties["gap_ev"].astype(np.float32),
+    }

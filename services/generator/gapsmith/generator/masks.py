@@ -1,0 +1,31 @@
+"""Which part of a molecule to grow again: a connected patch of its heavy atoms."""
+
+import numpy as np
+
+from gapsmith.core.errors import InputError
+
+
+def patch(bonds: np.ndarray, fraction: float, generator: np.random.Generator) -> np.ndarray:
+    """A connected patch around a random atom.
+
+    Args:
+        bonds: (atoms, atoms), bond orders among the heavy atoms of a connected molecule.
+        fraction: share of the atoms in the patch, 0 to 1; above 0 it holds at least one atom.
+        generator: draws.
+
+    Returns:
+        (atoms,) bool, True where the molecule is to be grown again.
+
+    Raises:
+        InputError: the fraction is not between 0 and 1.
+    """
+    if not 0 <= fraction <= 1:
+        raise InputError(f"mask_fraction is {fraction}; it is a share of the atoms, 0 (keep all) to 1 (replace all)")
+    atoms = len(bonds)
+    masked = np.zeros(atoms, dtype=bool)
+    wanted = 0 if fraction == 0 else max(1, round(fraction * atoms))
+    while masked.sum() < wanted:
+        edge = np.flatnonzero((bonds[masked] > 0).any(0) & ~masked) if masked.any() else np.zeros(0, dtype=np.int64)
+        choices = edge if len(edge) else np.flatnonzero(~masked)
+        masked[generator.choice(choices)] = True
+    return masked

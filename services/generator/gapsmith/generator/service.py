@@ -1,0 +1,181 @@
+"""Requests for molecules in, stored candidates out."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+import torch
+
+from gapsmith.bus.inlet import Handler
+from gapsmith.bus.service import Commit, Interrupted, TaskService, serve
+from gapsmith.core import chemistry
+from gapsmith.core.chemistry import Identity
+from gapsmith.core.domain import Molecule
+from gapsmith.core.errors import CheckpointError, InvalidMolecule
+from gapsmith.core.messages import CandidatesProposed, Event, GenerateRequested
+from gapsmith.core.screening import screen
+from gapsmith.core.settings import Settings
+from gapsmith.data.known import in_qm9
+from gapsmith.generator.generator import DEFAULT_WEIGHTS, Generator, Sampled
+from gapsmith.generator.vocabulary import MAX_ATOMS
+from gapsmith.store import campaigns, candidates, models, outbox, tasks
+from gapsmith.store.database import Connection, Database
+from gapsmith.store.tasks import Task
+from gapsmith.training.files import sha256
+
+log = structlog.get_logger()
+KIND = "generator"
+NUMBER = {"C": 6, "N": 7, "O": 8, "F": 9}
+DEFAULT_MASK_FRACTION = 0.4
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A generated molecule with what was found out about it before anything is written."""
+
+    molecule: Molecule
+    identity: Identity
+    known: bool  # in QM9
+    refused: str | None  # by the campaign's constraints
+    parent_id: UUID | None
+
+
+class GeneratorService(TaskService):
+    """Samples molecules for campaigns, from nothing or out of parents."""
+
+    name = "generator"
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        super().__init__(settings, database)
+        self._loaded: tuple[UUID, Generator] | None = None
+        self._unusable: set[UUID] = set()
+
+    def handlers(self) -> Mapping[type[Event], Handler]:
+        """Events in."""
+        return {GenerateRequested: self.on_requested}
+
+    def setup(self) -> None:
+        """Register the shipped weights and load the live ones."""
+        torch.set_num_threads(self.settings.threads)
+        self.model()
+
+    def on_requested(self, connection: Connection, event_id: UUID, event: Event) -> None:
+        """Queue a request."""
+        tasks.add(
+            connection,
+            event_id,
+            service=self.name,
+            kind="generate",
+            payload=event.model_dump(mode="json"),
+            campaign_id=event.campaign_id,
+        )
+
+    def model(self) -> tuple[UUID, Generator]:
+        """The live generator and its id; falls back to the one in use when the live file is damaged.
+
+        Raises:
+            CheckpointError: there is none in use yet, and the shipped one cannot be loaded either.
+        """
+        shipped = self.settings.generator_weights or DEFAULT_WEIGHTS
+        if not shipped.is_file():
+            raise CheckpointError(f"{shipped} is missing: install gapsmith again, or set GAPSMITH_GENERATOR_WEIGHTS")
+        with self.database.transaction() as connection:
+            shipped_id = models.ensure_shipped(connection, KIND, shipped, sha256(shipped))
+            live = models.live(connection, KIND)
+        wanted, path = (shipped_id, shipped) if live is None else (live.id, Path(live.path))
+        if self._loaded is not None and wanted in {self._loaded[0], *self._unusable}:
+            return self._loaded
+        try:
+            if live is not None and sha256(path) != live.sha256:
+                raise CheckpointError(f"{path} is not the file that was registered as version {live.version}")
+            self._loaded = wanted, Generator.load(path)
+            log.info("model loaded", model=str(wanted), path=str(path))
+        except (CheckpointError, OSError) as error:
+            self._unusable.add(wanted)
+            log.error("live model cannot be used", model=str(wanted), reason=str(error))
+            if self._loaded is None:
+                self._loaded = shipped_id, Generator.load(shipped)
+        return self._loaded
+
+    def perform(self, task: Task) -> Commit:
+        """Sample, judge, and say what to write."""
+        request = GenerateRequested.model_validate(task.payload)
+        model_id, generator = self.model()
+        with self.database.transaction() as connection:
+            constraints = campaigns.get(connection, request.campaign_id).config.constraints
+            parents = candidates.relaxed(connection, request.parents)
+        sampled = self._sample(generator, request, [molecule for _, molecule in parents])
+        if self.stopping.is_set():
+            raise Interrupted
+        refused = Counter(sampled.refused)
+        proposals = []
+        for molecule, parent in zip(sampled.molecules, sampled.parents, strict=True):
+            try:
+                mol = chemistry.to_rdkit(molecule)
+                identity = chemistry.identity(mol)
+            except InvalidMolecule as error:
+                refused[error.reason] += 1
+                continue
+            known = in_qm9(identity.inchikey)
+            reason = screen(mol, identity, constraints, in_qm9=known)
+            parent_id = None if parent is None else parents[parent][0]
+            proposals.append(Proposal(molecule, identity, known, reason, parent_id))
+
+        def commit(connection: Connection) -> None:
+            open_ones = []
+            for one in proposals:
+                candidate_id, is_open = candidates.propose(
+                    connection,
+                    request.campaign_id,
+                    one.molecule,
+                    one.identity,
+                    model_id=model_id,
+                    in_qm9=one.known,
+                    refused=one.refused,
+                    parent_id=one.parent_id,
+                    mask_fraction=None if one.parent_id is None else request.mask_fraction,
+                )
+                if is_open:
+                    open_ones.append(candidate_id)
+            proposed = CandidatesProposed(
+                campaign_id=request.campaign_id,
+                candidate_ids=tuple(open_ones),
+                sampled=sampled.attempts,
+                refused=dict(refused),
+            )
+            outbox.emit(connection, proposed, source=self.name)
+
+        return commit
+
+    def _sample(self, generator: Generator, request: GenerateRequested, parents: Sequence[Molecule]) -> Sampled:
+        """New molecules; out of parents if there are any left to grow them from."""
+        elements = None if request.elements is None else tuple(NUMBER[symbol] for symbol in request.elements)
+        heavy_atoms = request.heavy_atoms or (1, MAX_ATOMS)
+        stop = self.stopping.is_set
+        if not parents:
+            return generator.sample(
+                request.count,
+                request.target_gap_ev,
+                request.seed,
+                heavy_atoms=heavy_atoms,
+                elements=elements,
+                should_stop=stop,
+            )
+        return generator.regrow(
+            parents,
+            request.count,
+            DEFAULT_MASK_FRACTION if request.mask_fraction is None else request.mask_fraction,
+            request.target_gap_ev,
+            request.seed,
+            heavy_atoms=heavy_atoms,
+            elements=elements,
+            should_stop=stop,
+        )
+
+
+def main(settings: Settings) -> None:
+    """Entry point ``gapsmith.services``."""
+    serve(GeneratorService, settings)

@@ -1,0 +1,164 @@
+"""The corruption leaves alone what it must, and the loss can be learned."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gapsmith.generator import diffusion, network
+from gapsmith.generator.data import MoleculeSource, from_geometries
+from gapsmith.generator.network import LENGTH_UNIT_ANGSTROM, Prediction
+from gapsmith.generator.trainable import GeneratorTrainable
+from gapsmith.generator.vocabulary import MASK_ATOM, MASK_BOND
+from gapsmith.training.protocol import LabelledGeometry
+
+SEEDS = st.integers(0, 2**31 - 1)
+
+
+def test_kept_atoms_are_untouched(butanes, make_denoiser):
+    denoiser = make_denoiser(dtype=torch.float32)
+    seen = 0
+    for seed in range(20):
+        torch.manual_seed(seed)
+        corrupted = diffusion.corrupt(butanes, denoiser)
+        noisy, kept = corrupted.noisy, butanes.present & ~corrupted.masked
+        seen += int(kept.sum())
+        assert (noisy.times[kept] == 1).all()
+        assert (noisy.times[corrupted.masked] < 1).all()
+        assert torch.equal(noisy.atoms[kept], butanes.atoms[kept])
+        assert torch.equal(noisy.coordinates[kept], corrupted.coordinates[kept])
+        both = kept[:, :, None] & kept[:, None, :]
+        assert torch.equal(noisy.bonds[both], butanes.bonds[both])
+        assert torch.equal(noisy.bonds, noisy.bonds.transpose(1, 2))
+        inner = (butanes.coordinates[:, 0] - butanes.coordinates[:, 3]).norm(dim=-1) / LENGTH_UNIT_ANGSTROM
+        assert torch.allclose(
+            (corrupted.coordinates[:, 0] - corrupted.coordinates[:, 3]).norm(dim=-1), inner, atol=1e-5
+        )
+        for molecule in torch.nonzero(kept.any(1))[:, 0]:
+            assert corrupted.coordinates[molecule, kept[molecule]].mean(0).abs().max() < 1e-5
+    assert seen > 50
+
+
+def test_masking_follows_time(butanes, make_denoiser):
+    torch.manual_seed(0)
+    denoiser = make_denoiser(dtype=torch.float32)
+    shares = []
+    for _ in range(60):
+        corrupted = diffusion.corrupt(butanes, denoiser)
+        whole = corrupted.masked.all(1)
+        hidden = (corrupted.noisy.atoms == MASK_ATOM).float().mean(1)[whole]
+        shares += list(zip(corrupted.noisy.times[whole, 0].tolist(), hidden.tolist(), strict=True))
+        assert (corrupted.noisy.bonds <= MASK_BOND).all()
+    times, hidden = np.array(shares).T
+    for low, high in ((0.0, 0.5), (0.5, 0.8), (0.8, 1.0)):
+        inside = (times >= low) & (times < high)
+        assert hidden[inside].mean() == pytest.approx(1 - times[inside].mean(), abs=0.08)
+
+
+@settings(deadline=None, max_examples=30)
+@given(SEEDS)
+def test_partial_masks_are_never_empty_nor_padded(seed):
+    torch.manual_seed(seed)
+    present = torch.ones(16, 9, dtype=torch.bool)
+    present[::2, 5:] = False
+    masks = diffusion.partial_masks(torch.randn(16, 9, 3), present)
+    assert masks.any(1).all()
+    assert not (masks & ~present).any()
+
+
+@settings(deadline=None, max_examples=30)
+@given(SEEDS)
+def test_matching_turns_and_exchanges_noise_but_keeps_it(seed):
+    torch.manual_seed(seed)
+    noise, data = torch.randn(4, 7, 3), torch.randn(4, 7, 3)
+    noise, data = noise - noise.mean(1, keepdim=True), data - data.mean(1, keepdim=True)
+    masked = torch.ones(4, 7, dtype=torch.bool)
+    masked[2:, :3] = False
+    turn = torch.tensor([True, True, False, False])
+    matched = diffusion.match(noise, data, masked, turn)
+    before = ((noise - data) ** 2).sum((1, 2))
+    assert (((matched - data) ** 2).sum((1, 2)) <= before + 1e-4).all()
+    assert torch.allclose(matched.norm(dim=-1).sort(1).values, noise.norm(dim=-1).sort(1).values, atol=1e-4)
+    assert torch.equal(matched[2:, :3], noise[2:, :3])
+    left = torch.cdist(matched, matched).flatten(1).sort(1).values
+    assert torch.allclose(left, torch.cdist(noise, noise).flatten(1).sort(1).values, atol=1e-3)
+
+
+def test_perfect_prediction_costs_nothing(butanes, make_denoiser):
+    torch.manual_seed(0)
+    corrupted = diffusion.corrupt(butanes, make_denoiser(dtype=torch.float32))
+
+    def certain(tokens: torch.Tensor, kinds: int) -> torch.Tensor:
+        return torch.nn.functional.one_hot(tokens, kinds).float() * 50
+
+    perfect = Prediction(
+        corrupted.coordinates, certain(butanes.atoms, 5), certain(butanes.charges, 3), certain(butanes.bonds, 4)
+    )
+    losses = diffusion.compare(perfect, butanes, corrupted)
+    assert float(losses["loss"]) == pytest.approx(0, abs=1e-3)
+    wrong = perfect._replace(coordinates=corrupted.coordinates + torch.tensor([1.0, 0, 0]))
+    worse = diffusion.compare(wrong, butanes, corrupted)
+    assert float(worse["coordinates"]) == pytest.approx(float(corrupted.weight.mean()), rel=1e-4)
+    assert float(worse["lengths"]) == pytest.approx(0, abs=1e-3)
+
+
+def test_a_molecule_can_be_learned_by_heart(butanes, small_config):
+    torch.manual_seed(0)
+    denoiser = network.build(small_config)
+    optimizer = torch.optim.Adam(denoiser.parameters(), lr=1e-2)
+    history = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        losses = diffusion.losses(denoiser, butanes)
+        losses["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
+        optimizer.step()
+        history.append(float(losses["bonds"].detach()))
+    assert np.mean(history[-10:]) < 0.25 * np.mean(history[:5])
+
+
+def formaldehyde(gap_ev: float) -> LabelledGeometry:
+    coordinates = np.array([[0, 0, 0], [0, 0, 1.2], [0, 0.94, -0.59], [0, -0.94, -0.59]], dtype=np.float32)
+    return LabelledGeometry(np.array([6, 8, 1, 1], dtype=np.uint8), coordinates, {"gap_ev": gap_ev})
+
+
+def test_labelled_geometries_become_heavy_atom_tokens():
+    water = LabelledGeometry(np.array([8], dtype=np.uint8), np.zeros((1, 3), dtype=np.float32), {"gap_ev": 8.0})
+    molecules = from_geometries([formaldehyde(5.9), water])  # a bare oxygen atom has no valences that fit
+    assert molecules.sizes.tolist() == [2]
+    batch = molecules.batch(np.array([0]))
+    assert batch.atoms.tolist() == [[1, 3]]
+    assert batch.bonds.tolist() == [[[0, 2], [2, 0]]]
+    assert float(batch.gap_ev[0]) == pytest.approx(5.9)
+    assert float((batch.coordinates[0, 0] - batch.coordinates[0, 1]).norm()) == pytest.approx(1.2, abs=1e-5)
+
+
+def test_batches_are_a_function_of_the_step_and_ranks_share_them():
+    molecules = from_geometries([formaldehyde(5 + 0.01 * i) for i in range(40)])
+    one = MoleculeSource(molecules, batch_size=6, seed=3, device="cpu")
+    other = MoleculeSource(molecules, batch_size=6, seed=3, device="cpu")
+    for step in (70, 0, 3, 70):
+        whole = one.batch(step).gap_ev
+        shares = torch.cat([other.batch(step, rank=rank, size=2).gap_ev for rank in (0, 1)])
+        assert sorted(whole.tolist()) == sorted(shares.tolist())
+    assert one.batch(1).gap_ev.tolist() != one.batch(2).gap_ev.tolist()
+    seen = torch.cat([one.batch(step).gap_ev for step in range(64)])
+    counts = torch.unique(seen, return_counts=True)[1]
+    assert len(counts) == 40
+    assert counts.max() - counts.min() <= 1
+
+
+def test_replay_fills_its_share_of_a_batch():
+    new, old = from_geometries([formaldehyde(1.0)]), from_geometries([formaldehyde(9.0)] * 5)
+    source = MoleculeSource(new, batch_size=8, seed=0, device="cpu", replay=old, replay_fraction=0.75)
+    assert sorted(source.batch(0).gap_ev.tolist()) == [1.0] * 2 + [9.0] * 6
+
+
+def test_evaluation_is_repeatable(make_denoiser):
+    trainable, denoiser = GeneratorTrainable(), make_denoiser(dtype=torch.float32)
+    labels = [formaldehyde(5.9)] * 4
+    first = trainable.evaluate_labels(denoiser, labels)
+    torch.manual_seed(99)
+    assert trainable.evaluate_labels(denoiser, labels) == first
+    assert {"loss", "bonds_loss", "coordinates_loss"} <= first.keys()
