@@ -1,0 +1,50 @@
+"""A model Hessian to start an optimiser from: springs on bonds and angles (after Lindh et al., CPL 241, 423 (1995))."""
+
+from typing import Final
+
+import numpy as np
+
+COVALENT_RADIUS_BOHR: Final = {1: 0.605, 6: 1.455, 7: 1.342, 8: 1.247, 9: 1.209}  # Pyykko and Atsumi, 2009
+STRETCH, BEND, PAIR = 0.45, 0.16, 0.004  # hartree / bohr^2, hartree / rad^2, hartree / bohr^2
+FLOOR = 0.02  # hartree / bohr^2, for what no spring holds: torsions
+
+
+def covalent_sums(numbers: np.ndarray) -> np.ndarray:
+    """(n, n) sums of covalent radii, bohr."""
+    radii = np.array([COVALENT_RADIUS_BOHR[int(number)] for number in numbers])
+    return np.asarray(radii[:, None] + radii[None])
+
+
+def model_hessian(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """(3n, 3n) positive definite Hessian in hartree / bohr^2.
+
+    Args:
+        numbers: (n,) atomic numbers.
+        positions: (n, 3), bohr.
+    """
+    n = len(numbers)
+    difference = positions[:, None] - positions[None]
+    distance = np.sqrt((difference**2).sum(-1)) + np.eye(n)
+    unit = difference / distance[..., None]
+    closeness = np.exp(-3.0 * np.maximum(distance / covalent_sums(numbers) - 1.0, -0.2)) * (1 - np.eye(n))
+    spring = STRETCH * closeness**2 + PAIR * closeness
+    blocks = -spring[..., None, None] * unit[..., :, None] * unit[..., None, :]  # (n, n, 3, 3)
+    blocks[np.arange(n), np.arange(n)] = -blocks.sum(1)
+    hessian = blocks.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n)
+    rows = []
+    for centre in range(n):
+        bonded = np.flatnonzero(closeness[centre] > 0.3)
+        for index, first in enumerate(bonded):
+            for second in bonded[index + 1 :]:
+                u, v = -unit[centre, first], -unit[centre, second]  # from the centre outwards
+                cosine = float(u @ v)
+                sine = max(np.sqrt(1 - min(1.0, cosine**2)), 0.3)
+                row = np.zeros((n, 3))
+                row[first] = (cosine * u - v) / (distance[centre, first] * sine)
+                row[second] = (cosine * v - u) / (distance[centre, second] * sine)
+                row[centre] = -row[first] - row[second]
+                rows.append(np.sqrt(BEND * closeness[centre, first] * closeness[centre, second]) * row.ravel())
+    if rows:
+        springs = np.array(rows)
+        hessian = hessian + springs.T @ springs
+    return np.asarray(hessian + FLOOR * np.eye(3 * n))

@@ -1,0 +1,194 @@
+"""GFN2-xTB relaxation (Bannwarth, Ehlert, Grimme, JCTC 2019) with tblite.
+
+The optimiser is BFGS in Cartesian coordinates from a model Hessian, each step inside a trust radius. A molecule of
+QM9's size takes some ten to thirty gradients of about 10 ms.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from tblite.exceptions import TBLiteRuntimeError, TBLiteTypeError, TBLiteValueError
+from tblite.interface import Calculator, Result
+
+from gapsmith.core.errors import CalculationError, FailureClass, InputError
+from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
+from gapsmith.surrogate.data import check_geometry
+from gapsmith.surrogate.hessian import covalent_sums, model_hessian
+
+METHOD: Final = "GFN2-xTB"
+MAX_STEPS = 150  # gradients
+GRADIENT_TOLERANCE = 5e-4  # hartree / bohr, largest component
+FRAGMENT_FACTOR = 2.0  # atoms farther than this times the sum of their radii hold no fragment together
+FIRST_TRUST, LEAST_TRUST, MOST_TRUST = 0.3, 0.02, 0.6  # bohr, largest displacement of an atom
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """A relaxed molecule."""
+
+    coordinates: np.ndarray  # (atoms, 3) float64, angstrom
+    energy_hartree: float
+    gap_ev: float  # GFN2-xTB's own orbital gap
+    steps: int  # gradients computed
+    rmsd_angstrom: float  # from the geometry given, after superposition
+
+
+def relax(
+    numbers: np.ndarray,
+    coordinates: np.ndarray,
+    *,
+    charge: int = 0,
+    max_steps: int = MAX_STEPS,
+    gradient_tolerance: float = GRADIENT_TOLERANCE,
+) -> Relaxed:
+    """Relax a closed-shell molecule.
+
+    Args:
+        numbers: (atoms,) atomic numbers.
+        coordinates: (atoms, 3), angstrom; rough ones will do.
+        charge: in elementary charges.
+        max_steps: gradients before giving up.
+        gradient_tolerance: hartree / bohr, of the largest component.
+
+    Raises:
+        CalculationError: of class chemistry, with the reason: broken input, odd electrons, no SCF convergence, the
+            molecule falls apart, no convergence of the geometry.
+    """
+    numbers, start = np.asarray(numbers, dtype=np.int64), np.asarray(coordinates, dtype=np.float64)
+    try:
+        check_geometry(numbers, start, "relaxation")
+    except InputError as error:
+        raise _failed(str(error)) from error
+    if (int(numbers.sum()) - charge) % 2:
+        raise _failed(f"{int(numbers.sum()) - charge} electrons: only closed shells are relaxed")
+    evaluate = _Evaluator(numbers, start / BOHR_TO_ANGSTROM, charge)
+    reach = FRAGMENT_FACTOR * covalent_sums(numbers)
+    whole = fragments(start / BOHR_TO_ANGSTROM, reach)
+
+    def check(positions: np.ndarray) -> None:
+        found = fragments(positions, reach)
+        if found > whole:
+            raise _failed(f"the molecule falls apart into {found} fragments after {evaluate.calls} steps")
+
+    positions = minimise(
+        evaluate, start / BOHR_TO_ANGSTROM, model_hessian(numbers, start / BOHR_TO_ANGSTROM), check=check,
+        max_steps=max_steps, tolerance=gradient_tolerance,
+    )  # fmt: skip
+    energy, gap = evaluate.last
+    relaxed = positions * BOHR_TO_ANGSTROM
+    return Relaxed(relaxed, energy, gap, evaluate.calls, rmsd(start, relaxed))
+
+
+class _Evaluator:
+    """Energy and gradient by tblite, each from the density of the one before."""
+
+    def __init__(self, numbers: np.ndarray, positions: np.ndarray, charge: int) -> None:
+        self.calls = 0
+        self.last = (np.nan, np.nan)  # energy in hartree and gap in eV of the newest point
+        self._result: Result | None = None
+        try:
+            self._calculator = Calculator(METHOD, numbers, positions, charge=float(charge))
+            self._calculator.set("verbosity", 0)
+        except (TBLiteRuntimeError, TBLiteTypeError, TBLiteValueError) as error:
+            raise _failed(f"GFN2-xTB refuses the molecule: {error}") from error
+
+    def __call__(self, positions: np.ndarray) -> tuple[float, np.ndarray]:
+        """Energy (hartree) and gradient (n, 3) (hartree / bohr); raises CalculationError if the SCF fails."""
+        self.calls += 1
+        try:
+            self._calculator.update(positions=positions)
+            try:
+                result = self._calculator.singlepoint(self._result)
+            except TBLiteRuntimeError:
+                if self._result is None:
+                    raise
+                result = self._calculator.singlepoint()  # the old density may be what hindered it
+        except TBLiteRuntimeError as error:
+            raise _failed(f"GFN2-xTB's SCF fails at step {self.calls}: {error}") from error
+        self._result = result
+        energy, gradient = float(result.get("energy")), np.asarray(result.get("gradient"))
+        if not (np.isfinite(energy) and np.isfinite(gradient).all()):
+            raise _failed(f"GFN2-xTB's energy is not finite at step {self.calls}")
+        levels = np.asarray(result.get("orbital-energies"))
+        occupied = round(float(np.sum(result.get("orbital-occupations"))) / 2)
+        self.last = (energy, float(levels[occupied] - levels[occupied - 1]) * HARTREE_TO_EV)
+        return energy, gradient
+
+
+def minimise(
+    evaluate: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    positions: np.ndarray,
+    hessian: np.ndarray,
+    *,
+    check: Callable[[np.ndarray], None],
+    max_steps: int,
+    tolerance: float,
+) -> np.ndarray:
+    """BFGS with a trust radius; the last call of ``evaluate`` is at the minimum returned.
+
+    Raises:
+        CalculationError: no convergence within ``max_steps`` calls, or what ``evaluate`` and ``check`` raise.
+    """
+    energy, gradient = evaluate(positions)
+    trust = FIRST_TRUST
+    for _ in range(max_steps - 1):
+        if np.abs(gradient).max() < tolerance:
+            return positions
+        values, vectors = np.linalg.eigh(hessian)
+        step = -(vectors @ ((vectors.T @ gradient.ravel()) / np.maximum(np.abs(values), 5e-3))).reshape(-1, 3)
+        longest = float(np.sqrt((step**2).sum(1)).max())
+        if longest > trust:
+            step *= trust / longest
+        moved = positions + step
+        check(moved)
+        new_energy, new_gradient = evaluate(moved)
+        predicted = float((gradient * step).sum() + 0.5 * step.ravel() @ hessian @ step.ravel())
+        hessian = _update(hessian, step.ravel(), (new_gradient - gradient).ravel())
+        if new_energy - energy > 1e-5:  # uphill: stay, but remember what was learnt
+            trust = max(LEAST_TRUST, 0.4 * min(trust, longest))
+            if trust > LEAST_TRUST:
+                continue
+        elif new_energy - energy < 0.75 * predicted:
+            trust = min(MOST_TRUST, 1.7 * trust)
+        positions, energy, gradient = moved, new_energy, new_gradient
+    if np.abs(gradient).max() < tolerance:
+        return positions
+    left = f"largest gradient {np.abs(gradient).max():.1e} hartree/bohr"
+    raise _failed(f"the relaxation does not converge in {max_steps} steps: {left}")
+
+
+def _update(hessian: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Powell's damped BFGS update, which stays positive definite."""
+    along = hessian @ step
+    curvature = float(step @ along)
+    product = float(step @ change)
+    if product < 0.2 * curvature:
+        share = 0.8 * curvature / (curvature - product)
+        change = share * change + (1 - share) * along
+        product = 0.2 * curvature
+    return np.asarray(hessian - np.outer(along, along) / curvature + np.outer(change, change) / product)
+
+
+def fragments(positions: np.ndarray, reach: np.ndarray) -> int:
+    """Number of pieces when atoms within ``reach`` (n, n) of each other hold together; same unit as positions."""
+    near = np.sqrt(((positions[:, None] - positions[None]) ** 2).sum(-1)) < reach
+    label = np.arange(len(positions))
+    while True:
+        lower = np.where(near, label[None], len(label)).min(1)
+        if (lower == label).all():
+            return len(np.unique(label))
+        label = lower
+
+
+def rmsd(first: np.ndarray, second: np.ndarray) -> float:
+    """Root mean square distance of two (n, 3) geometries after superposition (Kabsch, 1976)."""
+    a, b = first - first.mean(0), second - second.mean(0)
+    u, singular, vt = np.linalg.svd(a.T @ b)
+    singular[-1] *= np.sign(np.linalg.det(u) * np.linalg.det(vt))
+    return float(np.sqrt(max(0.0, ((a**2).sum() + (b**2).sum() - 2 * singular.sum()) / len(a))))
+
+
+def _failed(reason: str) -> CalculationError:
+    return CalculationError(FailureClass.CHEMISTRY, reason)

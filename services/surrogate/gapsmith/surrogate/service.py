@@ -1,0 +1,207 @@
+"""Proposed candidates in, scored ones out; takes up a newly promoted model without a restart."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID, uuid5
+
+import structlog
+import torch
+
+from gapsmith.bus.inlet import Handler
+from gapsmith.bus.service import Commit, Interrupted, TaskService, serve
+from gapsmith.core.domain import Molecule
+from gapsmith.core.errors import CalculationError, CheckpointError
+from gapsmith.core.messages import CandidatesProposed, CandidatesScored, Event, ModelPromoted
+from gapsmith.core.perception import same_connectivity
+from gapsmith.core.settings import Settings
+from gapsmith.store import candidates, models, outbox, tasks
+from gapsmith.store.database import Connection, Database
+from gapsmith.store.tasks import MOST_ATTEMPTS, Task
+from gapsmith.surrogate.predictor import SHIPPED, Predictor
+from gapsmith.surrogate.relaxation import METHOD, Relaxed, relax
+from gapsmith.surrogate.trainable import KIND
+from gapsmith.training.checkpoint import read_card, sha256
+
+log = structlog.get_logger()
+
+CHUNK = 8  # candidates of a task: the coordinator hears of them every few seconds
+RELAXATION_FAILED, BONDS_CHANGED, QUARANTINED = "relaxation_failed", "bonds_changed", "quarantined"
+
+
+class Loaded(NamedTuple):
+    """The model in use."""
+
+    id: UUID
+    predictor: Predictor
+
+
+class Accepted(NamedTuple):
+    """A candidate whose bonds survived the relaxation."""
+
+    id: UUID
+    molecule_id: int
+    molecule: Molecule  # at the relaxed geometry
+    relaxed: Relaxed
+
+
+class SurrogateService(TaskService):
+    """Relaxes candidates with GFN2-xTB and predicts their gaps."""
+
+    name = "surrogate"
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        super().__init__(settings, database)
+        self._loaded: Loaded | None = None
+        self._unusable: set[UUID] = set()
+
+    def handlers(self) -> Mapping[type[Event], Handler]:
+        """Events in."""
+        return {CandidatesProposed: self.on_proposed, ModelPromoted: self.on_promoted}
+
+    def setup(self) -> None:
+        """Register the shipped weights and load the live ones."""
+        torch.set_num_threads(self.settings.threads)
+        self.model()
+
+    def on_proposed(self, connection: Connection, event_id: UUID, event: Event) -> None:
+        """Queue candidates for scoring, a few at a time."""
+        assert isinstance(event, CandidatesProposed)
+        for first in range(0, len(event.candidate_ids), CHUNK):
+            chunk = [str(candidate) for candidate in event.candidate_ids[first : first + CHUNK]]
+            tasks.add(
+                connection,
+                uuid5(event_id, str(first)),
+                service=self.name,
+                kind="score",
+                payload={"candidate_ids": chunk},
+                campaign_id=event.campaign_id,
+            )
+
+    def on_promoted(self, connection: Connection, event_id: UUID, event: Event) -> None:
+        """Queue a second judgement of what waits for DFT."""
+        assert isinstance(event, ModelPromoted)
+        if event.kind == KIND:
+            tasks.add(connection, event_id, service=self.name, kind="rescore", payload={}, priority=10)
+
+    def perform(self, task: Task) -> Commit:
+        """Score or rescore."""
+        return self._rescore() if task.kind == "rescore" else self._score(task)
+
+    def model(self) -> Loaded:
+        """The live model, or the newest that can be loaded; raises CheckpointError if none can."""
+        shipped = self.settings.surrogate_weights or SHIPPED
+        if self._loaded is None:
+            read_card(shipped, kind=KIND)
+        with self.database.transaction() as connection:
+            shipped_id = models.ensure_shipped(connection, KIND, shipped, sha256(shipped))
+            live = models.live(connection, KIND)
+        wanted = live.id if live is not None else shipped_id
+        if self._loaded is not None and wanted in {self._loaded.id, *self._unusable}:
+            return self._loaded
+        try:
+            if live is not None and sha256(Path(live.path)) != live.sha256:
+                raise CheckpointError(f"{live.path} is not the file that was registered as version {live.version}")
+            self._loaded = Loaded(wanted, Predictor.load(Path(live.path) if live is not None else shipped))
+            log.info("model loaded", model=str(wanted), version=live.version if live is not None else 0)
+        except (CheckpointError, OSError) as error:
+            self._unusable.add(wanted)
+            log.error("live model cannot be used", model=str(wanted), reason=str(error))
+            if self._loaded is None:
+                self._loaded = Loaded(shipped_id, Predictor.load(shipped))
+        return self._loaded
+
+    def _score(self, task: Task) -> Commit:
+        assert task.campaign_id is not None  # a score task always has one
+        campaign_id = task.campaign_id
+        model_id, predictor = self.model()
+        with self.database.transaction() as connection:
+            open_ones = candidates.to_score(connection, [UUID(text) for text in task.payload["candidate_ids"]])
+        accepted: list[Accepted] = []
+        refused: list[tuple[UUID, str]] = []
+        for candidate_id, molecule, molecule_id in open_ones:
+            if self.stopping.is_set():
+                raise Interrupted
+            if task.attempts >= MOST_ATTEMPTS:  # one of them ends the process or the task each time
+                refused.append((candidate_id, QUARANTINED))
+                continue
+            outcome = relax_candidate(molecule)
+            if isinstance(outcome, str):
+                refused.append((candidate_id, outcome))
+            else:
+                after = replace(molecule, coordinates=outcome.coordinates)
+                accepted.append(Accepted(candidate_id, molecule_id, after, outcome))
+        predicted = predictor.predict([(one.molecule.numbers, one.molecule.coordinates) for one in accepted])
+        predictions = [
+            candidates.Prediction(one.id, float(mean), float(std), bool(out))
+            for one, mean, std, out in zip(
+                accepted, predicted.mean_ev, predicted.std_ev, predicted.out_of_distribution, strict=True
+            )
+        ]
+
+        def commit(connection: Connection) -> None:
+            for candidate_id, reason in refused:
+                candidates.reject(connection, candidate_id, reason)
+            for one, prediction in zip(accepted, predictions, strict=True):
+                conformer_id = candidates.add_conformer(
+                    connection,
+                    one.molecule,
+                    method=METHOD.lower(),
+                    molecule_id=one.molecule_id,
+                    energy_hartree=one.relaxed.energy_hartree,
+                    xtb_gap_ev=one.relaxed.gap_ev,
+                )
+                candidates.score(connection, conformer_id, prediction, model_id)
+            live = models.live(connection, KIND)
+            if live is not None and live.id not in {model_id, *self._unusable}:  # promoted in the meantime
+                again = uuid5(task.id, str(live.id))
+                tasks.add(connection, again, service=self.name, kind="rescore", payload={}, priority=10)
+            scored = CandidatesScored(
+                campaign_id=campaign_id, candidate_ids=tuple(one.id for one in accepted), model_id=model_id
+            )
+            outbox.emit(connection, scored, source=self.name)
+
+        return commit
+
+    def _rescore(self) -> Commit:
+        model_id, predictor = self.model()
+        with self.database.transaction() as connection:
+            waiting = candidates.to_rescore(connection, model_id)
+        predicted = predictor.predict([(molecule.numbers, molecule.coordinates) for _, _, molecule in waiting])
+        predictions = [
+            candidates.Prediction(candidate_id, float(mean), float(std), bool(out))
+            for (candidate_id, _, _), mean, std, out in zip(
+                waiting, predicted.mean_ev, predicted.std_ev, predicted.out_of_distribution, strict=True
+            )
+        ]
+        by_campaign: dict[UUID, list[UUID]] = {}
+        for candidate_id, campaign_id, _ in waiting:
+            by_campaign.setdefault(campaign_id, []).append(candidate_id)
+
+        def commit(connection: Connection) -> None:
+            candidates.predict(connection, predictions, model_id)
+            for campaign_id, ids in by_campaign.items():
+                scored = CandidatesScored(
+                    campaign_id=campaign_id, candidate_ids=tuple(ids), model_id=model_id, rescored=True
+                )
+                outbox.emit(connection, scored, source=self.name)
+
+        return commit
+
+
+def relax_candidate(molecule: Molecule) -> Relaxed | str:
+    """The relaxed molecule, or why it is refused: the relaxation fails or changes the bonds."""
+    try:
+        relaxed = relax(molecule.numbers, molecule.coordinates, charge=int(molecule.charges.sum()))
+    except CalculationError as error:
+        log.info("candidate refused", reason=RELAXATION_FAILED, detail=error.reason)
+        return RELAXATION_FAILED
+    if not same_connectivity(molecule, relaxed.coordinates):
+        return BONDS_CHANGED
+    return relaxed
+
+
+def main(settings: Settings) -> None:
+    """Entry point ``gapsmith.services``."""
+    serve(SurrogateService, settings)
