@@ -1,0 +1,118 @@
+"""Self-consistent field: a ladder of algorithms, each different from the one before, and the rung that converged."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from pyscf import dft, gto, lib
+
+from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.dft_queue.basis import basis
+from gapsmith.dft_queue.integration import CachedNumInt
+from gapsmith.dft_queue.jobs import ELEMENTS
+from gapsmith.dft_queue.levels import LevelOfTheory
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to converge. Without a guess it goes on from the last density."""
+
+    name: str
+    cycles: int
+    guess: str | None = None
+    damping: float = 0.0
+    level_shift_hartree: float = 0.0  # taken off before the final check of convergence
+    second_order: bool = False
+
+
+LADDER: Final = (
+    Rung("diis", cycles=40, guess="minao"),
+    Rung("damped", cycles=80, damping=0.4),
+    Rung("level-shift", cycles=80, level_shift_hartree=0.3),
+    Rung("huckel", cycles=80, guess="huckel", level_shift_hartree=0.1),
+    Rung("sap", cycles=80, guess="sap", damping=0.3),
+    Rung("second-order", cycles=40, second_order=True),
+)
+
+
+@dataclass(frozen=True)
+class Converged:
+    """A converged SCF."""
+
+    mean_field: Any  # pyscf's RKS or UKS with density fitting
+    rung: str
+
+
+def molecule(numbers: tuple[int, ...], coordinates: np.ndarray, charge: int, spin: int, *, memory_mb: int) -> Any:
+    """PySCF's molecule in the level's basis; coordinates (atoms, 3) in angstrom."""
+    atoms = [(ELEMENTS[number], tuple(row)) for number, row in zip(numbers, coordinates.tolist(), strict=True)]
+    return gto.M(atom=atoms, basis=basis(), charge=charge, spin=spin, cart=False, verbose=0, max_memory=memory_mb)
+
+
+def mean_field(mol: Any, level: LevelOfTheory) -> Any:
+    """Density-fitted Kohn-Sham object, restricted without unpaired electrons, not converged yet."""
+    method = dft.RKS if mol.spin == 0 else dft.UKS
+    field = method(mol, xc=level.functional).density_fit(auxbasis=level.auxiliary_basis)
+    field.grids.level = level.grid_level
+    field.conv_tol = level.convergence_hartree
+    field.conv_tol_grad = level.gradient_convergence
+    field._numint = CachedNumInt()
+    field.chkfile = None
+    return field
+
+
+def converge(mol: Any, level: LevelOfTheory, *, start: Any = None, ladder: tuple[Rung, ...] = LADDER) -> Converged:
+    """Climb the ladder until a rung converges.
+
+    Args:
+        mol: the molecule.
+        level: level of theory.
+        start: density to begin with (``orthonormalised`` makes one of a neighbouring geometry's) instead of the first guess.
+        ladder: rungs to try in order.
+
+    Raises:
+        CalculationError: no rung converged (chemistry).
+    """
+    density = start
+    for rung in ladder:
+        field = mean_field(mol, level)
+        field.max_cycle = rung.cycles
+        if rung.guess is not None and density is not start:
+            density = None  # another guess, unless the first rung was given one
+        if rung.guess is not None:
+            field.init_guess = rung.guess
+        if rung.damping:
+            field.damp = rung.damping
+        field.level_shift = rung.level_shift_hartree
+        if rung.second_order:
+            field = field.newton()
+        field.kernel(dm0=density)
+        if field.converged and np.isfinite(field.e_tot):
+            return Converged(field, rung.name)
+        density = field.make_rdm1()
+    tried = ", ".join(rung.name for rung in ladder)
+    raise CalculationError(FailureClass.CHEMISTRY, f"the SCF did not converge; tried in this order: {tried}")
+
+
+def orthonormalised(field: Any, mol: Any) -> Any:
+    """A converged SCF's density carried over to a neighbouring geometry of the same molecule.
+
+    The orbitals are made orthonormal (Löwdin) in the new geometry's overlap, so that no electron is lost.
+    """
+    overlap = mol.intor_symmetric("int1e_ovlp")
+    orbitals, occupations = np.asarray(field.mo_coeff), np.asarray(field.mo_occ)
+    moved = []
+    for coefficients in orbitals.reshape(-1, *orbitals.shape[-2:]):
+        values, vectors = np.linalg.eigh(coefficients.T @ overlap @ coefficients)
+        moved.append(coefficients @ (vectors / np.sqrt(values)) @ vectors.T)
+    carried = np.array(moved).reshape(orbitals.shape)
+    density = field.make_rdm1(carried, occupations)
+    return lib.tag_array(density, mo_coeff=carried, mo_occ=occupations)
+
+
+def frontier_ev(field: Any, hartree_to_ev: float) -> tuple[float, float]:
+    """Energies of the highest occupied and the lowest empty orbital, over both spins."""
+    energies, occupations = np.ravel(field.mo_energy), np.ravel(field.mo_occ)
+    return float(energies[occupations > 0].max() * hartree_to_ev), float(
+        energies[occupations == 0].min() * hartree_to_ev
+    )

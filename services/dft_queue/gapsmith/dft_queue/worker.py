@@ -1,0 +1,202 @@
+"""The DFT worker: woken by Celery, takes the most urgent calculation from Postgres under a lease, computes it in a child."""
+
+import logging
+import os
+import socket
+import threading
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import structlog
+from celery.exceptions import SecurityWarning
+from celery.signals import worker_shutting_down
+
+from gapsmith.bus.service import configure_logging
+from gapsmith.core.errors import CalculationError, DataError, FailureClass, InputError, UnavailableError
+from gapsmith.core.settings import Settings
+from gapsmith.dft_queue.app import QUEUE, TASK, make_app
+from gapsmith.dft_queue.engine import Limits, Stopped, run_in_child
+from gapsmith.dft_queue.jobs import CalculationInput
+from gapsmith.dft_queue.outcomes import store_failure, store_output
+from gapsmith.store import calculations, candidates, heartbeats
+from gapsmith.store.calculations import Calculation
+from gapsmith.store.database import Database
+
+log = structlog.get_logger()
+NAME = "dft_worker"
+
+
+@dataclass
+class Running:
+    """A calculation in work, and the lease it is held under."""
+
+    calculation: Calculation
+    owner: str
+    renewed_at: float  # monotonic
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class Worker:
+    """Computes up to ``settings.dft_workers`` calculations at a time, each in a process of its own with one thread."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+        self.instance = f"{socket.gethostname()}-{os.getpid()}"
+        self.limits = Limits(settings.dft_memory_mb, settings.dft_time_limit_s, settings.dft_time_limit_s)
+        self.stopping = threading.Event()
+        self._running: dict[str, Running] = {}
+        self._lock = threading.Lock()
+
+    def calculate_next(self) -> UUID | None:
+        """Claim, compute and store the most urgent calculation; its id, or None if there was nothing to do.
+
+        Raises:
+            UnavailableError: Postgres cannot be reached.
+        """
+        if self.stopping.is_set():
+            return None
+        owner = f"{self.instance}-{uuid4().hex[:8]}"  # of this attempt only: a lost one cannot store anything
+        asked = time.monotonic()
+        with self.database.transaction() as connection:
+            calculation = calculations.claim(connection, owner, self.settings.lease_s)
+        if calculation is None:
+            return None
+        running = Running(calculation, owner, renewed_at=asked)
+        with self._lock:
+            self._running[owner] = running
+            if self.stopping.is_set():
+                running.stop.set()
+        try:
+            self._compute(running)
+        finally:
+            with self._lock:
+                del self._running[owner]
+        return calculation.id
+
+    def _compute(self, running: Running) -> None:
+        calculation = running.calculation
+        bound = log.bind(calculation=str(calculation.id), level=calculation.level, attempt=calculation.attempts)
+        try:
+            with self.database.transaction() as connection:
+                molecule = candidates.conformer(connection, calculation.conformer_id)
+            job = CalculationInput.of(
+                molecule.numbers, molecule.coordinates, calculation.level, calculation.charge, calculation.spin
+            )
+            output = run_in_child(job, self.limits, running.stop)
+        except Stopped:
+            bound.info("calculation stopped")
+            if self.stopping.is_set():
+                with self.database.transaction() as connection:
+                    calculations.release(connection, calculation.id, running.owner)
+        except (CalculationError, DataError, InputError, OSError) as error:
+            failure = _classified(error)
+            bound.warning("calculation failed", failure_class=failure.failure_class, reason=failure.reason)
+            self._insist(running, lambda: store_failure(self.database, calculation, running.owner, failure))
+        else:
+            stored = self._insist(
+                running, lambda: store_output(self.database, calculation, running.owner, molecule, output)
+            )
+            bound.info("calculation done" if stored else "lease lost, result dropped", gap_ev=round(output.gap_ev, 4))
+
+    def _insist(self, running: Running, store: Any) -> bool:
+        """Store an outcome; if Postgres is away, try until the lease is lost."""
+        while True:
+            try:
+                return bool(store())
+            except (UnavailableError, psycopg.OperationalError) as error:
+                log.warning("cannot store the outcome yet", reason=str(error))
+                if running.stop.wait(1.0):
+                    return False
+
+    def beat(self) -> None:
+        """Renew the leases and the heartbeat row; stop calculations whose lease is lost or was taken away."""
+        with self._lock:
+            held = list(self._running.values())
+        try:
+            with self.database.transaction() as connection:
+                heartbeats.beat(connection, NAME, self.instance, f"computing {len(held)}" if held else "idle")
+            for running in held:
+                asked = time.monotonic()
+                with self.database.transaction() as connection:
+                    kept = calculations.renew(connection, running.calculation.id, running.owner, self.settings.lease_s)
+                if kept:
+                    running.renewed_at = asked
+                else:
+                    running.stop.set()
+        except (UnavailableError, psycopg.Error) as error:
+            log.warning("no heartbeat", reason=str(error))
+        for running in held:
+            if time.monotonic() - running.renewed_at > self.settings.lease_s:
+                running.stop.set()  # somebody else may have it by now
+
+    def stop(self) -> None:
+        """Stop all calculations; they go back to the queue."""
+        with self._lock:
+            self.stopping.set()
+            for running in self._running.values():
+                running.stop.set()
+
+    def serve(self) -> None:
+        """Work until SIGTERM or SIGINT."""
+        app = make_app(self.settings)
+
+        @app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]  # Celery has no types
+        def calculate(calculation_id: str) -> None:
+            try:
+                self.calculate_next()
+            except UnavailableError as error:
+                log.warning("woken in vain", calculation=calculation_id, reason=str(error))
+
+        worker_shutting_down.connect(self._on_shutdown)
+        warnings.simplefilter(
+            "ignore", SecurityWarning
+        )  # of root, who could be sent pickles: only JSON is accepted here
+        pulse = threading.Thread(target=self._pulse, daemon=True)
+        pulse.start()
+        log.info("serving", service=NAME, pid=os.getpid(), at_a_time=self.settings.dft_workers)
+        app.Worker(
+            pool="threads",  # the computing is done by child processes
+            concurrency=self.settings.dft_workers,
+            hostname=f"dft@{self.instance}",
+            queues=[QUEUE],
+            loglevel=logging.WARNING,
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+        ).start()
+        self.stop()
+        pulse.join(timeout=5.0)
+        try:
+            with self.database.transaction() as connection:
+                heartbeats.end(connection, NAME, self.instance)
+        except UnavailableError as error:
+            log.warning("no farewell", reason=str(error))
+        log.info("stopped", service=NAME)
+
+    def _on_shutdown(self, **_: Any) -> None:
+        threading.Thread(target=self.stop, daemon=True).start()  # not from the signal handler, which may hold the lock
+
+    def _pulse(self) -> None:
+        while not self.stopping.is_set():
+            self.beat()
+            self.stopping.wait(self.settings.heartbeat_s)
+
+
+def _classified(error: Exception) -> CalculationError:
+    if isinstance(error, CalculationError):
+        return error
+    if isinstance(error, DataError | InputError):
+        return CalculationError(FailureClass.POISON, str(error))
+    return CalculationError(FailureClass.TRANSIENT, f"the child process could not be run: {error}")
+
+
+def main(settings: Settings) -> None:
+    """Entry point of the worker."""
+    configure_logging(settings)
+    with Database.from_settings(settings, connections=settings.dft_workers + 2) as database:
+        Worker(settings, database).serve()
