@@ -1,0 +1,108 @@
+"""The candidates to choose from, with what the newest model says of each, as arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+
+from gapsmith.coordinator import acquisition
+from gapsmith.core.campaign import CampaignConfig
+from gapsmith.core.chemistry import unpack_fingerprints
+from gapsmith.store.campaigns import Campaign
+from gapsmith.store.database import Connection
+
+SHORTLIST = 512  # diversity is weighed among so many of the best scores, so that a large pool costs no more
+PARENTS = 8  # of one regrowing request
+PARENTS_FROM = 32  # best candidates that parents are drawn from
+
+# While a newly promoted model is still judging, what it has not come to yet keeps its last prediction.
+_POOL = """
+    SELECT c.id, c.state = 'selected' AS queued, p.gap_ev, p.gap_std_ev, p.out_of_distribution
+    FROM candidates c
+    JOIN LATERAL (SELECT p.gap_ev, p.gap_std_ev, p.out_of_distribution FROM predictions p
+                  JOIN models m ON m.id = p.model_id WHERE p.candidate_id = c.id
+                  ORDER BY (m.state = 'live') DESC, m.version DESC LIMIT 1) p ON true
+    WHERE c.campaign_id = %s AND (c.state = 'scored' OR c.id = ANY(%s))
+    ORDER BY c.created_at, c.id"""
+
+_PARENTS = """
+    SELECT c.id FROM candidates c
+    WHERE c.campaign_id = %(campaign)s AND c.state IN ('labelled', 'certified')
+    ORDER BY abs(coalesce(c.certified_gap_ev, c.gap_ev) - %(target)s), c.id LIMIT %(most)s"""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Candidates that wait for DFT, best score first, the longest list cut at ``SHORTLIST``."""
+
+    ids: list[UUID]
+    queued: np.ndarray  # (candidates,) bool: requested already, not begun
+    score: np.ndarray  # (candidates,)
+    distance: np.ndarray  # (candidates,) of the predicted gap from the middle of the window, eV
+    fingerprints: np.ndarray  # (candidates, 256) uint8
+
+
+def seed(config: CampaignConfig, stream: int, counter: int) -> int:
+    """A seed below 2**31 that depends on the campaign's seed, what it is for, and how often that was done before."""
+    return int(np.random.SeedSequence([config.seed, stream, counter]).generate_state(1)[0]) >> 1
+
+
+def load(connection: Connection, campaign: Campaign, *, queued: Sequence[UUID] = (), counter: int = 0) -> Pool:
+    """The campaign's scored candidates, and ``queued`` ones with them; ``counter`` varies the random strategy."""
+    rows = connection.execute(_POOL, (campaign.id, list(queued))).fetchall()
+    mean = np.array([row["gap_ev"] for row in rows], dtype=np.float64)
+    score = acquisition.scores(
+        campaign.config.acquisition.strategy,
+        mean,
+        np.array([row["gap_std_ev"] for row in rows], dtype=np.float64),
+        np.array([row["out_of_distribution"] for row in rows], dtype=bool),
+        campaign.config.target.window,
+        seed=seed(campaign.config, 0, counter),
+    )
+    distance = np.abs(mean - campaign.config.target.window.value_ev)
+    holds_place = np.array([row["queued"] for row in rows], dtype=bool)
+    best = np.lexsort((distance, -score))
+    order = np.concatenate([best[holds_place[best]], best[~holds_place[best]][:SHORTLIST]])
+    ids = [rows[index]["id"] for index in order]
+    return Pool(ids, holds_place[order], score[order], distance[order], _fingerprints(connection, ids))
+
+
+def taken(connection: Connection, campaign: Campaign, *, but: Sequence[UUID] = ()) -> np.ndarray:
+    """Fingerprints of what the campaign has computed or is computing, (molecules, 256) uint8."""
+    rows = connection.execute(
+        """SELECT m.fingerprint FROM candidates c JOIN molecules m ON m.id = c.molecule_id
+           WHERE c.campaign_id = %s AND c.state IN ('selected', 'labelled', 'certified', 'failed')
+             AND c.id <> ALL(%s)""",
+        (campaign.id, list(but)),
+    ).fetchall()
+    return unpack_fingerprints([row["fingerprint"] for row in rows])
+
+
+def parents(connection: Connection, campaign: Campaign, *, counter: int) -> tuple[UUID, ...]:
+    """What to regrow: labelled candidates nearest to the target, then the most promising of those that wait.
+
+    They are drawn without replacement with weights 1 / rank, so that the best come often and never alone.
+    """
+    values = {"campaign": campaign.id, "target": campaign.config.target.value, "most": PARENTS_FROM}
+    ranked = [row["id"] for row in connection.execute(_PARENTS, values).fetchall()]
+    if len(ranked) < PARENTS_FROM:
+        ranked += load(connection, campaign, counter=counter).ids[: PARENTS_FROM - len(ranked)]
+    if not ranked:
+        return ()
+    weights = 1.0 / np.arange(1, len(ranked) + 1)
+    generator = np.random.default_rng(seed(campaign.config, 1, counter))
+    drawn = generator.choice(
+        len(ranked), size=min(PARENTS, len(ranked)), replace=False, p=weights / weights.sum(), shuffle=False
+    )
+    return tuple(ranked[index] for index in sorted(drawn))
+
+
+def _fingerprints(connection: Connection, ids: Sequence[UUID]) -> np.ndarray:
+    rows = connection.execute(
+        """SELECT c.id, m.fingerprint FROM candidates c JOIN molecules m ON m.id = c.molecule_id
+           WHERE c.id = ANY(%s)""",
+        (list(ids),),
+    ).fetchall()
+    by_id = {row["id"]: row["fingerprint"] for row in rows}
+    return unpack_fingerprints([by_id[candidate] for candidate in ids])

@@ -1,0 +1,215 @@
+"""Carries out the policy's decisions on a campaign, in the caller's transaction."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+
+from gapsmith.coordinator import acquisition, pool, settlement, snapshot
+from gapsmith.coordinator.policy import QUEUED_ADVANTAGE, Decisions, Snapshot, decide
+from gapsmith.core.calculation import content_hash
+from gapsmith.core.codec import decode
+from gapsmith.core.domain import CampaignState, Level
+from gapsmith.core.messages import GenerateRequested, TrainingRequested
+from gapsmith.store import calculations, campaigns, outbox
+from gapsmith.store.campaigns import Campaign
+from gapsmith.store.database import Connection
+
+log = structlog.get_logger()
+
+SOURCE = "coordinator"
+PRIORITY = {Level.TRIAGE: 0, Level.CERTIFICATE: 10}  # what is nearly proven comes before what is only hoped
+SPIN = 0  # candidates are closed-shell molecules
+MOST_ROUNDS = 50  # of one steering: each may settle at once what was computed before
+
+
+def steer(connection: Connection, campaign_id: UUID, *, workers: int, tick_s: float | None = None) -> None:
+    """Bring a campaign up to date with what has ended, and decide what comes next.
+
+    The campaign's row stays locked until the transaction ends, so that two coordinators never both decide.
+
+    Args:
+        connection: in a transaction.
+        campaign_id: the campaign.
+        workers: DFT workers there are.
+        tick_s: count the time since the last tick, up to so many seconds.
+    """
+    lock(connection, campaign_id)
+    if tick_s is not None:
+        campaigns.tick(connection, campaign_id, most_s=tick_s)
+    campaign = campaigns.get(connection, campaign_id)
+    if campaign.state.ended:
+        settlement.abandon(connection, campaign_id, campaign.stop_reason or f"the campaign is {campaign.state}")
+        return
+    settlement.settle(connection, campaign_id)
+    for _ in range(MOST_ROUNDS):
+        now = snapshot.take(connection, campaign, workers=workers)
+        decisions = decide(campaign.config, now)
+        if decisions == Decisions():
+            return
+        _carry_out(connection, campaign, now, decisions)
+        if decisions.stop:
+            return
+        settlement.settle(connection, campaign_id)
+
+
+def lock(connection: Connection, campaign_id: UUID) -> None:
+    """Lock a campaign's row against other coordinators; who adds candidates to it is not kept waiting."""
+    connection.execute("SELECT 1 FROM campaigns WHERE id = %s FOR NO KEY UPDATE", (campaign_id,))
+
+
+def rerank(connection: Connection, campaign_id: UUID) -> None:
+    """After new predictions: selections that nobody computes yet give way to what is clearly better.
+
+    A displaced candidate goes back to ``scored``, may be chosen again later, and is not charged to the budget.
+    """
+    lock(connection, campaign_id)
+    campaign = campaigns.get(connection, campaign_id)
+    if campaign.state is not CampaignState.RUNNING or campaign.config.acquisition.strategy == "random":
+        return
+    queued = {
+        row["id"]: row["triage_id"]
+        for row in connection.execute(
+            """SELECT c.id, c.triage_id FROM candidates c JOIN calculations k ON k.id = c.triage_id
+               WHERE c.campaign_id = %s AND c.state = 'selected' AND k.state = 'queued'
+               ORDER BY k.id FOR UPDATE OF k SKIP LOCKED""",  # who holds its row is about to begin it
+            (campaign_id,),
+        )
+    }
+    if not queued:
+        return
+    waiting = pool.load(connection, campaign, queued=list(queued))
+    leaving, entering = acquisition.displaced(
+        waiting.score,
+        waiting.queued,
+        waiting.fingerprints,
+        pool.taken(connection, campaign, but=list(queued)),
+        diversity=campaign.config.acquisition.diversity,
+        advantage=QUEUED_ADVANTAGE,
+        distance=waiting.distance,
+    )
+    for index in leaving:
+        candidate_id = waiting.ids[index]
+        connection.execute(
+            "UPDATE candidates SET state = 'scored', triage_id = NULL, updated_at = now() WHERE id = %s",
+            (candidate_id,),
+        )
+        settlement.release(connection, campaign_id, queued[candidate_id])
+    _select(connection, campaign, [waiting.ids[index] for index in entering])
+    log.info("re-ranked", campaign=campaign.name, queued=len(queued), replaced=len(leaving))
+
+
+def _carry_out(connection: Connection, campaign: Campaign, now: Snapshot, decisions: Decisions) -> None:
+    if decisions.stop:
+        campaigns.set_state(connection, campaign.id, CampaignState.FINISHED, source=SOURCE, reason=decisions.stop)
+        settlement.abandon(connection, campaign.id, decisions.stop)
+        log.info("campaign ends", campaign=campaign.name, reason=decisions.stop)
+        return
+    if decisions.certify:
+        _certify(connection, campaign)
+    if decisions.dispatch:
+        _dispatch(connection, campaign, now, decisions.dispatch)
+    for index, regrow in enumerate(decisions.generate):
+        _generate(connection, campaign, now.requests.made + index, regrow=regrow)
+    if decisions.train:
+        _train(connection, campaign, now)
+
+
+def _dispatch(connection: Connection, campaign: Campaign, now: Snapshot, count: int) -> None:
+    waiting = pool.load(connection, campaign, counter=now.used_jobs)
+    diversity = campaign.config.acquisition.diversity
+    chosen = acquisition.pick(
+        waiting.score,
+        waiting.fingerprints,
+        pool.taken(connection, campaign),
+        count,
+        diversity=diversity,
+        distance=waiting.distance,
+    )
+    _select(connection, campaign, [waiting.ids[index] for index in chosen])
+
+
+def _select(connection: Connection, campaign: Campaign, candidate_ids: Sequence[UUID]) -> None:
+    """Request triage of candidates.
+
+    What is computed already, for whichever campaign, is used at once: it counts as one of the campaign's ``dft_jobs``,
+    since the choice was made like any other, but no CPU time is spent on it again.
+    """
+    for candidate_id in candidate_ids:
+        calculation_id = _request(connection, campaign, candidate_id, Level.TRIAGE)
+        connection.execute(
+            """UPDATE candidates SET state = 'selected', triage_id = %s, updated_at = now()
+               WHERE id = %s AND state = 'scored'""",
+            (calculation_id, candidate_id),
+        )
+
+
+def _certify(connection: Connection, campaign: Campaign) -> None:
+    window = campaign.config.target.window
+    rows = connection.execute(
+        """SELECT id FROM candidates WHERE campaign_id = %s AND state = 'labelled' AND certificate_id IS NULL
+           AND gap_ev BETWEEN %s AND %s ORDER BY updated_at, id""",
+        (campaign.id, window.low_ev, window.high_ev),
+    ).fetchall()
+    for row in rows:
+        calculation_id = _request(connection, campaign, row["id"], Level.CERTIFICATE)
+        connection.execute(
+            "UPDATE candidates SET certificate_id = %s, updated_at = now() WHERE id = %s", (calculation_id, row["id"])
+        )
+
+
+def _request(connection: Connection, campaign: Campaign, candidate_id: UUID, level: Level) -> UUID:
+    row = connection.execute(
+        """SELECT f.id, f.numbers, f.coordinates_angstrom, f.bonds, f.charges
+           FROM candidates c JOIN conformers f ON f.id = c.relaxed_conformer_id WHERE c.id = %s""",
+        (candidate_id,),
+    ).fetchone()
+    assert row is not None  # scored candidates have a relaxed geometry
+    conformer_id = row.pop("id")
+    molecule = decode(**row)
+    charge = int(molecule.charges.sum())
+    return calculations.request(
+        connection,
+        content_hash=content_hash(molecule.numbers, molecule.coordinates, charge, SPIN, level),
+        level=level,
+        conformer_id=conformer_id,
+        campaign_id=campaign.id,
+        charge=charge,
+        spin=SPIN,
+        priority=PRIORITY[level],
+    ).id
+
+
+def _generate(connection: Connection, campaign: Campaign, counter: int, *, regrow: bool) -> None:
+    config = campaign.config
+    parents = pool.parents(connection, campaign, counter=counter) if regrow else ()
+    outbox.emit(
+        connection,
+        GenerateRequested(
+            campaign_id=campaign.id,
+            count=config.exploration.batch,
+            target_gap_ev=config.target.value,
+            seed=pool.seed(config, 2, counter),
+            parents=parents,
+            mask_fraction=config.exploration.mask_fraction if parents else None,
+            heavy_atoms=config.constraints.heavy_atoms,
+            elements=config.constraints.elements,
+        ),
+        source=SOURCE,
+    )
+
+
+def _train(connection: Connection, campaign: Campaign, now: Snapshot) -> None:
+    retraining = campaign.config.retraining
+    outbox.emit(
+        connection,
+        TrainingRequested(
+            campaign_id=campaign.id,
+            kind="surrogate",
+            labels=now.labels,
+            steps=retraining.steps,
+            processes=retraining.processes,
+            seed=pool.seed(campaign.config, 3, now.labels),
+        ),
+        source=SOURCE,
+    )
