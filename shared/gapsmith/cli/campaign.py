@@ -1,0 +1,143 @@
+"""``gapsmith campaign``: list, show, pause, resume, stop; and the JSON schema of the campaign file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from gapsmith.store.campaigns import Campaign
+    from gapsmith.store.database import Connection, Database
+
+
+@contextmanager
+def _database() -> Iterator["Database"]:
+    from gapsmith.cli.machine import connected_settings
+    from gapsmith.store.database import Database
+
+    with Database.from_settings(connected_settings()) as database:
+        yield database
+
+
+@click.group()
+def campaign() -> None:
+    """List, show, pause, resume and stop campaigns."""
+
+
+@campaign.command("list")
+def list_() -> None:
+    """All campaigns with their state and counts."""
+    from gapsmith.cli.display import print_rows
+    from gapsmith.store import campaigns, candidates
+
+    with _database() as database, database.transaction() as connection:
+        rows = []
+        for one in campaigns.every(connection):
+            counts = candidates.counts(connection, one.id)
+            window = one.config.target.window
+            rows.append(
+                {
+                    "name": one.name,
+                    "state": str(one.state),
+                    "target_ev": f"{window.value_ev:g} ± {window.tolerance_ev:g}",
+                    "candidates": sum(counts.values()),
+                    "labelled": counts.get("labelled", 0) + counts.get("certified", 0),
+                    "certified": counts.get("certified", 0),
+                    "reason": one.stop_reason or "",
+                }
+            )
+    print_rows(rows, empty="no campaigns yet: gapsmith run examples/quickstart.yaml")
+
+
+@campaign.command("show")
+@click.argument("name")
+def show(name: str) -> None:
+    """One campaign: its file and where it stands."""
+    import yaml
+
+    from gapsmith.cli.display import progress_lines
+    from gapsmith.store import progress
+
+    with _database() as database, database.transaction() as connection:
+        one = _find(connection, name)
+        click.echo(yaml.safe_dump(one.config.model_dump(mode="json"), sort_keys=False).rstrip())
+        click.echo(f"state: {one.state}" + (f" ({one.stop_reason})" if one.stop_reason else ""))
+        for line in progress_lines(progress.progress(connection, one.id)):
+            click.echo(line)
+
+
+@campaign.command("pause")
+@click.argument("name")
+def pause(name: str) -> None:
+    """Propose and compute nothing new; what runs is finished."""
+    _change(name, "paused")
+
+
+@campaign.command("resume")
+@click.argument("name")
+def resume(name: str) -> None:
+    """Go on with a paused campaign."""
+    _change(name, "running")
+
+
+@campaign.command("stop")
+@click.argument("name")
+def stop(name: str) -> None:
+    """End a campaign for good; its results stay."""
+    _change(name, "stopped")
+
+
+@campaign.command("schema")
+@click.option("--markdown", is_flag=True, help="A table for people instead.")
+def schema(markdown: bool) -> None:
+    """Print the JSON schema of the campaign file."""
+    import json
+
+    from gapsmith.core.campaign import CampaignConfig
+
+    found = CampaignConfig.model_json_schema()
+    click.echo("\n".join(_table(found)) if markdown else json.dumps(found, indent=2))
+
+
+def _table(found: dict[str, Any]) -> list[str]:
+    """All keys of the campaign file as Markdown."""
+    lines = [
+        "# The campaign file",
+        "",
+        "Made by `make schema` from the model that validates it; `docs/campaign.schema.json` is the same for editors.",
+        "",
+        "| key | default | meaning |",
+        "|---|---|---|",
+    ]
+    for name, part in found["properties"].items():
+        section = found["$defs"].get(part.get("$ref", "").rpartition("/")[2])
+        keys = {"": part} if section is None else section["properties"]
+        entries = {".".join(filter(None, (name, key))): value for key, value in keys.items()}
+        required = found["required"] if section is None else [f"{name}.{key}" for key in section.get("required", [])]
+        for key, value in entries.items():
+            default = "required" if key in required else f"`{value.get('default')}`"
+            lines.append(f"| `{key}` | {default} | {value.get('description', '')} |")
+    return lines
+
+
+def _change(name: str, state: str) -> None:
+    from gapsmith.core.domain import CampaignState
+    from gapsmith.store import campaigns
+
+    with _database() as database, database.transaction() as connection:
+        one = _find(connection, name)
+        reason = "stopped by its user" if state == "stopped" else None
+        campaigns.set_state(connection, one.id, CampaignState(state), source="cli", reason=reason)
+    click.echo(f"campaign {name} is {state}")
+
+
+def _find(connection: "Connection", name: str) -> "Campaign":
+    from gapsmith.core.errors import InputError
+    from gapsmith.store import campaigns
+
+    found = campaigns.by_name(connection, name)
+    if found is None:
+        names = [one.name for one in campaigns.every(connection)]
+        raise InputError(f"no campaign is called {name!r}; there is: {', '.join(names) or 'none yet'}")
+    return found

@@ -1,0 +1,178 @@
+"""What people read on a terminal: tables, and a campaign's progress live or as plain lines."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from gapsmith.store.progress import Progress
+
+PLAIN_EVERY_S = 15.0
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], *, empty: str, title: str | None = None) -> None:
+    """A table on a terminal, tab-separated values in a pipe."""
+    if not rows:
+        click.echo(empty, err=not sys.stdout.isatty())
+        return
+    if not sys.stdout.isatty():
+        click.echo("\t".join(rows[0]))
+        for row in rows:
+            click.echo("\t".join(_text(value) for value in row.values()))
+        return
+    from rich.console import Console
+
+    Console().print(table(rows, title=title))
+
+
+def table(rows: Sequence[Mapping[str, Any]], *, title: str | None = None) -> "RenderableType":
+    """Rows as a rich table; numbers to the right."""
+    from rich import box
+    from rich.table import Table
+
+    out = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for name, value in rows[0].items():
+        out.add_column(name, justify="right" if isinstance(value, int | float) else "left", overflow="fold")
+    for row in rows:
+        out.add_row(*(_text(value) for value in row.values()))
+    return out
+
+
+def duration(seconds: float) -> str:
+    """For people: ``1h 02m``, ``3m 07s``, ``42s``."""
+    minutes, rest = divmod(int(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h {minutes:02d}m"
+    return f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"
+
+
+def progress_lines(progress: "Progress") -> list[str]:
+    """A campaign's progress in a few lines."""
+    p = progress
+    gap = "none yet" if p.best is None else f"{p.best.smiles}  {p.best.gap_ev:.2f} eV ({p.best.level})"
+    lines = [
+        f"molecules  {p.sampled} drawn, {p.rejected} refused, {p.waiting_to_score} to score, {p.waiting} scored and "
+        "waiting",
+        f"DFT        {p.dft_done} of {p.dft_budget} done ({p.dft_failed} failed), {p.dft_running} running, "
+        f"{p.dft_queued} queued"
+        + (f"; certificates {p.certificates_done} done, {p.certificates_open} open" if p.certifies else ""),
+        f"hits       {p.hits} labelled" + (f", {p.certified_hits} certified" if p.certifies else ""),
+        f"best       {gap}",
+        f"surrogate  version {p.model_version}" + (f", {p.last_verdict}" if p.last_verdict else ""),
+        f"time       {duration(p.elapsed_s)}, {time_left(p)}",
+    ]
+    return lines
+
+
+def time_left(progress: "Progress") -> str:
+    """How long it may take: by the pace of DFT so far, or the rest of the wall-time budget while certificates are open."""
+    p = progress
+    most = max(0.0, p.wall_time_s - p.elapsed_s)
+    if p.dft_done < 2 or p.first_dft_at_s is None or p.certificates_open:
+        return f"at most {duration(most)} left"
+    pace = (p.elapsed_s - p.first_dft_at_s) / p.dft_done
+    return f"about {duration(min(most, pace * (p.dft_budget - p.dft_done)))} left"
+
+
+class Watcher(Protocol):
+    """Shows progress."""
+
+    def show(self, progress: "Progress", notes: Sequence[str]) -> None:
+        """Show the present state; ``notes`` are about services that had to be restarted and the like."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say something once, though there is no progress to show."""
+        ...
+
+
+class PlainWatcher:
+    """One line whenever something a person cares about has changed, and now and then."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, ...] = ()
+        self._when = 0.0
+        self._noted: set[str] = set()
+
+    def show(self, progress: "Progress", notes: Sequence[str]) -> None:
+        """Print a line if there is news."""
+        for text in notes:
+            self.note(text)
+        p = progress
+        now = (p.dft_done, p.hits, p.certificates_done, p.model_version, p.last_verdict, p.state)
+        if now == self._last and time.monotonic() - self._when < PLAIN_EVERY_S:
+            return
+        self._last, self._when = now, time.monotonic()
+        best = "-" if p.best is None else f"{p.best.smiles} {p.best.gap_ev:.2f} eV"
+        certified = f" ({p.certified_hits} certified)" if p.certifies else ""
+        failed = f", {p.dft_failed} failed" if p.dft_failed else ""
+        certificates = f" and {p.certificates_open} certificates" if p.certificates_open else ""
+        click.echo(
+            f"[{duration(p.elapsed_s):>7}] drawn {p.sampled}, waiting {p.waiting}, DFT {p.dft_done}/{p.dft_budget}{failed} "
+            f"(+{p.dft_running}{certificates} open), hits {p.hits}{certified}, best {best}, surrogate v{p.model_version}, "
+            f"{time_left(p)}"
+        )
+
+    def note(self, text: str) -> None:
+        """Print a line, once."""
+        if text not in self._noted:
+            self._noted.add(text)
+            click.echo(f"  note: {text}")
+
+
+class LiveWatcher:
+    """A panel that is redrawn in place."""
+
+    def __init__(self, title: str, live: Any) -> None:
+        self._title = title
+        self._live = live
+
+    def show(self, progress: "Progress", notes: Sequence[str]) -> None:
+        """Redraw."""
+        from rich.console import Group
+        from rich.panel import Panel
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
+
+        done = Text("\n".join(progress_lines(progress)))
+        bar = ProgressBar(total=progress.dft_budget, completed=progress.dft_done, width=60)
+        extra = [Text(f"note: {note}", style="yellow") for note in notes[-3:]]
+        self._live.update(Panel(Group(done, bar, *extra), title=self._title, title_align="left", border_style="cyan"))
+
+    def note(self, text: str) -> None:
+        """Show a text instead of progress."""
+        from rich.panel import Panel
+
+        self._live.update(Panel(text, title=self._title, title_align="left", border_style="yellow"))
+
+
+@contextmanager
+def watcher(title: str) -> Iterator[Watcher]:
+    """Live on a terminal, plain lines otherwise."""
+    if not sys.stdout.isatty():
+        click.echo(title)
+        yield PlainWatcher()
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(), refresh_per_second=4, transient=False) as live:
+        yield LiveWatcher(title, live)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, timedelta):
+        return duration(value.total_seconds())
+    return str(value)

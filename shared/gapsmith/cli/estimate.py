@@ -1,0 +1,58 @@
+"""``gapsmith run --dry-run``: what would happen, and about how long it would take."""
+
+import os
+from datetime import timedelta
+
+from gapsmith.cli.display import duration
+from gapsmith.core.campaign import CampaignConfig
+from gapsmith.core.settings import settings
+
+# CPU-seconds on one core of a 2.4 GHz server, the child's start included: benchmarks/results/dft.json
+TRIAGE_CPU_S = {1: 2.0, 2: 2.0, 3: 2.3, 4: 3.8, 5: 4.5, 6: 5.5, 7: 7.0, 8: 9.0, 9: 13.0}
+CERTIFICATE_FACTOR = 15.0  # a relaxation takes about ten gradients, each dearer than a single point
+MOLECULES_PER_S = 3.0  # generated, relaxed with GFN2-xTB and scored, on two cores
+EXPECTED_HIT_SHARE = 0.3
+
+
+def plan(config: CampaignConfig) -> list[str]:
+    """The plan in lines for a person."""
+    own = settings()
+    window, budget, limits = config.target.window, config.budget, config.constraints
+    fewest, most = limits.heavy_atoms
+    triage = sum(TRIAGE_CPU_S[n] for n in range(fewest, most + 1)) / (most - fewest + 1)
+    workers = min(own.dft_workers, os.cpu_count() or 1)
+    first = config.acquisition.pool / MOLECULES_PER_S
+    hits = EXPECTED_HIT_SHARE * budget.dft_jobs
+    certificates = triage * CERTIFICATE_FACTOR * min(hits, budget.wanted_hits or hits) if config.dft.certify else 0.0
+    dft = (triage * budget.dft_jobs + certificates) / workers
+    total = timedelta(seconds=first + dft)
+    lines = [
+        f"campaign    {config.name}",
+        f"target      gap {window.low_ev:g} to {window.high_ev:g} eV{_base_rate(window.low_ev, window.high_ev)}",
+        f"molecules   {', '.join(limits.elements)} and H, {fewest} to {most} heavy atoms, SA score up to "
+        f"{limits.sa_score:g}, {len(limits.forbidden_smarts)} forbidden and {len(limits.required_smarts)} required "
+        "patterns" + (", none of QM9" if limits.novel else ""),
+        f"generator   {config.exploration.batch} molecules a request, {config.exploration.regrown_share:.0%} regrown "
+        f"from the best with {config.exploration.mask_fraction:.0%} redrawn; about {duration(first)} to the first "
+        f"{config.acquisition.pool}",
+        f"DFT         {budget.dft_jobs} triage calculations of about {duration(triage)} on {workers} workers"
+        + (", hits relaxed and computed again" if config.dft.certify else ""),
+        f"retraining  {f'after every {config.retraining.every_labels} labels' if config.retraining.enabled else 'off'}",
+        f"servers     {'named by settings' if own.postgres_url else f'embedded, data in {own.home}'}",
+        f"time        about {duration(total.total_seconds())}, at most {duration(budget.wall_time.total_seconds())}",
+    ]
+    if total > budget.wall_time:
+        lines.append("note        the wall time is likely to end first: raise it, or lower dft_jobs or heavy_atoms")
+    lines.append("nothing was started or written")
+    return lines
+
+
+def _base_rate(low_ev: float, high_ev: float) -> str:
+    """Share of QM9 in the window, if QM9 was prepared before: a dry run prepares nothing."""
+    from gapsmith.data import qm9
+
+    if not qm9.path().is_file():
+        return ""
+    gaps = qm9.load(qm9.path()).properties["gap_ev"]
+    share = float(((gaps >= low_ev) & (gaps <= high_ev)).mean())
+    return f" ({share:.2%} of QM9's molecules)"

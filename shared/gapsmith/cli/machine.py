@@ -1,0 +1,124 @@
+"""``gapsmith up``, ``down``, ``status``, ``migrate``: the embedded servers and services of this machine."""
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from gapsmith.core.settings import Settings
+
+START_WITHIN_S = 60.0
+
+
+def connected_settings(*, quiet: bool = False) -> "Settings":
+    """The settings, with the embedded stack's addresses where no server is named; starts it if it does not run.
+
+    Args:
+        quiet: do not say on standard error that servers are started.
+
+    Raises:
+        UnavailableError: the servers do not come up.
+    """
+    from gapsmith.core.settings import settings
+
+    own = settings()
+    if own.postgres_url and own.kafka_bootstrap and own.celery_broker_url:
+        return own
+    from gapsmith.stack.stack import EmbeddedStack
+
+    stack = EmbeddedStack.of(own)
+    if (found := stack.find()) is not None:
+        return found.apply(own)
+    if not quiet:
+        click.echo("starting the embedded servers; 'gapsmith down' stops them", err=True)
+    connected = stack.up().apply(own)
+    bring_up_to_date(connected)
+    return connected
+
+
+def bring_up_to_date(connected: "Settings") -> str:
+    """Apply missing migrations; returns the revision."""
+    from gapsmith.store.migrate import migrate as apply
+
+    assert connected.postgres_url is not None  # of connected settings
+    return apply(connected.postgres_url.get_secret_value())
+
+
+@click.command()
+@click.option("--servers-only", is_flag=True, help="No services: Postgres, Kafka and the DFT workers' broker alone.")
+def up(servers_only: bool) -> None:
+    """Start the embedded servers and all services in the background."""
+    from gapsmith.stack import machine
+
+    started = time.monotonic()
+    connected = connected_settings(quiet=True)
+    bring_up_to_date(connected)
+    if not servers_only and machine.background_pid(connected.home) is None:
+        machine.start_background(connected, START_WITHIN_S)
+    what = "servers" if servers_only else "servers and services"
+    click.echo(
+        f"{what} are up after {time.monotonic() - started:.1f} s: gapsmith status shows them, gapsmith down stops them"
+    )
+
+
+@click.command()
+def down() -> None:
+    """Stop the services and the embedded servers."""
+    from gapsmith.core.settings import settings
+    from gapsmith.stack import machine
+    from gapsmith.stack.stack import EmbeddedStack
+
+    own = settings()
+    services = machine.stop_background(own.home)
+    servers = EmbeddedStack.of(own).down()
+    stopped = (["services"] if services else []) + servers
+    click.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@click.command()
+def status() -> None:
+    """Show servers, services, campaigns and models."""
+    from gapsmith.cli.display import print_rows
+    from gapsmith.core.settings import settings
+    from gapsmith.stack.stack import EmbeddedStack
+    from gapsmith.store import campaigns
+    from gapsmith.store.database import Database
+
+    own = settings()
+    stack = EmbeddedStack.of(own)
+    print_rows(
+        [
+            {"server": server.name, "state": server.state, "port": server.port or "", "pid": server.pid or ""}
+            for server in stack.status()
+        ],
+        empty="no embedded servers",
+    )
+    found = stack.find()
+    if found is None:
+        click.echo("start with: gapsmith up, or gapsmith run examples/quickstart.yaml")
+        return
+    with Database.from_settings(found.apply(own)) as database, database.transaction() as connection:
+        beats = connection.execute(
+            """SELECT service, pid, state AS does, round(extract(epoch FROM now() - seen_at))::int AS seen_s_ago
+               FROM heartbeats ORDER BY service, pid"""
+        ).fetchall()
+        models = connection.execute(
+            """SELECT kind AS model, version, state, labels, coalesce(verdict, '') AS verdict
+               FROM models ORDER BY kind, version DESC LIMIT 20"""
+        ).fetchall()
+        named = campaigns.every(connection)
+    print_rows(beats, empty="no service runs")
+    print_rows(models, empty="no models are registered yet")
+    print_rows(
+        [{"campaign": one.name, "state": str(one.state), "reason": one.stop_reason or ""} for one in named],
+        empty="no campaigns yet",
+    )
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the schema of the database up to date: of GAPSMITH_POSTGRES_URL, or the embedded one."""
+    started = time.monotonic()
+    revision = bring_up_to_date(connected_settings())
+    click.echo(f"schema is at {revision} ({time.monotonic() - started:.1f} s)")

@@ -1,0 +1,116 @@
+"""``gapsmith``: a table of commands, each loaded only when it is called, so that help and queries answer at once."""
+
+import importlib
+import sys
+from importlib.metadata import entry_points, version
+from typing import ClassVar
+
+import click
+
+from gapsmith.core.errors import GapsmithError
+
+SERVICE_GROUP = "gapsmith.services"
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are named in a table and imported on use."""
+
+    COMMANDS: ClassVar[dict[str, tuple[str, str]]] = {  # name: (module:attribute, one line of help)
+        "run": ("gapsmith.cli.run:run", "Run a campaign: start what it needs, show progress, print the hits."),
+        "query": ("gapsmith.cli.query:query", "Question the candidate database; write SDF, CSV, Parquet or JSON."),
+        "campaign": ("gapsmith.cli.campaign:campaign", "List, show, pause, resume and stop campaigns."),
+        "report": ("gapsmith.cli.report:report", "Write a campaign's report, pictures, SDF and CSV again."),
+        "up": ("gapsmith.cli.machine:up", "Start the embedded servers and all services in the background."),
+        "down": ("gapsmith.cli.machine:down", "Stop what 'gapsmith up' started."),
+        "status": ("gapsmith.cli.machine:status", "Show servers, services, campaigns and models."),
+        "migrate": ("gapsmith.cli.machine:migrate", "Bring the database's schema up to date."),
+    }
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(self.COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Import a command, or make the ``serve`` group of a service."""
+        if name in self.COMMANDS:
+            module, _, attribute = self.COMMANDS[name][0].partition(":")
+            command = getattr(importlib.import_module(module), attribute)
+            assert isinstance(command, click.Command)
+            return command
+        for point in entry_points(group=SERVICE_GROUP, name=name):
+            return _service_group(point.name)
+        return None
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest the nearest command for an unknown one."""
+        try:
+            return super().resolve_command(context, args)
+        except click.UsageError as error:
+            import difflib
+
+            services = [point.name for point in entry_points(group=SERVICE_GROUP)]
+            near = difflib.get_close_matches(args[0], [*self.COMMANDS, *services], n=1)
+            raise click.UsageError(
+                f"no such command: {args[0]}" + (f"; did you mean {near[0]}?" if near else "")
+            ) from error
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self.COMMANDS.items()])
+        with formatter.section("Services"):
+            names = sorted(point.name for point in entry_points(group=SERVICE_GROUP))
+            formatter.write_dl([("<service> serve", f"Run one service in the foreground: {', '.join(names)}.")])
+
+
+def _service_group(name: str) -> click.Group:
+    group = click.Group(name, help=f"The service {name}.")
+
+    @group.command("serve", help=f"Run the service {name} in the foreground until SIGTERM.")
+    def serve() -> None:
+        from gapsmith.core.settings import settings
+
+        (point,) = entry_points(group=SERVICE_GROUP, name=name)
+        point.load()(settings())
+
+    @group.command("healthy", help=f"Exit code 0 if {name} on this host was heard of lately, 1 if not.")
+    @click.pass_context
+    def healthy(context: click.Context) -> None:
+        from gapsmith.cli.health import problem
+        from gapsmith.core.settings import settings
+
+        if (reason := problem(name, settings())) is not None:
+            click.echo(reason, err=True)
+            context.exit(1)
+
+    return group
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("gapsmith"), "-V", "--version", prog_name="gapsmith")
+def cli() -> None:
+    """Find molecules with the HOMO-LUMO gap you want: a closed loop of generator, surrogate and DFT."""
+
+
+def main() -> None:
+    """Entry point: errors meant for people are printed as one message, without a traceback."""
+    try:
+        sys.exit(cli(standalone_mode=False))  # click returns the code of an Exit, and None otherwise
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except GapsmithError as error:
+        click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

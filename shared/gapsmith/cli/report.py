@@ -1,0 +1,309 @@
+"""A campaign's results as files: a short report, a picture, its hits and its candidates."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from gapsmith.core.campaign import CampaignConfig
+    from gapsmith.core.domain import Window
+    from gapsmith.store.campaigns import Campaign
+    from gapsmith.store.database import Database
+    from gapsmith.store.progress import Attempt, DftCost, Progress, TrainedModel
+    from gapsmith.store.query import CandidateQuery
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What was written."""
+
+    report: Path  # Markdown
+    picture: Path
+    csv: Path  # hits
+    sdf: Path  # hits, with their best geometries
+    candidates: Path  # CSV of all candidates but the rejected
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a report tells of."""
+
+    campaign: "Campaign"
+    progress: "Progress"
+    attempts: "list[Attempt]"
+    cost: "DftCost"
+    models: "list[TrainedModel]"
+    base_rate: float  # share of QM9's molecules, within the campaign's elements and sizes, that lie in the window
+
+
+@click.command()
+@click.argument("name")
+@click.option("--results", type=click.Path(path_type=Path), help="Folder for the files.  [results/<name>]")
+def report(name: str, results: Path | None) -> None:
+    """Write the report, pictures, SDF and CSV of the campaign NAME again."""
+    from gapsmith.cli.machine import connected_settings
+    from gapsmith.core.errors import InputError
+    from gapsmith.store import campaigns
+    from gapsmith.store.database import Database
+
+    with Database.from_settings(connected_settings()) as database:
+        with database.transaction() as connection:
+            campaign = campaigns.by_name(connection, name)
+        if campaign is None:
+            raise InputError(f"no campaign is called {name!r}; gapsmith campaign list shows them all")
+        files = write_report(database, campaign, results or Path("results") / name)
+    click.echo(f"report     {files.report}\npicture    {files.picture}\nmolecules  {files.sdf}")
+    click.echo(f"tables     {files.csv}, {files.candidates}")
+
+
+def write_report(database: "Database", campaign: "Campaign", folder: Path) -> ReportFiles:
+    """Write all files of a campaign's results.
+
+    Args:
+        database: where it lives.
+        campaign: ended or not.
+        folder: made if need be; files of an earlier report are replaced.
+
+    Raises:
+        UnavailableError: the folder cannot be written.
+    """
+    from gapsmith.cli.export import write
+    from gapsmith.cli.report_picture import draw
+    from gapsmith.core.errors import UnavailableError
+    from gapsmith.store.query import find, geometries
+
+    files = ReportFiles(
+        report=folder / "report.md",
+        picture=folder / "report.png",
+        csv=folder / "hits.csv",
+        sdf=folder / "hits.sdf",
+        candidates=folder / "candidates.csv",
+    )
+    results = collect(database, campaign)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with database.transaction() as connection:
+            hits = find(connection, _query(campaign.name, hits=True))
+            everything = find(connection, _query(campaign.name, hits=False))
+            molecules = geometries(connection, {row.conformer_id for row in hits})
+        write(files.csv, hits, lambda: molecules)
+        write(files.sdf, hits, lambda: molecules)
+        write(files.candidates, everything, lambda: molecules)
+        draw(results, files.picture)
+        files.report.write_text("\n".join(lines(results)) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UnavailableError(f"the report cannot be written to {folder}: {error.strerror or error}") from error
+    return files
+
+
+def _query(name: str, *, hits: bool) -> "CandidateQuery":
+    """Hits by their best gap, as 'gapsmith query --state hit' finds them; or all candidates but the rejected."""
+    from gapsmith.core.domain import CandidateState
+    from gapsmith.store.query import CandidateQuery, SortKey
+
+    return CandidateQuery(
+        campaign=name,
+        states=tuple(state for state in CandidateState if state is not CandidateState.REJECTED),
+        hits=hits,
+        sort=SortKey.GAP if hits else SortKey.CREATED,
+        gap_ev=None,
+        predicted_gap_ev=None,
+        heavy_atoms=None,
+        smarts=None,
+        limit=None,
+    )
+
+
+def collect(database: "Database", campaign: "Campaign") -> Results:
+    """Read a campaign's results."""
+    from gapsmith.store import progress
+
+    with database.transaction() as connection:
+        return Results(
+            campaign=campaign,
+            progress=progress.progress(connection, campaign.id),
+            attempts=progress.attempts(connection, campaign.id),
+            cost=progress.dft_cost(connection, campaign.id),
+            models=progress.trained_models(connection, campaign.id),
+            base_rate=base_rate(campaign.config),
+        )
+
+
+def base_rate(config: "CampaignConfig") -> float:
+    """Hit rate of drawing blindly: share of QM9's molecules, of the allowed elements and sizes, inside the window."""
+    import numpy as np
+
+    from gapsmith.data import qm9
+
+    data = qm9.load()
+    starts = data.offsets[:-1]
+    heavy = np.add.reduceat(data.numbers > 1, starts)
+    known = [1, *(qm9.ATOMIC_NUMBERS[element] for element in config.constraints.elements)]
+    foreign = np.add.reduceat(~np.isin(data.numbers, known), starts)
+    fewest, most = config.constraints.heavy_atoms
+    gaps = data.properties["gap_ev"][(heavy >= fewest) & (heavy <= most) & (foreign == 0)]
+    window = config.target.window
+    return float(np.mean((gaps >= window.low_ev) & (gaps <= window.high_ev))) if len(gaps) else 0.0
+
+
+def hits_table(database: "Database", campaign: "Campaign") -> list[dict[str, Any]]:
+    """The labelled hits, certified ones first, then by distance from the target; rows for ``display.print_rows``."""
+    from gapsmith.store import progress
+
+    with database.transaction() as connection:
+        found = progress.attempts(connection, campaign.id)
+    return _hit_rows(found, campaign.config.target.window)
+
+
+def _hit_rows(found: "Sequence[Attempt]", window: "Window") -> list[dict[str, Any]]:
+    def rank(hit: "Attempt") -> tuple[int, float]:
+        gap = hit.gap_ev if hit.certified_gap_ev is None else hit.certified_gap_ev
+        assert gap is not None  # a hit has a label
+        return STATUSES.index(_status(hit, window)), abs(gap - window.value_ev)
+
+    hits = [attempt for attempt in found if attempt.gap_ev is not None and window.holds(attempt.gap_ev)]
+    return [
+        {
+            "smiles": hit.smiles,
+            "label_ev": hit.gap_ev,
+            "certified_ev": hit.certified_gap_ev,
+            "predicted_ev": _with_error(hit.predicted_gap_ev, hit.predicted_gap_std_ev),
+            "in_qm9": "yes" if hit.in_qm9 else "no",
+            "sa_score": round(hit.sa_score, 1),
+            "status": _status(hit, window),
+        }
+        for hit in sorted(hits, key=rank)
+    ]
+
+
+STATUSES = ("certified", "labelled", "outside at its DFT geometry")
+
+
+def _status(hit: "Attempt", window: "Window") -> str:
+    if hit.certified_gap_ev is None:
+        return STATUSES[1]
+    return STATUSES[0] if window.holds(hit.certified_gap_ev) else STATUSES[2]
+
+
+def _with_error(mean: float | None, std: float | None) -> str:
+    return "" if mean is None or std is None else f"{mean:.2f} ± {std:.2f}"
+
+
+def lines(results: Results) -> list[str]:
+    """The report as lines of Markdown."""
+    config, p = results.campaign.config, results.progress
+    window = config.target.window
+    return [
+        f"# {results.campaign.name}",
+        "",
+        f"Wanted: molecules with a HOMO-LUMO gap of {window.value_ev:g} ± {window.tolerance_ev:g} eV "
+        "(B3LYP/6-31G(2df,p)). A *hit* is labelled inside the window (DFT at the GFN2-xTB geometry); a *certified* hit "
+        "is inside it at its own DFT geometry as well.",
+        "",
+        f"The campaign is {p.state}" + (f": {p.stop_reason}." if p.stop_reason else "."),
+        "",
+        "![Hits, predictions and gaps](report.png)",
+        "",
+        "## Hits",
+        "",
+        *_table(_hit_rows(results.attempts, window), "No hits."),
+        "",
+        *_rate_lines(results),
+        "",
+        "## What was done",
+        "",
+        f"- {p.sampled} molecules drawn, {p.rejected} refused"
+        + (f" ({_counted(p.rejected_by_reason)})" if p.rejected_by_reason else ""),
+        f"- {p.dft_done} of {p.dft_budget} DFT jobs done, {p.dft_failed} of them failed"
+        + (f"; certificates: {p.certificates_done} done" if p.certifies else ""),
+        *(f"  - {reason}: {count}" for reason, count in _failures(results.attempts)),
+        f"- {_time(p.elapsed_s)} of running time; DFT took {results.cost.cpu_s:.0f} CPU-seconds in "
+        f"{results.cost.calculations} calculations ({results.cost.wall_s:.0f} s of wall time, summed over workers)"
+        + (f", and {results.cost.reused} results of earlier campaigns were reused" if results.cost.reused else ""),
+        "",
+        "## Surrogate",
+        "",
+        *_error_lines(results.attempts),
+        *_table(
+            [
+                {"version": m.version, "labels": m.labels, "state": m.state, "gate": m.verdict or "not judged"}
+                for m in results.models
+            ],
+            "No model was trained in this campaign.",
+        ),
+    ]
+
+
+def _rate_lines(results: Results) -> list[str]:
+    """Hit rate per attempted DFT job, with its interval and what blind drawing would give."""
+    p = results.progress
+    if not p.dft_done:
+        return ["No DFT job has ended."]
+    low, high = wilson(p.hits, p.dft_done)
+    rate, base = p.hits / p.dft_done, results.base_rate
+    text = (
+        f"{p.hits} hits in {p.dft_done} DFT jobs, failures included: {rate:.0%} "
+        f"(95 % interval {low:.0%} to {high:.0%}). "
+        f"Of QM9's molecules of the allowed elements and sizes, {base:.3%} lie in this window"
+    )
+    text += f": {rate / base:.0f} times the rate of drawing blindly." if base and p.hits else "."
+    if p.certifies:
+        text += f" Certified hits: {p.certified_hits}; certificates still open: {p.certificates_open}."
+    return [text]
+
+
+def wilson(hits: int, jobs: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % interval of a rate (E. B. Wilson, J. Am. Stat. Assoc. 22, 209, 1927)."""
+    rate = hits / jobs
+    middle = rate + z * z / (2 * jobs)
+    half = z * (rate * (1 - rate) / jobs + z * z / (4 * jobs * jobs)) ** 0.5
+    scale = 1 + z * z / jobs
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def _error_lines(found: "Sequence[Attempt]") -> list[str]:
+    errors = [
+        abs(attempt.predicted_gap_ev - attempt.gap_ev)
+        for attempt in found
+        if attempt.gap_ev is not None and attempt.predicted_gap_ev is not None
+    ]
+    if not errors:
+        return []
+    mean = sum(errors) / len(errors)
+    return [
+        f"Mean absolute error of its predictions on the {len(errors)} labelled molecules: {1000 * mean:.0f} meV.",
+        "",
+    ]
+
+
+def _failures(found: "Sequence[Attempt]") -> list[tuple[str, int]]:
+    return Counter(attempt.reason or "no reason given" for attempt in found if attempt.state == "failed").most_common()
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in counts.items())
+
+
+def _time(seconds: float) -> str:
+    from gapsmith.cli.display import duration
+
+    return duration(seconds)
+
+
+def _table(rows: Sequence[dict[str, Any]], empty: str) -> list[str]:
+    if not rows:
+        return [empty]
+
+    def text(value: Any) -> str:
+        shown = f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+        return shown.replace("|", "\\|").replace("\n", " ")
+
+    return [
+        "| " + " | ".join(rows[0]) + " |",
+        "|" + "---|" * len(rows[0]),
+        *("| " + " | ".join(text(value) for value in row.values()) + " |" for row in rows),
+    ]

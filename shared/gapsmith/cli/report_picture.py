@@ -1,0 +1,80 @@
+"""The picture of a campaign: hits against DFT jobs, predicted against DFT gaps, and the distribution of the gaps."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+if TYPE_CHECKING:
+    from gapsmith.cli.report import Results
+    from gapsmith.core.domain import Window
+
+HIT, OTHER, WANTED, CHANCE = "#0b6e4f", "#7f8c9a", "#f2c14e", "#b23a48"
+
+MOST_BINS = 60
+
+
+def draw(results: "Results", path: Path) -> None:
+    """Draw a campaign's results; raises OSError if the file cannot be written."""
+    figure = Figure(figsize=(15, 4.6), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    window = results.campaign.config.target.window
+    _hits(left, results, window)
+    _predictions(middle, results, window)
+    _distribution(right, results, window)
+    figure.suptitle(f"{results.campaign.name}: gap of {window.value_ev:g} ± {window.tolerance_ev:g} eV")
+    figure.savefig(path, dpi=130)
+
+
+def _hits(axes: Axes, results: "Results", window: "Window") -> None:
+    labelled = [a.gap_ev is not None and window.holds(a.gap_ev) for a in results.attempts]
+    certified = [a.certified_gap_ev is not None and window.holds(a.certified_gap_ev) for a in results.attempts]
+    jobs = np.arange(len(labelled) + 1)
+    axes.step(jobs, np.cumsum([0, *labelled]), where="post", color=HIT, label="hits (DFT at the xTB geometry)")
+    if results.campaign.config.dft.certify:
+        axes.step(jobs, np.cumsum([0, *certified]), where="post", color=HIT, ls=":", label="of them certified")
+    axes.plot(jobs, results.base_rate * jobs, color=CHANCE, ls="--", label="drawing blindly from QM9")
+    axes.set(xlabel="DFT jobs, failures included", ylabel="hits", title="Hits", xlim=(0, max(len(labelled), 1)))
+    axes.set_ylim(bottom=0, top=max(1.0, 1.3 * axes.get_ylim()[1]))  # room for the legend
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False, loc="upper left")
+
+
+def _predictions(axes: Axes, results: "Results", window: "Window") -> None:
+    found = [(a.predicted_gap_ev, a.predicted_gap_std_ev, a.gap_ev) for a in results.attempts]
+    known = np.array([row for row in found if None not in row], dtype=np.float64).reshape(-1, 3)
+    predicted, deviation, label = known.T
+    inside = (label >= window.low_ev) & (label <= window.high_ev)
+    ends = [*predicted, *label, window.low_ev, window.high_ev]
+    limits = (min(ends) - 0.3, max(ends) + 0.3)
+    axes.axhspan(window.low_ev, window.high_ev, color=WANTED, alpha=0.5, lw=0)
+    axes.plot(limits, limits, color=OTHER, lw=0.8)
+    for chosen, color, name in ((inside, HIT, "hits"), (~inside, OTHER, "others")):
+        axes.errorbar(
+            predicted[chosen], label[chosen], xerr=deviation[chosen], fmt="o", ms=4, lw=0.8, color=color, label=name
+        )
+    axes.set(xlabel="predicted gap, eV", ylabel="DFT gap, eV", title="Prediction and label", xlim=limits, ylim=limits)
+    axes.legend(frameon=False, loc="upper left")
+
+
+def _distribution(axes: Axes, results: "Results", window: "Window") -> None:
+    gaps = [a.gap_ev for a in results.attempts if a.gap_ev is not None]
+    axes.axvspan(window.low_ev, window.high_ev, color=WANTED, alpha=0.5, lw=0, label="wanted")
+    if gaps:
+        axes.hist(gaps, bins=_bins(gaps, window), color=OTHER, rwidth=0.92)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="DFT gap, eV", ylabel="molecules", title="Gaps of the computed molecules")
+    axes.legend(frameon=False)
+
+
+def _bins(gaps: list[float], window: "Window") -> list[float]:
+    """Edges of bins as wide as the window, or a multiple if there were too many; the window's lower end is an edge."""
+    width = 2 * window.tolerance_ev
+    width *= max(1, math.ceil((max(gaps) - min(gaps)) / (MOST_BINS * width)))
+    first = math.floor((min(gaps) - window.low_ev) / width)
+    last = math.floor((max(gaps) - window.low_ev) / width) + 1
+    return [window.low_ev + width * step for step in range(first, last + 1)]

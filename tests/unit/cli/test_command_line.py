@@ -1,0 +1,93 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from gapsmith.cli.main import LazyGroup, cli
+
+ROOT = Path(__file__).parents[3]
+QUICKSTART = ROOT / "examples" / "quickstart.yaml"
+
+
+def gapsmith(*words: str, home: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "gapsmith.cli.main", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={"PATH": "/usr/bin:/bin", "GAPSMITH_HOME": str(home), "HOME": str(home)},
+    )
+
+
+def test_every_command_of_the_table_loads_and_has_help() -> None:
+    for name in LazyGroup.COMMANDS:
+        result = CliRunner().invoke(cli, [name, "--help"])
+        assert result.exit_code == 0, (name, result.output)
+        assert "Usage:" in result.output
+
+
+def test_help_and_query_import_neither_torch_nor_rdkit() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from gapsmith.cli.main import cli\n"
+        "CliRunner().invoke(cli, ['--help']); import gapsmith.cli.query, gapsmith.store.query, gapsmith.stack.stack\n"
+        "sys.exit(bool({'torch', 'rdkit', 'pyscf', 'celery', 'matplotlib'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_an_unknown_command_suggests_the_nearest(tmp_path: Path) -> None:
+    result = gapsmith("qurey", home=tmp_path)
+    assert result.returncode == 2
+    assert "did you mean query?" in result.stderr
+
+
+def test_a_dry_run_touches_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    result = gapsmith("run", str(QUICKSTART), "--dry-run", home=home)
+    assert result.returncode == 0, result.stderr
+    assert "3.8 to 4.2 eV" in result.stdout
+    assert "nothing was started or written" in result.stdout
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"budgett": {}}, ["budgett", "did you mean 'budget'"]),
+        ({"constraints": {"forbidden_smarts": ["[C"]}}, ["constraints.forbidden_smarts", "[C"]),
+        ({"constraints": {"elements": ["C"], "required_smarts": ["[#7]"]}}, ["required_smarts", "[#7]"]),
+    ],
+)
+def test_a_wrong_file_is_explained_and_nothing_is_started(
+    tmp_path: Path, change: dict[str, object], words: list[str]
+) -> None:
+    file = tmp_path / "campaign.yaml"
+    file.write_text(yaml.safe_dump({"name": "wrong", "target": {"value": 4.0}, **change}))
+    home = tmp_path / "home"
+    result = gapsmith("run", str(file), home=home)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    for word in [str(file), *words]:
+        assert word in result.stderr
+    assert not home.exists()
+
+
+def test_a_target_outside_the_models_knowledge_warns(tmp_path: Path) -> None:
+    file = tmp_path / "campaign.yaml"
+    file.write_text(yaml.safe_dump({"name": "far", "target": {"value": 1.0}}))
+    result = gapsmith("run", str(file), "--dry-run", home=tmp_path / "home")
+    assert result.returncode == 0
+    assert "warning: target.value" in result.stderr
+
+
+def test_the_documents_are_those_of_the_model() -> None:
+    runner = CliRunner()
+    written = (ROOT / "docs" / "campaign.schema.json").read_text()
+    assert json.loads(runner.invoke(cli, ["campaign", "schema"]).output) == json.loads(written)
+    table = runner.invoke(cli, ["campaign", "schema", "--markdown"]).output
+    assert table == (ROOT / "docs" / "campaign.md").read_text()
