@@ -1,0 +1,52 @@
+"""Run the benchmarks (all, or those named) and write one JSON file each with versions and machine."""
+
+import importlib
+import json
+import os
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+NAMES = ("command_line", "stack", "generator", "surrogate", "dft", "quickstart")
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("gapsmith", "torch", "torch_geometric", "rdkit", "pyscf", "tblite", "kafka-python", "psycopg", "celery")
+
+
+def machine() -> dict[str, object]:
+    """What the numbers were measured on."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = cpuinfo.read_text().splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        model = models[0] if models else model
+    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
+
+
+def main() -> None:
+    """Run and write."""
+    names = sys.argv[1:] or NAMES
+    if unknown := set(names) - set(NAMES):
+        sys.exit(f"no benchmark is called {', '.join(sorted(unknown))}; there is: {', '.join(NAMES)}")
+    RESULTS.mkdir(exist_ok=True)
+    for name in names:
+        started = time.monotonic()
+        numbers = importlib.import_module(f"benchmarks.{name}").measure()
+        record = {
+            "benchmark": name,
+            "command": f"python -m benchmarks {name}",
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "took_s": round(time.monotonic() - started, 1),
+            "machine": machine(),
+            "versions": {package: version(package) for package in PACKAGES},
+            "numbers": numbers,
+        }
+        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+        print(f"{name}: {json.dumps(numbers)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
