@@ -188,12 +188,20 @@ def test_messages_pass_through_a_group(addresses: Addresses) -> None:
     assert values == [b"news"]
 
 
+def bound(holder: socket.socket, port: int) -> bool:
+    try:
+        holder.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
+
+
 def test_a_taken_port_is_left_to_its_holder(stack: EmbeddedStack, addresses: Addresses) -> None:
     kill_everything(stack.home / "kafka")
     port = int(addresses.kafka_bootstrap.rpartition(":")[2])
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", port))
+        assert wait_until(lambda: bound(holder, port), 30.0)  # a killed server's connections may linger
         holder.listen()
         again = stack.up()
     assert again.kafka_bootstrap != addresses.kafka_bootstrap
