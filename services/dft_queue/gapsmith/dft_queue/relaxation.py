@@ -18,12 +18,12 @@ from gapsmith.dft_queue.jobs import ELEMENTS, CalculationInput
 from gapsmith.dft_queue.levels import LevelOfTheory
 from gapsmith.dft_queue.scf import Converged, converge, molecule, orthonormalised
 
-# Looser than a spectroscopist's: from here to the exact minimum the gap moves by a few meV.
+# Looser than a spectroscopist's. What the looser displacements do to the gap has not been measured yet.
 CONVERGENCE: Final = {
     "convergence_energy": 1e-5,  # hartree
     "convergence_grms": 1.2e-3,  # hartree / bohr
     "convergence_gmax": 1.8e-3,
-    "convergence_drms": 1.5e-2,  # angstrom; along floppy torsions neither energy nor gap feels less than this
+    "convergence_drms": 1.5e-2,  # angstrom; wide, for steps along floppy torsions were the last to end
     "convergence_dmax": 3.0e-2,
 }
 
