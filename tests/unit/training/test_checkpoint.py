@@ -3,6 +3,7 @@
 import json
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -118,20 +119,25 @@ def test_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.fixture
+@contextmanager
 def little_room() -> Iterator[None]:
-    """No file of this process may grow beyond a kilobyte, as on a full disk."""
+    """No file of this process may grow beyond a kilobyte, as on a full disk.
+
+    Around the one call under test only: pytest's own output may be a file, and would not fit either.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("little_room")
 def test_tensors_that_do_not_fit_leave_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_tensors(path, {"a": torch.zeros(3)})
-    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be written .*File too large"):
+    refusal = pytest.raises(CheckpointError, match=r"model\.safetensors cannot be written .*File too large")
+    with refusal, little_room():
         save_tensors(path, {"a": torch.ones(1000)})
     assert torch.equal(load_tensors(path)["a"], torch.zeros(3))
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
