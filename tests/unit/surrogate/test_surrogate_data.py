@@ -1,106 +1,188 @@
-"""Batches: pure functions of the step, shares of ranks, replay, and what a geometry must be."""
+"""Batches: pure functions of the step, shares of ranks, shares of sources, replay, and what a geometry must be."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gapsmith.core.errors import InputError
-from gapsmith.surrogate.data import (
-    NOISE_ANGSTROM,
+from gapsmith.surrogate import data
+from gapsmith.surrogate.batches import (
+    MOST_MEMBERS,
     Batch,
-    Molecules,
+    MixedSource,
     ReplaySource,
-    TrainingSource,
+    Share,
+    apportion,
     bootstrap_weights,
-    from_geometries,
-    joined,
 )
+from gapsmith.surrogate.data import COLUMNS, Molecules, from_geometries, joined
+from gapsmith.surrogate.graph import graph
+
+GAP = COLUMNS["gap_ev"]
 
 
-def molecules(count: int, seed: int = 0, homo: bool = True) -> Molecules:
+def molecules(count: int, seed: int = 0, first: int = 0) -> Molecules:
     """Chains of carbon of random length; the gap is the molecule's number, so that it can be told again."""
     sizes = np.random.default_rng(seed).integers(3, 20, count)
     geometries = [
         (np.full(n, 6), np.stack([np.arange(n) * 1.5, np.zeros(n), np.zeros(n)], axis=1)) for n in sizes.tolist()
     ]
-    known = {"homo_ev": -6.0} if homo else {}
-    return from_geometries(geometries, [{"gap_ev": float(index), **known} for index in range(count)])
+    return from_geometries(geometries, [{"gap_ev": float(first + i), "homo_ev": -6.0} for i in range(count)])
+
+
+def source(some: Molecules, batch_size: int, seed: int, noise: float = 0.015) -> MixedSource:
+    return MixedSource({"qm9": Share(some, 1.0, noise)}, batch_size=batch_size, seed=seed, device="cpu")
 
 
 def names(batch: Batch) -> list[int]:
-    return sorted(int(gap) for gap in batch.targets[:, 1])
+    return sorted(int(gap) for part in batch.parts for gap in part.targets[:, GAP])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 400), st.integers(1, 5))
 def test_a_step_has_one_batch_however_it_is_shared(step: int, ranks: int) -> None:
-    whole = TrainingSource(molecules(200), batch_size=16, seed=4, device="cpu").batch(step)
-    source = TrainingSource(molecules(200), batch_size=16, seed=4, device="cpu")
-    shares = [source.batch(step, rank=rank, size=ranks) for rank in range(ranks)]
+    some = molecules(200)
+    whole = source(some, 16, 4).batch(step)
+    again = source(some, 16, 4)
+    shares = [again.batch(step, rank=rank, size=ranks) for rank in range(ranks)]
     assert sorted(name for share in shares for name in names(share)) == names(whole)
-    together = np.concatenate([share.coordinates.numpy() for share in shares])
-    np.testing.assert_array_equal(np.sort(together, axis=0), np.sort(whole.coordinates.numpy(), axis=0))
+    together = np.concatenate([share.parts[0].graph.coordinates.numpy() for share in shares])
+    np.testing.assert_array_equal(np.sort(together, axis=0), np.sort(whole.parts[0].graph.coordinates.numpy(), axis=0))
 
 
 def test_an_epoch_sees_every_molecule_once_and_the_next_in_another_order() -> None:
-    source = TrainingSource(molecules(96), batch_size=8, seed=1, device="cpu")
-    first = [names(source.batch(step)) for step in range(12)]
-    assert sorted(itertools.chain(*first)) == list(range(96))
-    assert first != [names(source.batch(step)) for step in range(12, 24)]
+    one = source(molecules(100), 8, 1)
+    first = [names(one.batch(step)) for step in range(25)]  # two epochs
+    assert sorted(itertools.chain(*first)) == sorted([*range(100), *range(100)])
+    order = [one.chosen(0, step).tolist() for step in range(25)]
+    assert list(itertools.chain(*order))[:100] != list(itertools.chain(*order))[100:]
 
 
-def test_batches_hold_molecules_of_like_size() -> None:
-    source = TrainingSource(molecules(512), batch_size=8, seed=1, device="cpu")
-    spans = [np.ptp(np.bincount(source.batch(step).molecule.numpy())) for step in range(20)]
-    assert np.mean(spans) < 1.5
+def test_unequal_sources_have_their_share_of_every_batch(small: SimpleNamespace) -> None:
+    mixed = MixedSource(
+        {
+            "qm9": Share(molecules(300), 0.5, 0.0),
+            "qm9_gfn2": Share(molecules(20, first=1000), 0.3, 0.0),
+            "gfn2": Share(small.labelled(12, forces=True), 0.2, 0.0),
+        },
+        batch_size=10,
+        seed=0,
+        device="cpu",
+    )
+    seen = []
+    for step in range(10):
+        batch = mixed.batch(step)
+        plain, with_forces = batch.parts
+        gaps = names(Batch((plain,)))
+        assert sum(gap < 1000 for gap in gaps) == 5
+        assert len(with_forces) == 2
+        assert with_forces.forces is not None
+        assert plain.forces is None
+        assert plain.heads == ("homo", "lumo", "gap")
+        assert set(with_forces.heads) == {"gfn2_gap", "gfn2_energy", "gfn2_forces"}
+        seen += [gap for gap in gaps if gap >= 1000]
+    assert np.ptp(np.bincount(np.array(seen) - 1000, minlength=20)) <= 1  # the small one goes round and round
 
 
-def test_noise_is_small_and_differs_from_step_to_step() -> None:
+@given(st.lists(st.floats(0.05, 1.0), min_size=1, max_size=6), st.integers(10, 1000))
+def test_shares_add_up(shares: list[float], total: int) -> None:
+    counts = apportion(shares, total)
+    assert sum(counts) == total
+    exact = np.array(shares) / sum(shares) * total
+    assert (np.abs(counts - exact) < 1).all()
+
+
+def test_noise_is_as_wide_as_asked_and_differs_from_step_to_step() -> None:
     one = molecules(1)
-    source = TrainingSource(one, batch_size=1, seed=0, device="cpu")
-    moves = np.concatenate([source.batch(step).coordinates.numpy() - one.coordinates for step in range(300)])
-    assert moves.std() == pytest.approx(NOISE_ANGSTROM, rel=0.1)
+    noisy = source(one, 1, 0, noise=0.02)
+    moves = np.concatenate(
+        [noisy.batch(step).parts[0].graph.coordinates.numpy() - one.coordinates for step in range(200)]
+    )
+    assert moves.std() == pytest.approx(0.02, rel=0.1)
+    np.testing.assert_array_equal(source(one, 1, 0, 0.0).batch(3).parts[0].graph.coordinates, one.coordinates)
 
 
 @pytest.mark.parametrize(("fraction", "fresh"), [(0.0, 16), (0.5, 8), (0.75, 4), (0.99, 1)])
 def test_replay_fraction_of_every_batch_is_old(fraction: float, fresh: int) -> None:
     new = from_geometries([(np.array([1, 1]), np.array([[0, 0, 0], [0, 0, 0.74]]))] * 3, [{"gap_ev": 1000.0}] * 3)
-    source = ReplaySource(new, molecules(100), batch_size=16, replay_fraction=fraction, seed=0, device="cpu")
+    given_ = {"batch_size": 16, "replay_fraction": fraction, "seed": 0, "device": "cpu", "noise_angstrom": 0.01}
+    replay = ReplaySource(new, molecules(100), **given_)
     for step in range(3):
-        shares = [source.batch(step, rank=rank, size=2) for rank in range(2)]
+        shares = [replay.batch(step, rank=rank, size=2) for rank in range(2)]
         gaps = [name for share in shares for name in names(share)]
         assert gaps.count(1000) == fresh
         assert len(gaps) == 16
-    again = ReplaySource(new, molecules(100), batch_size=16, replay_fraction=fraction, seed=0, device="cpu")
-    np.testing.assert_array_equal(source.batch(5).coordinates, again.batch(5).coordinates)
+    again = ReplaySource(new, molecules(100), **given_)
+    np.testing.assert_array_equal(replay.batch(5).parts[0].graph.coordinates, again.batch(5).parts[0].graph.coordinates)
 
 
-def test_what_cannot_be_batched_is_refused() -> None:
+def test_what_cannot_be_batched_is_refused(small: SimpleNamespace) -> None:
     few = molecules(4)
-    with pytest.raises(InputError, match="batch_size 5 must be between 1 and the 4 molecules"):
-        TrainingSource(few, batch_size=5, seed=0, device="cpu")
+    with pytest.raises(InputError, match="batch_size 5 wants 5 molecules of qm9, which has 4"):
+        source(few, 5, 0)
+    with pytest.raises(InputError, match="batch_size 1 is too small for the share of source gfn2"):
+        MixedSource({"qm9": Share(few, 1.0, 0.0), "gfn2": Share(few, 0.1, 0.0)}, batch_size=1, seed=0, device="cpu")
+    with pytest.raises(InputError, match="source qm9 holds no molecules"):
+        source(from_geometries([]), 1, 0)
+    given_ = {"batch_size": 2, "seed": 0, "device": "cpu", "noise_angstrom": 0.0}
     with pytest.raises(InputError, match="at least one label"):
-        ReplaySource(from_geometries([]), few, batch_size=2, replay_fraction=0.5, seed=0, device="cpu")
+        ReplaySource(from_geometries([]), few, replay_fraction=0.5, **given_)
     with pytest.raises(InputError, match=r"replay_fraction .* got 1"):
-        ReplaySource(few, few, batch_size=2, replay_fraction=1.0, seed=0, device="cpu")
+        ReplaySource(few, few, replay_fraction=1.0, **given_)
 
 
 def test_members_see_different_bootstraps_with_mean_one() -> None:
-    weights = bootstrap_weights(20_000, 0)
+    weights = bootstrap_weights(20_000, 0)[:, :16]
     np.testing.assert_allclose(weights.mean(0), 1.0, atol=0.05)
     assert np.abs(np.corrcoef(weights.T) - np.eye(16)).max() < 0.05
-    np.testing.assert_array_equal(weights, bootstrap_weights(20_000, 0))
+    np.testing.assert_array_equal(weights, bootstrap_weights(20_000, 0)[:, :16])
+    assert (bootstrap_weights(3, 0, bootstrap=False) == np.ones((3, MOST_MEMBERS))).all()
 
 
-def test_take_and_join_keep_atoms_with_their_molecule() -> None:
-    some = molecules(10)
-    both = joined(some.take(np.array([7, 2])), some.take(np.array([4])))
-    assert both.targets[:, 1].tolist() == [7, 2, 4]
-    assert both.sizes.tolist() == some.sizes[[7, 2, 4]].tolist()
-    np.testing.assert_array_equal(both.coordinates[-both.sizes[2] :, 0], np.arange(both.sizes[2]) * np.float32(1.5))
+def test_take_and_join_keep_atoms_with_their_molecule(small: SimpleNamespace) -> None:
+    some, other = small.labelled(10), small.labelled(3, forces=True)
+    both = joined([some.take(np.array([7, 2])), other.take(np.array([1]))])
+    assert both.sizes.tolist() == [*some.sizes[[7, 2]].tolist(), int(other.sizes[1])]
+    assert both.charges is not None and both.forces is not None and some.charges is not None  # noqa: PT018
+    first = both.sizes[0]
+    np.testing.assert_array_equal(both.charges[:first], some.charges[some.offsets[7] : some.offsets[8]])
+    assert np.isnan(both.charges[-both.sizes[2] :]).all()
+    assert np.isnan(both.forces[:first]).all()
+    assert np.isfinite(both.forces[-both.sizes[2] :]).all()
+    assert set(both.labelled()) == {*some.labelled(), *other.labelled()}
+    assert both.only(("gap", "gfn2_energy")).labelled() == ("gap", "gfn2_energy")
+
+
+def test_composition_counts_atoms() -> None:
+    water, methane = (
+        (np.array([8, 1, 1]), np.eye(3)),
+        (np.array([6, 1, 1, 1, 1]), np.eye(5)[:, :3] * 3 + np.eye(5, 3, -2)),
+    )
+    counts = from_geometries([water, methane]).composition()
+    assert counts[0, 8] == 1
+    assert counts[0, 1] == 2
+    assert counts[1, [1, 6]].tolist() == [4, 1]
+
+
+def test_pairs_are_all_within_a_molecule_and_no_others() -> None:
+    sizes = np.array([3, 1, 4])
+    found = graph(torch.ones(8, dtype=torch.long), torch.randn(8, 3), sizes)
+    expected = [
+        (start + i, start + j) for start, n in ((0, 3), (3, 1), (4, 4)) for i in range(n) for j in range(n) if i != j
+    ]
+    assert list(zip(found.first.tolist(), found.second.tolist(), strict=True)) == expected
+    assert found.molecule.tolist() == [0, 0, 0, 1, 2, 2, 2, 2]
+    assert found.largest == 4
+
+
+def test_methane_has_its_atomization_energy() -> None:
+    free = data.FREE_ATOMS_HARTREE
+    assert (-40.47893 - free[6] - 4 * free[1]) * 27.211386 == pytest.approx(-17.172, abs=1e-3)  # QM9's first molecule
 
 
 @pytest.mark.parametrize(

@@ -1,45 +1,95 @@
-"""Predictions of a network for many molecules, batched by atoms."""
+"""Predictions of an ensemble for many molecules, batched by pairs of atoms, so that memory is bounded by the batch.
 
+An ensemble is one network with many last layers (shallow), several networks (deep), or several with many: members are
+members, whatever they share.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from gapsmith.surrogate.data import Molecules
-from gapsmith.surrogate.network import GapNetwork
+from gapsmith.surrogate.graph import graph
+from gapsmith.surrogate.network import SurrogateNetwork
+from gapsmith.surrogate.quantities import FORCES, QUANTITIES
 
-ATOMS_PER_BATCH = 1500
+PAIRS_PER_BATCH = {"cpu": 8_000, "cuda": 400_000}
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the ensemble says, in the order of the molecules."""
+    """What the members say together, in the order of the molecules or of their atoms, in base units, uncalibrated."""
 
-    homo_ev: np.ndarray  # (molecules,) float64
-    gap_ev: np.ndarray  # (molecules,) float64, mean over the members
-    gap_std_ev: np.ndarray  # (molecules,) float64, members' spread and noise together, recalibrated
-    latent: np.ndarray  # (molecules, latent) float32
+    mean: dict[str, np.ndarray]  # (molecules,) or (atoms,) float64; forces (atoms, 3)
+    std: dict[str, np.ndarray]  # the same, members' spread and noise together; not of forces
+    dipole_debye: np.ndarray  # (molecules, 3) float64, zero without such a head
+    latent: np.ndarray  # (molecules, latent) float32, of the first network
 
 
-@torch.no_grad()
-def predict_molecules(model: GapNetwork, molecules: Molecules, *, device: str = "cpu") -> Predicted:
-    """Predict all molecules, largest together with largest."""
-    training = model.training
-    model.eval()
+def batches(molecules: Molecules, pairs_per_batch: int) -> Iterator[np.ndarray]:
+    """Which molecules go together: like sizes, at least one, at most so many pairs of atoms."""
     order = np.argsort(molecules.sizes, kind="stable")
-    homo, gap, std = (np.zeros(len(molecules)) for _ in range(3))
-    latent = np.zeros((len(molecules), model.config.latent), dtype=np.float32)
+    pairs = np.cumsum(molecules.sizes[order] ** 2)
     start = 0
     while start < len(order):
-        filled = np.cumsum(molecules.sizes[order[start:]])
-        chosen = order[start : start + max(1, int(np.searchsorted(filled, ATOMS_PER_BATCH, side="right")))]
-        start += len(chosen)
-        batch = molecules.take(chosen).batch(np.ones((len(chosen), 1), np.float32), device)
-        output = model(batch.numbers, batch.coordinates, batch.molecule, len(batch))
-        variance = output.log_variance.double().exp().mean(1) + output.gap_ev.double().var(1, unbiased=False)
-        homo[chosen] = output.homo_ev.double().mean(1).cpu().numpy()
-        gap[chosen] = output.gap_ev.double().mean(1).cpu().numpy()
-        std[chosen] = (variance.sqrt() * model.sigma_scale).cpu().numpy()
-        latent[chosen] = output.latent.cpu().numpy()
-    model.train(training)
-    return Predicted(homo, gap, std, latent)
+        before = pairs[start - 1] if start else 0
+        end = max(start + 1, int(np.searchsorted(pairs, before + pairs_per_batch, side="right")))
+        yield order[start:end]
+        start = end
+
+
+def predict_molecules(
+    models: Sequence[SurrogateNetwork],
+    molecules: Molecules,
+    *,
+    device: str = "cpu",
+    wanted: Collection[str] | None = None,
+) -> Predicted:
+    """Predict ``wanted`` heads of all molecules, or all but forces."""
+    names = [name for name in models[0].names if (name != FORCES if wanted is None else name in wanted)]
+    training = [model.training for model in models]
+    for model in models:
+        model.eval()
+    rows = {"graph": (len(molecules),), "node": (len(molecules.numbers),)}
+    shapes = {name: rows[QUANTITIES[name].level] + ((3,) if name == FORCES else ()) for name in names}
+    mean = {name: np.zeros(shape) for name, shape in shapes.items()}
+    std = {name: np.zeros(shape) for name, shape in shapes.items() if name != FORCES}
+    dipole = np.zeros((len(molecules), 3))
+    latent = np.zeros((len(molecules), models[0].config.trunk.latent), np.float32)
+    for chosen in batches(molecules, PAIRS_PER_BATCH["cpu" if device == "cpu" else "cuda"]):
+        part = molecules.take(chosen)
+        atoms = np.concatenate([np.arange(molecules.offsets[i], molecules.offsets[i + 1]) for i in chosen])
+        with torch.inference_mode(mode=FORCES not in names):
+            batch = graph(
+                torch.from_numpy(part.numbers.astype(np.int64)).to(device),
+                torch.from_numpy(part.coordinates.astype(np.float32)).to(device),
+                part.sizes,
+            )
+            outputs = [model(batch, names) for model in models]
+        for name in names:
+            where = chosen if QUANTITIES[name].level == "graph" else atoms
+            means = torch.cat([output.heads[name].mean.detach() for output in outputs], dim=-1)
+            if name == FORCES:
+                mean[name][where] = means.view(len(means), len(models), 3).mean(1).cpu().numpy()
+                continue
+            noises = [
+                output.heads[name].log_variance.detach().double().exp() * model.scale(name) ** 2
+                for output, model in zip(outputs, models, strict=True)
+            ]
+            variance = torch.cat(noises, dim=-1).mean(-1) + means.var(-1, unbiased=False)
+            mean[name][where] = means.mean(-1).cpu().numpy()
+            std[name][where] = variance.sqrt().cpu().numpy()
+        if "dipole" in names:
+            vectors = torch.stack([_vector(output.heads["dipole"].vector) for output in outputs])
+            dipole[chosen] = vectors.mean(0).cpu().numpy()
+        latent[chosen] = outputs[0].latent.detach().float().cpu().numpy()
+    for model, before in zip(models, training, strict=True):
+        model.train(before)
+    return Predicted(mean, std, dipole, latent)
+
+
+def _vector(vector: torch.Tensor | None) -> torch.Tensor:
+    assert vector is not None  # a dipole head always has one
+    return vector.detach()

@@ -1,4 +1,4 @@
-"""Gap, its standard deviation and whether the network knows such molecules, from a weights file."""
+"""Every head with its error bar, and whether the network knows such molecules, from a weights file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +7,31 @@ from pathlib import Path
 import numpy as np
 
 from gapsmith.core.errors import CheckpointError, InputError
-from gapsmith.surrogate.calibration import distances
+from gapsmith.surrogate import calibration
+from gapsmith.surrogate.calibration import Calibration
+from gapsmith.surrogate.config import Config, parse
 from gapsmith.surrogate.data import from_geometries
 from gapsmith.surrogate.inference import predict_molecules
-from gapsmith.surrogate.network import GapNetwork
-from gapsmith.surrogate.trainable import KIND, build
-from gapsmith.training.checkpoint import load_weights, read_card
+from gapsmith.surrogate.network import SurrogateNetwork
+from gapsmith.surrogate.quantities import FORCES
+from gapsmith.training.checkpoint import load_tensors, load_weights, read_card, save_tensors, sha256
+from gapsmith.training.files import card_path
 
 SHIPPED = Path(__file__).parent / "weights" / "surrogate-0.safetensors"
+KIND = "surrogate"
+DEEP_KIND = "surrogate-ensemble"
 
 Geometry = tuple[np.ndarray, np.ndarray]  # (atoms,) atomic numbers, (atoms, 3) angstrom
+
+
+@dataclass(frozen=True)
+class HeadPrediction:
+    """One quantity in the unit that its head declares: (molecules,), or (atoms,) for a quantity of atoms."""
+
+    mean: np.ndarray
+    std: np.ndarray  # calibrated on validation data
+    low: np.ndarray  # lower end of the 90 % interval
+    high: np.ndarray  # upper end
 
 
 @dataclass(frozen=True)
@@ -24,10 +39,12 @@ class Prediction:
     """Predictions in the order of the molecules."""
 
     mean_ev: np.ndarray  # (molecules,) float64, the gap
-    std_ev: np.ndarray  # (molecules,) float64, calibrated on QM9's validation split
-    homo_ev: np.ndarray  # (molecules,) float64
+    std_ev: np.ndarray  # (molecules,) float64, calibrated
+    homo_ev: np.ndarray  # (molecules,) float64, NaN without such a head
     distance: np.ndarray  # (molecules,) float64, from the training data in latent space, about one inside
     out_of_distribution: np.ndarray  # (molecules,) bool: farther than 99 % of the validation split
+    heads: dict[str, HeadPrediction]  # by name with unit, e.g. gap_ev
+    offsets: np.ndarray  # (molecules + 1,): where a molecule's atoms are in quantities of atoms
 
     def __len__(self) -> int:
         """Number of molecules."""
@@ -35,35 +52,120 @@ class Prediction:
 
 
 class Predictor:
-    """A network ready to predict."""
+    """A network, or several as a deep ensemble, ready to predict."""
 
-    def __init__(self, model: GapNetwork, *, device: str = "cpu") -> None:
-        self.model = model.eval()
-        self.device = device
+    def __init__(
+        self,
+        models: SurrogateNetwork | Sequence[SurrogateNetwork],
+        *,
+        calibration: Calibration | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.models = [models] if isinstance(models, SurrogateNetwork) else list(models)
+        for model in self.models:
+            model.to(device).eval()
+        self._calibration, self.device = calibration, device
+
+    @property
+    def model(self) -> SurrogateNetwork:
+        """The network, or the first of several."""
+        return self.models[0]
+
+    @property
+    def config(self) -> Config:
+        """The configuration that all networks share in their heads."""
+        return self.model.config
+
+    @property
+    def calibration(self) -> Calibration:
+        """Error bars and flags: the ensemble's, or those the network carries."""
+        return self._calibration or Calibration.of(self.model)
 
     @classmethod
     def load(cls, weights: Path = SHIPPED, *, device: str = "cpu") -> "Predictor":
         """Load weights after checking their card; raises CheckpointError if anything about them is wrong."""
-        card = read_card(weights, kind=KIND)
-        try:
-            model = build(card["config"])
-        except (InputError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{weights}: its card describes no network of this version: {error}") from error
-        load_weights(model, weights)
-        return cls(model.to(device), device=device)
+        if weights.with_suffix(".json").is_file() and f'"{DEEP_KIND}"' in weights.with_suffix(".json").read_text():
+            return cls._load_deep(weights, device)
+        return cls(load_network(weights), device=device)
+
+    @classmethod
+    def _load_deep(cls, weights: Path, device: str) -> "Predictor":
+        card = read_card(weights, kind=DEEP_KIND)
+        models = []
+        for member in card["members"]:
+            file = weights.parent / str(member["file"])
+            models.append(load_network(file))
+            if sha256(file) != member["sha256"]:
+                raise CheckpointError(f"{file} is another network than the one that {weights} was made of")
+        names = models[0].names
+        return cls(models, calibration=calibration.from_tensors(load_tensors(weights), names), device=device)
 
     def predict(self, geometries: Sequence[Geometry]) -> Prediction:
-        """Predict the gap at GFN2-xTB or DFT geometries.
+        """Predict every head but forces at GFN2-xTB or DFT geometries.
 
         Raises:
             InputError: elements the network does not know, coordinates that are not finite, atoms that coincide.
         """
-        predicted = predict_molecules(self.model, from_geometries(geometries), device=self.device)
-        distance = distances(self.model, predicted.latent)
+        molecules = from_geometries(geometries)
+        predicted = predict_molecules(self.models, molecules, device=self.device)
+        calibrated = self.calibration
+        distance = calibrated.distances(predicted.latent)
+        heads = {}
+        for name, mean in predicted.mean.items():
+            std, unit = calibrated.std(predicted, name), self.config.heads[name].known_unit.in_base
+            half = std * calibrated.interval[name]
+            heads[self.config.column(name)] = HeadPrediction(
+                mean / unit, std / unit, (mean - half) / unit, (mean + half) / unit
+            )
         return Prediction(
-            mean_ev=predicted.gap_ev,
-            std_ev=predicted.gap_std_ev,
-            homo_ev=predicted.homo_ev,
+            mean_ev=predicted.mean["gap"],
+            std_ev=calibrated.std(predicted, "gap"),
+            homo_ev=predicted.mean.get("homo", np.full(len(molecules), np.nan)),
             distance=distance,
-            out_of_distribution=distance > float(self.model.ood_threshold),
+            out_of_distribution=distance > calibrated.ood_threshold,
+            heads=heads,
+            offsets=molecules.offsets,
         )
+
+    def forces(self, geometry: Geometry) -> np.ndarray:
+        """(atoms, 3) eV / angstrom, minus the gradient of the GFN2-xTB energy; raises InputError without such a head."""
+        if FORCES not in self.model.names:
+            raise InputError(f"these weights have no head {FORCES}; they have {', '.join(self.model.names)}")
+        return predict_molecules(self.models, from_geometries([geometry]), device=self.device, wanted=[FORCES]).mean[
+            FORCES
+        ]
+
+
+def load_network(weights: Path) -> SurrogateNetwork:
+    """One network; raises CheckpointError if its file or its card is wrong."""
+    card = read_card(weights, kind=KIND)
+    try:
+        model = SurrogateNetwork(parse(card["config"]))
+    except (InputError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{weights}: its card describes no network of this version: {error}") from error
+    load_weights(model, weights)
+    return model.eval()
+
+
+def save_deep(weights: Path, files: Sequence[Path], *, device: str = "cpu") -> Predictor:
+    """Make a deep ensemble of networks that were trained from different seeds, calibrate it and save it beside them.
+
+    Raises:
+        CheckpointError: a file is no network of this version.
+        InputError: files of other folders, or networks with different heads.
+    """
+    import json
+
+    from gapsmith.training.files import write_atomically
+
+    if any(file.resolve().parent != weights.resolve().parent for file in files):
+        raise InputError(f"the networks of an ensemble must lie beside it, in {weights.parent}")
+    models = [load_network(file).to(device) for file in files]
+    if len({model.names for model in models}) != 1:
+        raise InputError("the networks of an ensemble must have the same heads in the same order")
+    fitted, card = calibration.fit(models, device=device)
+    save_tensors(weights, calibration.as_tensors(fitted))
+    members = [{"file": file.name, "sha256": sha256(file)} for file in files]
+    whole = {"kind": DEEP_KIND, "format": 1, "sha256": sha256(weights), "members": members, "calibration": card}
+    write_atomically(card_path(weights), json.dumps(whole, indent=2, sort_keys=True).encode())
+    return Predictor(models, calibration=fitted, device=device)

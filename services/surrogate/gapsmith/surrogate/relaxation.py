@@ -190,5 +190,21 @@ def rmsd(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.sqrt(max(0.0, ((a**2).sum() + (b**2).sum() - 2 * singular.sum()) / len(a))))
 
 
+def single_point(numbers: np.ndarray, coordinates: np.ndarray) -> tuple[float, np.ndarray, float]:
+    """Energy (eV), forces (atoms, 3) (eV / angstrom) and orbital gap (eV) of a closed-shell neutral molecule.
+
+    Raises:
+        CalculationError: broken input, or no SCF convergence.
+    """
+    numbers, positions = np.asarray(numbers, dtype=np.int64), np.asarray(coordinates, dtype=np.float64)
+    try:
+        check_geometry(numbers, positions, "single point")
+    except InputError as error:
+        raise _failed(str(error)) from error
+    evaluate = _Evaluator(numbers, positions / BOHR_TO_ANGSTROM, 0)
+    energy, gradient = evaluate(positions / BOHR_TO_ANGSTROM)
+    return energy * HARTREE_TO_EV, -gradient * (HARTREE_TO_EV / BOHR_TO_ANGSTROM), evaluate.last[1]
+
+
 def _failed(reason: str) -> CalculationError:
     return CalculationError(FailureClass.CHEMISTRY, reason)

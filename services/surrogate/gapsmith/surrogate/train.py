@@ -1,6 +1,10 @@
-"""Base training on QM9: ``python -m gapsmith.surrogate.train --directory D --time-budget-s S --batch-size B``."""
+"""Base training: ``python -m gapsmith.surrogate.train --config C.yaml --directory D --time-budget-s S [--device cuda]``.
+
+Needs torch, torch_geometric, numpy and safetensors, and the cached data sets (``GAPSMITH_CACHE``).
+"""
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -8,10 +12,17 @@ from typing import Any
 
 import torch
 
-from gapsmith.core.errors import GapsmithError
+from gapsmith.core.errors import GapsmithError, InputError
 from gapsmith.data import qm9
-from gapsmith.surrogate import data
-from gapsmith.surrogate.trainable import KIND, SurrogateTrainable
+from gapsmith.surrogate import config as configuration
+from gapsmith.surrogate import data, sources
+from gapsmith.surrogate.batches import MixedSource
+from gapsmith.surrogate.calibration import VALIDATION, calibrate
+from gapsmith.surrogate.config import Config
+from gapsmith.surrogate.loss import normalise
+from gapsmith.surrogate.network import SurrogateNetwork
+from gapsmith.surrogate.predictor import KIND
+from gapsmith.surrogate.trainable import SurrogateTrainable, build
 from gapsmith.training.checkpoint import save_model
 from gapsmith.training.loop import TrainingPlan, TrainingState, train
 from gapsmith.training.memory import keep_freed_memory
@@ -19,38 +30,77 @@ from gapsmith.training.memory import keep_freed_memory
 
 def arguments() -> argparse.Namespace:
     """Options of the command."""
-    parser = argparse.ArgumentParser(description="Train the surrogate on QM9.")
+    parser = argparse.ArgumentParser(description="Train the surrogate.")
+    parser.add_argument("--config", type=Path, default=configuration.DEFAULT, help="YAML or JSON")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="change one key of the configuration, e.g. training.batch_size=256",
+    )
     parser.add_argument("--directory", type=Path, required=True, help="state of the run and, in the end, the weights")
     parser.add_argument("--time-budget-s", type=float, required=True, help="seconds, all resumed runs together")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--split",
         choices=("train", "first"),
         default="train",
-        help="first: EDM's half, to judge generators that learned the other",
+        help="first: EDM's half of QM9, to judge generators that learned the other",
     )
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--evaluate-every-s", type=float, default=300.0)
+    parser.add_argument("--molecules", type=int, help="only so many of every source, to try things out")
+    parser.add_argument("--seed", type=int, default=0, help="networks of a deep ensemble differ in it")
+    parser.add_argument("--compile", action="store_true", help="fuse the layers with torch.compile")
+    parser.add_argument("--full-precision", action="store_true", help="no bfloat16 in the trunk on a GPU")
+    parser.add_argument("--evaluate-every-s", type=float, default=120.0)
     return parser.parse_args()
 
 
-def card(options: argparse.Namespace, state: TrainingState) -> dict[str, Any]:
+def wanted(options: argparse.Namespace) -> Config:
+    """The configuration with its changes; raises InputError naming what is wrong."""
+    raw = configuration.load(options.config).as_dict()
+    for change in options.set:
+        path, equals, value = change.partition("=")
+        *sections, key = path.split(".")
+        place = raw
+        for section in sections:
+            place = place.get(section) if isinstance(place, dict) else None  # type: ignore[assignment]
+        if not equals or not sections or not isinstance(place, dict) or key not in place:
+            raise InputError(f"--set {change}: there is no such key; write SECTION.KEY=VALUE, e.g. trunk.layers=4")
+        try:
+            place[key] = json.loads(value)
+        except ValueError:
+            place[key] = value
+    return configuration.parse(raw)
+
+
+def prepare(model: SurrogateNetwork, options: argparse.Namespace) -> None:
+    """Precision and compilation for training."""
+    if options.device != "cpu":
+        torch.set_float32_matmul_precision("high")  # TF32
+        model.trunk.low_precision = not options.full_precision
+    if options.compile:
+        model.compiled = True
+        for interaction in model.trunk.interactions:
+            interaction.compile(dynamic=True)
+
+
+def card(options: argparse.Namespace, config: Config, counts: dict[str, int], state: TrainingState) -> dict[str, Any]:
     """How the weights came to be."""
     whole = len(data.base())
     splits = qm9.split(whole) if options.split == "train" else {"first": qm9.edm_halves(whole)["first"]}
+    device = torch.cuda.get_device_name() if options.device.startswith("cuda") else "cpu"
     return {
-        "data": "QM9, B3LYP/6-31G(2df,p), geometries with Gaussian noise",
-        "noise_angstrom": data.NOISE_ANGSTROM,
+        "data": "QM9, B3LYP/6-31G(2df,p)" + (", and GFN2-xTB" if len(config.sources) > 1 else ""),
+        "molecules": counts,
         "split_sha256": {name: qm9.split_hash(indices) for name, indices in splits.items()},
         "steps": state.step,
-        "batch_size": options.batch_size,
-        "molecules_seen": state.step * options.batch_size,
-        "learning_rate": options.learning_rate,
+        "skipped": state.skipped,
+        "molecules_seen": state.step * config.training.batch_size,
+        "losses": state.losses,
         "seed": options.seed,
         "wall_s": round(state.elapsed_s),
-        "device": options.device,
+        "device": device,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
@@ -59,33 +109,51 @@ def card(options: argparse.Namespace, state: TrainingState) -> dict[str, Any]:
 def main() -> None:
     """Train, calibrate, evaluate, save."""
     options = arguments()
+    config = wanted(options)
     keep_freed_memory()
     torch.manual_seed(options.seed)
     trainable = SurrogateTrainable()
-    config = trainable.default_config()
-    model = trainable.build(config).to(options.device)
+    model = build(config.as_dict())
+    shares = sources.of(config, options.split, options.molecules)
+    normalise(model, [share.molecules for share in shares.values()])
+    model.to(options.device)
+    prepare(model, options)
     plan = TrainingPlan(
-        time_budget_s=options.time_budget_s, learning_rate=options.learning_rate, seed=options.seed, weight_decay=1e-4
+        time_budget_s=options.time_budget_s,
+        learning_rate=config.training.learning_rate,
+        weight_decay=config.training.weight_decay,
+        warmup_steps=config.training.warmup_steps,
+        ema_decay=config.training.ema_decay,
+        seed=options.seed,
     )
     evaluated = time.monotonic()
 
     def report(state: TrainingState, rate: float) -> None:
         nonlocal evaluated
         losses = " ".join(f"{name} {value:.4f}" for name, value in state.losses.items())
-        speed = state.step * options.batch_size / state.elapsed_s
+        speed = state.step * config.training.batch_size / state.elapsed_s
         print(f"step {state.step} {state.elapsed_s:.0f} s {speed:.0f} molecules/s rate {rate:.2e} {losses}", flush=True)
         if time.monotonic() - evaluated > options.evaluate_every_s:
             print("validation", trainable.evaluate(model, limit=1000, device=options.device), flush=True)
             evaluated = time.monotonic()
 
-    molecules = data.base_split(options.split)
-    source = data.TrainingSource(molecules, batch_size=options.batch_size, seed=options.seed, device=options.device)
-    model, state = train(trainable, model, source, plan, directory=options.directory, on_progress=report)
-    calibration = trainable.finish(model, [])
-    metrics = trainable.evaluate(model, device=options.device)
+    source = MixedSource(
+        shares,
+        batch_size=config.training.batch_size,
+        seed=options.seed,
+        device=options.device,
+        bootstrap=config.ensemble.bootstrap,
+    )
+    _, state = train(trainable, model, source, plan, directory=options.directory, on_progress=report)
+    model.trunk.low_precision = False  # what is measured and shipped computes in full precision
+    calibration = calibrate(model, most=options.molecules or VALIDATION)
+    metrics = trainable.evaluate(model, limit=options.molecules, device=options.device)
     print("validation", metrics, flush=True)
-    whole = {**card(options, state), "calibration": calibration, "validation": metrics}
-    save_model(options.directory / "surrogate-0.safetensors", model, kind=KIND, config=config, card=whole, half=True)
+    counts = {name: len(share.molecules) for name, share in shares.items()}
+    whole = {**card(options, config, counts, state), "calibration": calibration, "validation": metrics}
+    weights = options.directory / f"surrogate-{options.seed}.safetensors"
+    save_model(weights, model, kind=KIND, config=config.as_dict(), card=whole, half=True)
+    print(f"saved {weights}", flush=True)
 
 
 if __name__ == "__main__":

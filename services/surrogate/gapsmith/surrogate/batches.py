@@ -1,0 +1,236 @@
+"""Training batches out of several sources; every batch is a pure function of the step.
+
+The molecules lie on the training's device. The host chooses which ones a step sees and knows their sizes; all else is
+gathered on the device, which is never waited for. Molecules with forces are a part of their own, since only they need
+a second backward pass.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gapsmith.core.errors import InputError
+from gapsmith.surrogate.data import Molecules, joined
+from gapsmith.surrogate.graph import Graph, graph
+from gapsmith.surrogate.quantities import FORCES
+
+MOST_MEMBERS = 64
+
+
+@dataclass(frozen=True)
+class Part:
+    """Molecules that go through the network together, with labels in base units; NaN where unknown."""
+
+    graph: Graph
+    targets: Tensor  # (molecules, quantities) float64, of GRAPH_LEVEL
+    charges: Tensor | None  # (atoms,) float32, e
+    forces: Tensor | None  # (atoms, 3) float32, eV / angstrom
+    weights: Tensor  # (molecules, MOST_MEMBERS) float32, bootstrap weights with mean one
+    heads: tuple[str, ...]  # quantities that any of the set's molecules has labels of
+
+    def __len__(self) -> int:
+        """Number of molecules."""
+        return len(self.graph)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step of one process sees."""
+
+    parts: tuple[Part, ...]
+
+    def __len__(self) -> int:
+        """Number of molecules."""
+        return sum(len(part) for part in self.parts)
+
+
+class Resident:
+    """A set of molecules on a device, from which batches are gathered."""
+
+    def __init__(self, molecules: Molecules, noise_angstrom: np.ndarray, *, bootstrap: np.ndarray, device: str) -> None:
+        self.molecules, self.device = molecules, device
+        self.heads = molecules.labelled()
+        self._offsets = self._put(molecules.offsets)
+        self._numbers = self._put(molecules.numbers)
+        self._coordinates = self._put(molecules.coordinates)
+        self._targets = self._put(molecules.targets)
+        self._charges = None if molecules.charges is None else self._put(molecules.charges)
+        self._forces = None if molecules.forces is None else self._put(molecules.forces)
+        self._bootstrap = self._put(bootstrap)
+        self._noise = self._put(noise_angstrom.astype(np.float32)) if noise_angstrom.any() else None
+
+    def _put(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+    def part(self, chosen: np.ndarray, seed: int, *, rank: int = 0, size: int = 1) -> Part:
+        """One rank's share of the chosen molecules; noise is drawn for all of them, so that it does not depend on ranks."""
+        share = chosen[rank::size]
+        sizes = self.molecules.sizes[share]
+        index = torch.from_numpy(share)
+        index = (index.pin_memory() if self.device != "cpu" else index).to(self.device, non_blocking=True)
+        counts = self._offsets[index + 1] - self._offsets[index]
+        atoms = int(sizes.sum())
+        start = torch.repeat_interleave(
+            self._offsets[index] - (torch.cumsum(counts, 0) - counts), counts, output_size=atoms
+        )
+        rows = start + torch.arange(atoms, device=self.device)
+        coordinates = self._coordinates[rows]
+        if self._noise is not None:
+            sigma = torch.repeat_interleave(self._noise[index], counts, output_size=atoms)
+            coordinates = coordinates + sigma.unsqueeze(-1) * self._draw(chosen, seed, rank, size)
+        return Part(
+            graph(self._numbers[rows].long(), coordinates, sizes),
+            self._targets[index],
+            None if self._charges is None else self._charges[rows],
+            None if self._forces is None else self._forces[rows],
+            self._bootstrap[index],
+            self.heads,
+        )
+
+    def _draw(self, chosen: np.ndarray, seed: int, rank: int, size: int) -> Tensor:
+        """(atoms, 3) standard normal numbers of this rank's molecules."""
+        sizes = self.molecules.sizes[chosen]
+        generator = torch.Generator(self.device).manual_seed(seed)
+        whole = torch.randn(int(sizes.sum()), 3, generator=generator, device=self.device)
+        if size == 1:
+            return whole
+        mine = np.repeat(np.arange(len(chosen)) % size == rank, sizes)
+        return whole[torch.from_numpy(np.flatnonzero(mine)).to(self.device)]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Molecules that are a fixed share of every batch."""
+
+    molecules: Molecules
+    share: float
+    noise_angstrom: float
+
+
+class MixedSource:
+    """Batches that hold the same share of every source, however unequal their sizes; see BatchSource.
+
+    Each source goes through its own epochs, reshuffled every time.
+    """
+
+    def __init__(
+        self, sources: Mapping[str, Share], *, batch_size: int, seed: int, device: str, bootstrap: bool = True
+    ) -> None:
+        for name, source in sources.items():
+            if len(source.molecules) == 0:
+                raise InputError(f"source {name} holds no molecules")
+        self.counts = apportion([source.share for source in sources.values()], batch_size)
+        for name, count in zip(sources, self.counts, strict=True):
+            if count == 0:
+                raise InputError(f"batch_size {batch_size} is too small for the share of source {name}")
+            if count > len(sources[name].molecules):
+                there = len(sources[name].molecules)
+                raise InputError(f"batch_size {batch_size} wants {count} molecules of {name}, which has {there}")
+        self.seed, self.batch_size = seed, batch_size
+        self._lengths = [len(source.molecules) for source in sources.values()]
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}
+        self._groups: list[tuple[Resident, list[tuple[int, int]]]] = []  # of source and where it starts
+        for forces in (False, True):
+            found = [
+                (number, source)
+                for number, source in enumerate(sources.values())
+                if (FORCES in source.molecules.labelled()) == forces
+            ]
+            if found:
+                self._groups.append(self._group(found, device, bootstrap))
+
+    def _group(
+        self, found: Sequence[tuple[int, Share]], device: str, bootstrap: bool
+    ) -> tuple[Resident, list[tuple[int, int]]]:
+        parts = [source.molecules for _, source in found]
+        starts = np.cumsum([0, *(len(part) for part in parts)])
+        noise = np.concatenate([np.full(len(x.molecules), x.noise_angstrom) for _, x in found])
+        weights = [bootstrap_weights(len(x.molecules), self.seed + number, bootstrap=bootstrap) for number, x in found]
+        resident = Resident(joined(parts), noise, bootstrap=np.concatenate(weights), device=device)
+        return resident, [(number, int(start)) for (number, _), start in zip(found, starts, strict=False)]
+
+    def chosen(self, number: int, step: int) -> np.ndarray:
+        """Molecules of a source that a step sees."""
+        count, length = self.counts[number], self._lengths[number]
+        places = step * count + np.arange(count)
+        epochs = places // length
+        return np.concatenate(
+            [self._order(number, epoch)[places[epochs == epoch] % length] for epoch in range(epochs[0], epochs[-1] + 1)]
+        )
+
+    def _order(self, number: int, epoch: int) -> np.ndarray:
+        if (kept := self._orders.get(number)) is None or kept[0] != epoch:
+            order = np.random.default_rng([self.seed, number, epoch]).permutation(self._lengths[number])
+            kept = self._orders[number] = (epoch, order)
+        return kept[1]
+
+    def batch(self, step: int, *, rank: int = 0, size: int = 1) -> Batch:
+        """One rank's share of a step's batch."""
+        parts = []
+        for index, (resident, members) in enumerate(self._groups):
+            chosen = np.concatenate([self.chosen(number, step) + start for number, start in members])
+            if len(chosen[rank::size]):
+                parts.append(resident.part(chosen, draw_seed(self.seed, step, index), rank=rank, size=size))
+        return Batch(tuple(parts))
+
+
+class ReplaySource:
+    """New molecules with a replay of old ones in every batch; see BatchSource."""
+
+    def __init__(
+        self,
+        new: Molecules,
+        old: Molecules,
+        *,
+        batch_size: int,
+        replay_fraction: float,
+        seed: int,
+        device: str,
+        noise_angstrom: float,
+    ) -> None:
+        if len(new) == 0:
+            raise InputError("fine-tuning needs at least one label")
+        if not 0 <= replay_fraction < 1:
+            raise InputError(f"replay_fraction must be at least 0 and below 1, got {replay_fraction}")
+        self.replayed = min(batch_size - 1, round(batch_size * replay_fraction))
+        if self.replayed < 0 or self.replayed > len(old):
+            raise InputError(f"batch_size {batch_size} must be between 1 and the {len(old)} molecules there are")
+        self.seed, self.old, self.new = seed, len(old), len(new)
+        self.fresh = batch_size - self.replayed
+        weights = np.concatenate([bootstrap_weights(len(old), seed), bootstrap_weights(len(new), seed + 1)])
+        noise = np.full(len(old) + len(new), noise_angstrom)
+        self._resident = Resident(joined([old, new]), noise, bootstrap=weights, device=device)
+
+    def batch(self, step: int, *, rank: int = 0, size: int = 1) -> Batch:
+        """One rank's share of a step's batch."""
+        draw = np.random.default_rng([self.seed, step])
+        old = draw.choice(self.old, self.replayed, replace=False)
+        new = self.old + draw.choice(self.new, self.fresh, replace=self.fresh > self.new)
+        chosen = draw.permutation(np.concatenate([old, new]))  # every rank gets some of both
+        if len(chosen[rank::size]) == 0:
+            return Batch(())
+        return Batch((self._resident.part(chosen, draw_seed(self.seed, step, 0), rank=rank, size=size),))
+
+
+def draw_seed(*numbers: int) -> int:
+    """A seed of torch's generators out of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
+
+
+def apportion(shares: Sequence[float], total: int) -> list[int]:
+    """Whole numbers in proportion to the shares that add up to ``total`` (largest remainders)."""
+    exact = np.array(shares) / np.sum(shares) * total
+    counts = np.floor(exact).astype(int)
+    counts[np.argsort(counts - exact, kind="stable")[: total - counts.sum()]] += 1
+    return [int(count) for count in counts]
+
+
+def bootstrap_weights(molecules: int, seed: int, *, bootstrap: bool = True) -> np.ndarray:
+    """(molecules, MOST_MEMBERS) float32 exponential weights with mean one: each member's Bayesian bootstrap."""
+    if not bootstrap:
+        return np.ones((molecules, MOST_MEMBERS), np.float32)
+    draw = np.random.default_rng([seed, molecules, 7])
+    return draw.standard_exponential((molecules, MOST_MEMBERS), np.float32)

@@ -1,0 +1,271 @@
+"""A network's configuration: one mapping, from YAML, JSON or a model's card, of which every key is checked.
+
+Plain dataclasses, so that training needs nothing beyond torch, torch_geometric, numpy and safetensors.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from gapsmith.core.errors import InputError
+from gapsmith.surrogate.quantities import ENERGY_OF_FORCES, FORCES, FRONTIER, QUANTITIES, SOURCES, UNITS, Unit
+
+FOLDER: Final = Path(__file__).parent / "configs"
+DEFAULT: Final = FOLDER / "default.yaml"
+
+
+@dataclass(frozen=True)
+class TrunkConfig:
+    """The shared part of the network."""
+
+    layer: str  # kind of message passing, one of layers.LAYERS
+    layers: int
+    features: int  # scalars of an atom
+    vector_features: int  # vectors of an atom
+    radial: int  # functions of the distance
+    cutoff_angstrom: float
+    attention_heads: int  # of GraphGPS attention beside each layer; 0 for none
+    latent: int  # features that the heads see
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """The last layers of every head."""
+
+    members: int
+    bootstrap: bool  # every member has its own weights of the training molecules
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One set of training data."""
+
+    share: float  # of every batch, before the shares are made to add up to one
+    noise_angstrom: float  # standard deviation of Gaussian noise on the coordinates
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """One predicted quantity."""
+
+    level: str  # graph or node
+    unit: str  # of what is reported
+    weight: float  # in the loss, where errors are in standard deviations of the quantity
+    sources: tuple[str, ...]  # that train it
+
+    @property
+    def known_unit(self) -> Unit:
+        """The unit's dimension and size."""
+        return UNITS[self.unit]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the weights are found."""
+
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup_steps: int
+    ema_decay: float
+    task_weights: str  # fixed, or learnt: by the tasks' own noise
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of it."""
+
+    trunk: TrunkConfig
+    ensemble: EnsembleConfig
+    sources: dict[str, SourceConfig]
+    heads: dict[str, HeadConfig]
+    training: TrainingConfig
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``parse`` takes, as JSON would hold it."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    def column(self, head: str) -> str:
+        """Name with unit, e.g. ``gap_ev``."""
+        return f"{head}_{self.heads[head].known_unit.suffix}"
+
+
+def load(path: Path) -> Config:
+    """Read and check a file; raises InputError naming the file and the key."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        if path.suffix == ".json":
+            raw = json.loads(text)
+        else:
+            import yaml  # where it is missing, JSON will do
+
+            raw = yaml.safe_load(text)
+    except ImportError as error:
+        raise InputError(f"{path}: reading YAML needs PyYAML; install it or write the file as JSON") from error
+    except Exception as error:  # JSON's and YAML's have no common base
+        raise InputError(f"{path} cannot be parsed: {error}") from error
+    try:
+        return parse(raw)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def parse(raw: Mapping[str, Any]) -> Config:
+    """Check a configuration.
+
+    Raises:
+        InputError: a key is unknown (the nearest known one is named) or missing, a value is of another type or out of
+            range, a unit does not exist or does not fit its head, a head has no source of labels.
+    """
+    top = _section(raw, "", ("trunk", "ensemble", "sources", "heads", "training"))
+    trunk = _section(top["trunk"], "trunk", tuple(TrunkConfig.__dataclass_fields__))
+    ensemble = _section(top["ensemble"], "ensemble", tuple(EnsembleConfig.__dataclass_fields__))
+    training = _section(top["training"], "training", tuple(TrainingConfig.__dataclass_fields__))
+    config = Config(
+        trunk=TrunkConfig(
+            layer=_text(trunk, "trunk", "layer", ("painn", "equivariant_transformer")),
+            cutoff_angstrom=_number(trunk, "trunk", "cutoff_angstrom", above=0.5),
+            attention_heads=_whole(trunk, "trunk", "attention_heads", least=0),
+            **{
+                key: _whole(trunk, "trunk", key)
+                for key in ("layers", "features", "vector_features", "radial", "latent")
+            },
+        ),
+        ensemble=EnsembleConfig(
+            members=_whole(ensemble, "ensemble", "members"), bootstrap=_flag(ensemble, "ensemble", "bootstrap")
+        ),
+        sources=_sources(top["sources"]),
+        heads={},
+        training=TrainingConfig(
+            batch_size=_whole(training, "training", "batch_size"),
+            warmup_steps=_whole(training, "training", "warmup_steps", least=0),
+            learning_rate=_number(training, "training", "learning_rate", above=0),
+            weight_decay=_number(training, "training", "weight_decay", least=0),
+            ema_decay=_number(training, "training", "ema_decay", least=0, below=1),
+            task_weights=_text(training, "training", "task_weights", ("fixed", "learnt")),
+        ),
+    )
+    for key, heads in (("features", config.trunk.attention_heads), ("latent", 8)):
+        if heads and getattr(config.trunk, key) % heads:
+            raise InputError(f"trunk.{key} must be a multiple of {heads}, got {getattr(config.trunk, key)}")
+    if config.trunk.layer == "equivariant_transformer" and (
+        config.trunk.features % 8 or config.trunk.vector_features % 8
+    ):
+        raise InputError(
+            "trunk.features and trunk.vector_features of an equivariant_transformer must be multiples of 8"
+        )
+    config.heads.update(_heads(top["heads"], config.sources))
+    return config
+
+
+def _sources(raw: Any) -> dict[str, SourceConfig]:
+    found = {}
+    for name, section in _named(raw, "sources", tuple(SOURCES)).items():
+        where = f"sources.{name}"
+        values = _section(section, where, tuple(SourceConfig.__dataclass_fields__))
+        found[name] = SourceConfig(
+            _number(values, where, "share", above=0), _number(values, where, "noise_angstrom", least=0)
+        )
+    return found
+
+
+def _heads(raw: Any, sources: Mapping[str, SourceConfig]) -> dict[str, HeadConfig]:
+    found = {}
+    for name, section in _named(raw, "heads", tuple(QUANTITIES)).items():
+        where, quantity = f"heads.{name}", QUANTITIES[name]
+        values = _section(section, where, tuple(HeadConfig.__dataclass_fields__))
+        unit = _text(values, where, "unit", tuple(UNITS))
+        if UNITS[unit].dimension != quantity.dimension:
+            fitting = [key for key, known in UNITS.items() if known.dimension == quantity.dimension]
+            raise InputError(f"{where}.unit: {unit} is no unit of a {quantity.dimension}; use {' or '.join(fitting)}")
+        if _text(values, where, "level", ("graph", "node")) != quantity.level:
+            raise InputError(f"{where}.level: a {name} is predicted per {quantity.level}, got {values['level']!r}")
+        own = values["sources"]
+        if isinstance(own, str) or not isinstance(own, Sequence) or not own:
+            raise InputError(f"{where}.sources must be a list of sources, got {own!r}")
+        for source in own:
+            _known(str(source), tuple(sources), f"{where}.sources")
+            if name not in SOURCES[source]:
+                raise InputError(
+                    f"{where}.sources: {source} has no labels of {name}; it has {', '.join(SOURCES[source])}"
+                )
+        found[name] = HeadConfig(quantity.level, unit, _number(values, where, "weight", above=0), tuple(own))
+    if "gap" not in found:
+        raise InputError("heads lacks gap, which the loop searches by")
+    if "lumo" in found and "homo" not in found:
+        raise InputError(f"heads lacks homo: of {', '.join(FRONTIER)} the LUMO is the sum of the others")
+    if FORCES in found and ENERGY_OF_FORCES not in found:
+        raise InputError(f"heads lacks {ENERGY_OF_FORCES}, whose gradient {FORCES} is")
+    for source in sources:
+        if not any(source in head.sources for head in found.values()):
+            raise InputError(f"sources.{source} trains no head; name it in a head's sources or leave it out")
+    return found
+
+
+def _known(key: str, known: Sequence[str], where: str) -> None:
+    if key not in known:
+        plain = {name.lower(): name for name in known}
+        near = get_close_matches(key.lower(), plain, n=1)
+        hint = f"did you mean {plain[near[0]]!r}?" if near else f"known: {', '.join(known)}"
+        raise InputError(f"{where or 'the configuration'}: {key!r} is unknown; {hint}")
+
+
+def _named(raw: Any, where: str, known: Sequence[str]) -> Mapping[str, Any]:
+    if not isinstance(raw, Mapping) or not raw:
+        raise InputError(f"{where} must hold at least one of {', '.join(known)}")
+    for key in raw:
+        _known(str(key), known, where)
+    return raw
+
+
+def _section(raw: Any, where: str, keys: Sequence[str]) -> Mapping[str, Any]:
+    if not isinstance(raw, Mapping):
+        raise InputError(f"{where or 'the configuration'} must hold keys and values, got {raw!r}")
+    for key in raw:
+        _known(str(key), keys, where)
+    if missing := [key for key in keys if key not in raw]:
+        raise InputError(f"{where or 'the configuration'} lacks {', '.join(missing)}")
+    return raw
+
+
+def _whole(section: Mapping[str, Any], where: str, key: str, *, least: int = 1) -> int:
+    value = section[key]
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{where}.{key} must be a whole number, at least {least}, got {value!r}")
+    return value
+
+
+def _number(
+    section: Mapping[str, Any],
+    where: str,
+    key: str,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    below: float = float("inf"),
+) -> float:
+    value = section[key]
+    good = not isinstance(value, bool) and isinstance(value, int | float) and value < below
+    if not good or (least is not None and value < least) or (above is not None and value <= above):
+        bounds = {"at least": least, "above": above, "below": None if below == float("inf") else below}
+        text = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+        raise InputError(f"{where}.{key} must be a number {text}, got {value!r}")
+    return float(value)
+
+
+def _text(section: Mapping[str, Any], where: str, key: str, known: Sequence[str]) -> str:
+    _known(str(section[key]), known, f"{where}.{key}")
+    return str(section[key])
+
+
+def _flag(section: Mapping[str, Any], where: str, key: str) -> bool:
+    if not isinstance(section[key], bool):
+        raise InputError(f"{where}.{key} must be true or false, got {section[key]!r}")
+    return bool(section[key])
