@@ -18,6 +18,12 @@ class LazyGroup(click.Group):
     COMMANDS: ClassVar[dict[str, tuple[str, str]]] = {  # name: (module:attribute, one line of help)
         "run": ("gapsmith.cli.run:run", "Run a campaign: start what it needs, show progress, print the hits."),
         "query": ("gapsmith.cli.query:query", "Question the candidate database; write SDF, CSV, Parquet or JSON."),
+        "predict": (
+            "gapsmith.surrogate.commands.predict:predict",
+            "Predict properties of your molecules, with error bars.",
+        ),
+        "evaluate": ("gapsmith.cli.evaluate:evaluate", "Measure a model: errors, calibration, speed."),
+        "data": ("gapsmith.surrogate.commands.data:data", "Compute training data on this machine."),
         "campaign": ("gapsmith.cli.campaign:campaign", "List, show, pause, resume and stop campaigns."),
         "report": ("gapsmith.cli.report:report", "Write a campaign's report, pictures, SDF and CSV again."),
         "up": ("gapsmith.cli.machine:up", "Start the embedded servers and all services in the background."),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gapsmith.surrogate.calibration import scale_of, whitening
+from gapsmith.surrogate.calibration import conformal_quantile, scale_of, whitening
 from gapsmith.surrogate.metrics import coverage, crps, ence, mae, miscalibration_area, nll, uncertainty
 
 
@@ -70,3 +70,24 @@ def test_whitened_latents_have_unit_covariance() -> None:
     latent = draw.standard_normal((2000, 6)) @ draw.standard_normal((6, 6)) + 4
     mean, matrix = whitening(latent)
     np.testing.assert_allclose(np.cov((latent - mean) @ matrix, rowvar=False), np.eye(6), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", ["normal", "laplace", "skewed"])
+def test_conformal_intervals_cover_whatever_the_noise(shape: str) -> None:
+    draw = np.random.default_rng(3)
+    kinds = {
+        "normal": draw.standard_normal,
+        "laplace": lambda n: draw.laplace(size=n),
+        "skewed": lambda n: draw.gamma(2, size=n),
+    }
+    sigma = draw.uniform(0.1, 1.0, 6000)
+    error = kinds[shape](6000) * sigma
+    half = conformal_quantile(error[:3000], sigma[:3000])
+    assert (np.abs(error[3000:]) <= half * sigma[3000:]).mean() == pytest.approx(0.9, abs=0.015)
+
+
+def test_conformal_quantile_is_an_order_statistic() -> None:
+    error = np.arange(1.0, 10.0)
+    assert conformal_quantile(error, np.ones(9), 0.9) == 9.0  # (9 + 1) * 0.9 = 9th of 9
+    assert conformal_quantile(error, np.ones(9), 0.5) == 5.0
+    assert conformal_quantile(error, np.ones(9), 0.95) == np.inf  # too few to promise that

@@ -173,7 +173,7 @@ def _sources(raw: Any) -> dict[str, SourceConfig]:
         found[name] = SourceConfig(
             _number(values, where, "share", above=0), _number(values, where, "noise_angstrom", least=0)
         )
-    return found
+    return {name: found[name] for name in SOURCES if name in found}
 
 
 def _heads(raw: Any, sources: Mapping[str, SourceConfig]) -> dict[str, HeadConfig]:
@@ -206,7 +206,7 @@ def _heads(raw: Any, sources: Mapping[str, SourceConfig]) -> dict[str, HeadConfi
     for source in sources:
         if not any(source in head.sources for head in found.values()):
             raise InputError(f"sources.{source} trains no head; name it in a head's sources or leave it out")
-    return found
+    return {name: found[name] for name in QUANTITIES if name in found}  # one order, however the file is sorted
 
 
 def _known(key: str, known: Sequence[str], where: str) -> None:

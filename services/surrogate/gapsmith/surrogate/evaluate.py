@@ -1,83 +1,177 @@
-"""Evaluate weights on QM9: ``python -m gapsmith.surrogate.evaluate [--weights W] [--split test] [-o out.json]``."""
+"""How good weights are: errors of every head and honesty of their error bars, on several sets of molecules."""
 
-import argparse
-import json
-import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from gapsmith.core.errors import GapsmithError
 from gapsmith.data import qm9
-from gapsmith.surrogate import data, relaxed
-from gapsmith.surrogate.calibration import distances
-from gapsmith.surrogate.inference import Predicted, predict_molecules
+from gapsmith.surrogate import data, sources
+from gapsmith.surrogate.calibration import residuals
+from gapsmith.surrogate.data import Molecules
+from gapsmith.surrogate.inference import predict_molecules
 from gapsmith.surrogate.metrics import mae, uncertainty
-from gapsmith.surrogate.predictor import SHIPPED, Predictor
-from gapsmith.surrogate.trainable import KIND
-from gapsmith.training.checkpoint import read_card
-from gapsmith.training.files import write_atomically
+from gapsmith.surrogate.predictor import Predictor
+from gapsmith.surrogate.quantities import FORCES
+from gapsmith.training.files import sha256
+
+SETS = {"dft_geometry": "qm9", "xtb_geometry": "qm9_gfn2", "xtb": "gfn2"}  # name of a set: source of its molecules
+CHUNK = 500  # molecules between two reports of progress
 
 
-def errors(predicted: Predicted, molecules: data.Molecules) -> dict[str, Any]:
-    """Errors per property and quality of the gap's standard deviation."""
-    homo, gap = molecules.targets.T.astype(np.float64)
-    error = predicted.gap_ev - gap
-    return {
-        "molecules": len(molecules),
-        "gap_mae_ev": mae(error),
-        "gap_bias_ev": float(error.mean()),
-        "homo_mae_ev": mae(predicted.homo_ev - homo),
-        "lumo_mae_ev": mae(predicted.homo_ev + predicted.gap_ev - homo - gap),
-        **uncertainty(error, predicted.gap_std_ev),
+@dataclass
+class HeadResult:
+    """One head on one set of molecules, in the unit that the head declares."""
+
+    error: np.ndarray  # (known labels,)
+    sigma: np.ndarray  # (known labels,) calibrated
+    target: np.ndarray  # (known labels,)
+    unit: str
+    interval: float  # half a 90 % interval, in sigmas
+
+    def numbers(self) -> dict[str, Any]:
+        """Errors and calibration, with the unit in the names."""
+        inside = np.abs(self.error) <= self.interval * self.sigma
+        return {
+            "labels": len(self.error),
+            f"mae_{self.unit}": mae(self.error),
+            f"bias_{self.unit}": float(self.error.mean()),
+            **{name.replace("_ev", f"_{self.unit}"): x for name, x in uncertainty(self.error, self.sigma).items()},
+            "conformal_coverage_90": float(inside.mean()),
+            f"interval_width_{self.unit}": float(2 * self.interval * self.sigma.mean()),
+        }
+
+
+@dataclass
+class SetResult:
+    """All heads on one set."""
+
+    molecules: int
+    heads: dict[str, HeadResult]
+    forces_mae_ev_per_angstrom: float | None
+    out_of_distribution_share: float
+    molecules_per_s: float
+
+    def numbers(self) -> dict[str, Any]:
+        """For JSON."""
+        found: dict[str, Any] = {
+            "molecules": self.molecules,
+            "molecules_per_s": self.molecules_per_s,
+            "out_of_distribution_share": self.out_of_distribution_share,
+            "heads": {name: head.numbers() for name, head in self.heads.items()},
+        }
+        if self.forces_mae_ev_per_angstrom is not None:
+            found["heads"][FORCES] = {"mae_ev_per_angstrom": self.forces_mae_ev_per_angstrom}
+        return found
+
+
+@dataclass
+class Evaluation:
+    """What was found."""
+
+    split: str
+    provenance: dict[str, Any]
+    sets: dict[str, SetResult] = field(default_factory=dict)
+
+    def numbers(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**self.provenance, "sets": {name: found.numbers() for name, found in self.sets.items()}}
+
+
+Progress = Callable[[str, int, int], None]  # set, molecules done, of how many
+
+
+def evaluate(
+    weights: Path,
+    split: str = "test",
+    limit: int | None = None,
+    *,
+    device: str = "cpu",
+    labels: Molecules | None = None,
+    on_progress: Progress = lambda name, done, of: None,
+) -> Evaluation:
+    """Measure weights.
+
+    Args:
+        weights: a network or a deep ensemble.
+        split: of QM9; sets at other geometries are what is cached of that split.
+        limit: molecules of a set, the first ones.
+        device: where to compute.
+        labels: DFT labels of campaigns, a set of their own.
+        on_progress: told how far it is.
+
+    Raises:
+        CheckpointError: the weights cannot be used.
+        DataError: QM9 is missing.
+    """
+    predictor = Predictor.load(weights, device=device)
+    whole = len(data.base())
+    provenance = {
+        "weights_sha256": sha256(weights),
+        "split": split,
+        "split_sha256": qm9.split_hash(qm9.split(whole)[split]),
+        "threads": torch.get_num_threads(),
+        "device": device,
     }
+    result = Evaluation(split, provenance)
+    for name, source in SETS.items():
+        molecules = sources.load(source, split)
+        if molecules is not None and set(molecules.labelled()) & set(predictor.model.names):
+            result.sets[name] = measure(predictor, molecules, limit, lambda i, n, name=name: on_progress(name, i, n))
+    if labels is not None and len(labels):
+        result.sets["campaigns"] = measure(predictor, labels, None, lambda i, n: on_progress("campaigns", i, n))
+    return result
 
 
-def evaluate(weights: Path, split: str, limit: int | None = None) -> dict[str, Any]:
-    """Metrics of weights on a split at QM9's geometries, and at the GFN2-xTB geometries that are cached."""
-    card = read_card(weights, kind=KIND)
-    predictor = Predictor.load(weights)
-    molecules = data.base_split(split)
+def measure(
+    predictor: Predictor, molecules: Molecules, limit: int | None, on_progress: Callable[[int, int], None]
+) -> SetResult:
+    """All heads of which the molecules have labels."""
     if limit is not None:
         molecules = molecules.take(np.arange(min(limit, len(molecules))))
-    started = time.perf_counter()
-    predicted = predict_molecules(predictor.model, molecules)
-    seconds = time.perf_counter() - started
-    out: dict[str, Any] = {
-        "weights_sha256": card["sha256"],
-        "split": split,
-        "split_sha256": qm9.split_hash(qm9.split(len(data.base()))[split]),
-        "threads": torch.get_num_threads(),
-        "molecules_per_s": len(molecules) / seconds,
-        "dft_geometry": errors(predicted, molecules),
-        "out_of_distribution_share": float(
-            (distances(predictor.model, predicted.latent) > float(predictor.model.ood_threshold)).mean()
-        ),
+    labelled = [name for name in predictor.model.names if name in molecules.labelled()]
+    wanted = [name for name in labelled if name != FORCES]
+    calibration, config = predictor.calibration, predictor.config
+    found: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {name: [] for name in wanted}
+    distances, force_errors, seconds = [], [], 0.0
+    for first in range(0, len(molecules), CHUNK):
+        part = molecules.take(np.arange(first, min(first + CHUNK, len(molecules))))
+        started = time.perf_counter()
+        predicted = predict_molecules(predictor.models, part, device=predictor.device, wanted=wanted)
+        seconds += time.perf_counter() - started
+        distances.append(calibration.distances(predicted.latent))
+        for name in wanted:
+            error, sigma = residuals(predicted, part, name)
+            unit = config.heads[name].known_unit.in_base
+            target = _labels(part, name)
+            found[name].append((error / unit, sigma * calibration.sigma_scale[name] / unit, target / unit))
+        if FORCES in labelled and part.forces is not None:
+            forces = predict_molecules(predictor.models, part, device=predictor.device, wanted=[FORCES]).mean[FORCES]
+            force_errors.append(np.abs(forces - part.forces).ravel())
+        on_progress(first + len(part), len(molecules))
+    heads = {
+        name: HeadResult(*_columns(chunks), config.heads[name].known_unit.suffix, calibration.interval[name])
+        for name, chunks in found.items()
     }
-    if (cheap := relaxed.load(split)) is not None:
-        out["xtb_geometry"] = errors(predict_molecules(predictor.model, cheap), cheap)
-    return out
+    return SetResult(
+        molecules=len(molecules),
+        heads=heads,
+        forces_mae_ev_per_angstrom=float(np.concatenate(force_errors).mean()) if force_errors else None,
+        out_of_distribution_share=float((np.concatenate(distances) > calibration.ood_threshold).mean()),
+        molecules_per_s=len(molecules) / seconds,
+    )
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description="Evaluate the surrogate on QM9.")
-    parser.add_argument("--weights", type=Path, default=SHIPPED)
-    parser.add_argument("--split", choices=("validation", "test"), default="test")
-    parser.add_argument("--limit", type=int, help="molecules of the split, the first ones")
-    parser.add_argument("-o", "--output", type=Path)
-    options = parser.parse_args()
-    text = json.dumps(evaluate(options.weights, options.split, options.limit), indent=2)
-    if options.output is not None:
-        write_atomically(options.output, text.encode() + b"\n")
-    print(text)
+def _labels(part: Molecules, name: str) -> np.ndarray:
+    values = part.charges if name == "mulliken_charge" else part.target(name)
+    assert values is not None  # or the set would not be labelled with it
+    return np.asarray(values[np.isfinite(values)], dtype=np.float64)
 
 
-if __name__ == "__main__":
-    try:
-        main()
-    except GapsmithError as error:
-        sys.exit(f"error: {error}")
+def _columns(chunks: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    error, sigma, target = (np.concatenate(column) for column in zip(*chunks, strict=True))
+    return error, sigma, target

@@ -45,6 +45,7 @@ class Prediction:
     out_of_distribution: np.ndarray  # (molecules,) bool: farther than 99 % of the validation split
     heads: dict[str, HeadPrediction]  # by name with unit, e.g. gap_ev
     offsets: np.ndarray  # (molecules + 1,): where a molecule's atoms are in quantities of atoms
+    of_atoms: tuple[str, ...]  # which of the heads are such quantities
 
     def __len__(self) -> int:
         """Number of molecules."""
@@ -125,6 +126,9 @@ class Predictor:
             out_of_distribution=distance > calibrated.ood_threshold,
             heads=heads,
             offsets=molecules.offsets,
+            of_atoms=tuple(
+                self.config.column(name) for name in predicted.mean if self.config.heads[name].level == "node"
+            ),
         )
 
     def forces(self, geometry: Geometry) -> np.ndarray:

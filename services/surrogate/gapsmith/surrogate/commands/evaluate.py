@@ -1,0 +1,91 @@
+"""``gapsmith evaluate surrogate``: errors and calibration of every head."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from gapsmith.surrogate.evaluate import Evaluation
+
+FOLDER = Path("results/evaluation")
+
+
+@click.command()
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Other weights than the shipped ones.")
+@click.option("--split", type=click.Choice(("test", "validation")), default="test", show_default=True, help="Of QM9.")
+@click.option("--limit", type=click.IntRange(2), metavar="N", help="Molecules of a set at most, the first ones.")
+@click.option("--campaigns", is_flag=True, help="Measure on the DFT labels in the database too.")
+@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or cuda:1.")
+@click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [all cores]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=FOLDER,
+    show_default=True,
+    metavar="DIR",
+    help="Folder for surrogate.json and surrogate.png.",
+)
+def surrogate(
+    weights: Path | None, split: str, limit: int | None, campaigns: bool, device: str, threads: int | None, output: Path
+) -> None:
+    """Measure the surrogate on QM9: at QM9's own geometries, and at the GFN2-xTB geometries that are cached.
+
+    Mean absolute error, NLL, CRPS, ENCE, miscalibration area, rank correlation of deviation and error, coverage and width of
+    the 90 % interval, for every head; and the speed.
+
+    For example: gapsmith evaluate surrogate --limit 1000
+    """
+    import json
+    import os
+
+    import torch
+
+    from gapsmith.core.errors import UnavailableError
+    from gapsmith.core.settings import settings
+    from gapsmith.surrogate.evaluate import evaluate
+    from gapsmith.surrogate.labels import campaign_labels
+    from gapsmith.surrogate.picture import draw
+    from gapsmith.surrogate.predictor import SHIPPED
+    from gapsmith.training.files import write_atomically
+
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    chosen = weights or settings().surrogate_weights or SHIPPED
+    found = evaluate(
+        chosen,
+        split,
+        limit,
+        device=device,
+        labels=campaign_labels(settings()) if campaigns else None,
+        on_progress=lambda name, done, of: click.echo(f"\r{name} {done}/{of}", nl=done == of, err=True),
+    )
+    try:
+        write_atomically(output / "surrogate.json", json.dumps(found.numbers(), indent=2).encode() + b"\n")
+        draw(found, output / "surrogate.png")
+    except OSError as error:
+        raise UnavailableError(f"the results cannot be written: {error}") from error
+    for line in table(found):
+        click.echo(line)
+    click.echo(f"\nnumbers  {output / 'surrogate.json'}\npicture  {output / 'surrogate.png'}")
+
+
+def table(found: "Evaluation") -> list[str]:
+    """One line a head, one block a set."""
+    lines = []
+    for name, one in found.sets.items():
+        rate, share = f"{one.molecules_per_s:.0f} molecules/s", f"{one.out_of_distribution_share:.1%}"
+        lines += ["", f"{name}: {one.molecules} molecules, {rate}, {share} out of distribution"]
+        lines.append(
+            f"{'head':<20}{'unit':<12}{'MAE':>9}{'NLL':>8}{'CRPS':>9}{'ENCE':>7}{'area':>7}{'rank':>7}{'90 %':>8}{'width':>9}"
+        )
+        for head, result in one.heads.items():
+            x, unit = result.numbers(), result.unit
+            lines.append(
+                f"{head:<20}{unit:<12}{x[f'mae_{unit}']:>9.4f}{x['nll']:>8.2f}{x[f'crps_{unit}']:>9.4f}{x['ence']:>7.3f}"
+                f"{x['miscalibration_area']:>7.3f}{x['spearman_sigma_error']:>7.2f}{x['conformal_coverage_90']:>8.1%}"
+                f"{x[f'interval_width_{unit}']:>9.3f}"
+            )
+        if one.forces_mae_ev_per_angstrom is not None:
+            lines.append(f"{'gfn2_forces':<20}{'ev_per_angstrom':<12}{one.forces_mae_ev_per_angstrom:>6.4f}")
+    return lines

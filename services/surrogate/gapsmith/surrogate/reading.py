@@ -1,0 +1,141 @@
+"""Molecules of a file, one at a time: what cannot be read is an item with its reason, and the rest goes on."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from rdkit import Chem
+from rdkit.Chem import AllChem
+from rdkit.rdBase import BlockLogs
+
+from gapsmith.core.errors import InputError
+
+FORMATS: Final = (".sdf", ".smi", ".xyz", ".csv")
+SMILES_COLUMNS: Final = ("smiles", "canonical_smiles")
+EMBEDDING_SEED = 7
+
+
+@dataclass(frozen=True)
+class Item:
+    """One molecule of a file."""
+
+    name: str
+    smiles: str | None
+    geometry: tuple[np.ndarray, np.ndarray] | None  # (atoms,) and (atoms, 3) angstrom
+    rough: bool = False  # the geometry is RDKit's guess, to be relaxed
+    error: str | None = None
+
+
+def read(path: Path) -> Iterator[Item]:
+    """All molecules; raises InputError if the file cannot be opened or its ending says no known format."""
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"{path}: the ending {path.suffix!r} is not known; known: {', '.join(FORMATS)}")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist or is no file")
+    readers = {".sdf": _sdf, ".smi": _smi, ".xyz": _xyz, ".csv": _csv}
+    try:
+        yield from readers[path.suffix.lower()](path)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text file: {error}") from error
+
+
+def from_smiles(smiles: str, name: str) -> Item:
+    """A geometry by distance geometry and MMFF."""
+    with BlockLogs():
+        mol = Chem.MolFromSmiles(smiles)
+        if mol is None:
+            return Item(name, smiles, None, error=f"{smiles!r} is no valid SMILES")
+        return _embedded(mol, smiles, name)
+
+
+def _embedded(mol: Chem.Mol, smiles: str | None, name: str) -> Item:
+    mol = Chem.AddHs(mol)
+    if mol.GetNumAtoms() == 0:
+        return Item(name, smiles, None, error="it has no atoms")
+    if Chem.GetFormalCharge(mol) != 0:
+        return Item(name, smiles, None, error="it is charged; only neutral molecules are known")
+    if AllChem.EmbedMolecule(mol, randomSeed=EMBEDDING_SEED) != 0:
+        return Item(name, smiles, None, error="no geometry could be embedded")
+    if AllChem.MMFFHasAllMoleculeParams(mol):
+        AllChem.MMFFOptimizeMolecule(mol, maxIters=500)
+    return Item(name, smiles, _geometry(mol), rough=True)
+
+
+def _geometry(mol: Chem.Mol) -> tuple[np.ndarray, np.ndarray]:
+    numbers = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int64)
+    return numbers, np.array(mol.GetConformer().GetPositions(), dtype=np.float64).reshape(-1, 3)
+
+
+def _sdf(path: Path) -> Iterator[Item]:
+    with BlockLogs():
+        for index, mol in enumerate(Chem.SDMolSupplier(str(path), sanitize=False, removeHs=False)):
+            name = f"{index + 1}"
+            if mol is None:
+                yield Item(name, None, None, error=f"record {index + 1} cannot be read")
+                continue
+            name = mol.GetProp("_Name").strip() or name if mol.HasProp("_Name") else name
+            try:
+                Chem.SanitizeMol(mol)
+                smiles = Chem.MolToSmiles(Chem.RemoveHs(mol))
+            except ValueError:
+                smiles = None  # the geometry is all that is needed
+            if mol.GetNumConformers() and mol.GetConformer().Is3D():
+                yield Item(name, smiles, _geometry(mol))
+            elif smiles is None:
+                yield Item(name, None, None, error="it has neither a geometry nor a valid structure")
+            else:
+                yield _embedded(mol, smiles, name)
+
+
+def _smi(path: Path) -> Iterator[Item]:
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if words := line.split(maxsplit=1):
+            yield from_smiles(words[0], words[1].strip() if len(words) > 1 else f"{number}")
+
+
+def _csv(path: Path) -> Iterator[Item]:
+    with path.open(newline="") as file:
+        rows = csv.DictReader(file)
+        columns = {name.strip().lower(): name for name in rows.fieldnames or []}
+        column = next((columns[name] for name in SMILES_COLUMNS if name in columns), None)
+        if column is None:
+            raise InputError(f"{path} has no column smiles; its columns: {', '.join(rows.fieldnames or []) or 'none'}")
+        names = columns.get("name") or columns.get("id")
+        for number, row in enumerate(rows, start=1):
+            yield from_smiles((row[column] or "").strip(), (row[names] if names else None) or f"{number}")
+
+
+def _xyz(path: Path) -> Iterator[Item]:
+    lines = path.read_text().splitlines()
+    place, number = 0, 0
+    while place < len(lines):
+        if not lines[place].strip():
+            place += 1
+            continue
+        number += 1
+        try:
+            atoms = int(lines[place].split()[0])
+        except ValueError as error:
+            raise InputError(f"{path}, line {place + 1}: expected a number of atoms, got {lines[place]!r}") from error
+        block = lines[place + 2 : place + 2 + atoms]
+        name = (lines[place + 1].strip() if place + 1 < len(lines) else "") or f"{number}"
+        place += 2 + max(atoms, 0)
+        try:
+            yield Item(name, None, _atoms(block, atoms))
+        except (ValueError, IndexError, RuntimeError) as error:
+            yield Item(name, None, None, error=f"frame {number} cannot be read: {str(error).splitlines()[0]}")
+
+
+def _atoms(block: list[str], atoms: int) -> tuple[np.ndarray, np.ndarray]:
+    if len(block) < atoms:
+        raise ValueError(f"it ends after {len(block)} of {atoms} atoms")
+    table = Chem.GetPeriodicTable()
+    words = [line.split() for line in block]
+    with BlockLogs():
+        numbers = [int(w[0]) if w[0].isdigit() else table.GetAtomicNumber(w[0].capitalize()) for w in words]
+    if wrong := [w[0] for w, z in zip(words, numbers, strict=True) if z < 1]:
+        raise ValueError(f"{wrong[0]!r} is no element")
+    return np.array(numbers, dtype=np.int64), np.array([[float(x) for x in w[1:4]] for w in words]).reshape(-1, 3)

@@ -1,0 +1,136 @@
+"""Molecules out of files of every format; the bad ones are named and the rest goes on."""
+
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from rdkit import Chem
+from rdkit.Chem import AllChem
+
+from gapsmith.core.errors import InputError
+from gapsmith.surrogate.commands.predict import predict
+from gapsmith.surrogate.predictor import KIND, Predictor
+from gapsmith.surrogate.reading import read
+from gapsmith.surrogate.trainable import build
+from gapsmith.training.checkpoint import save_model
+
+WATER = "O 0 0 0.12\nH 0 0.76 -0.47\nH 0 -0.76 -0.47\n"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory, small: SimpleNamespace) -> Path:
+    torch.manual_seed(0)
+    config = small.configuration()
+    file = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    save_model(file, build(config), kind=KIND, config=config, card={})
+    return file
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(predict, [str(word) for word in words], catch_exceptions=False)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_smiles_are_embedded_and_relaxed(weights: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "a.smi", tmp_path / "out.csv"
+    file.write_text("O water\n\nCl chloride\nC1CC bad\n[NH4+] cation\n")
+    assert "1 molecules predicted, 3 with an error" in run(file, "-o", out, "--weights", weights, "--threads", 1).output
+    found = {row["name"]: row for row in rows(out)}
+    assert list(found) == ["water", "chloride", "bad", "cation"]
+    assert "atomic numbers [17] are unknown" in found["chloride"]["error"]
+    assert "'C1CC' is no valid SMILES" in found["bad"]["error"]
+    assert "it is charged" in found["cation"]["error"]
+    assert found["bad"]["gap_ev"] == ""
+    water = found["water"]
+    assert float(water["gap_ev_low90"]) < float(water["gap_ev"]) < float(water["gap_ev_high90"])
+    assert water["out_of_distribution"] in ("true", "false")
+    charges = [float(x) for x in water["mulliken_charge_e"].split()]
+    assert len(charges) == 3
+    assert sum(charges) == pytest.approx(0, abs=1e-4)
+    assert "gfn2_forces_ev_per_angstrom" not in water
+
+
+def test_geometries_are_taken_as_they_are(weights: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "a.xyz", tmp_path / "out.csv"
+    file.write_text(
+        f"3\nfirst\n{WATER}2\nclash\nC 0 0 0\nO 0 0 0\n1\nstrange\nQq 0 0 0\n3\nnan\n{WATER.replace('0.12', 'nan')}3\nlast\n{WATER}"
+    )
+    run(file, "-o", out, "--weights", weights, "--threads", 1)
+    found = rows(out)
+    assert [row["name"] for row in found] == ["first", "clash", "strange", "nan", "last"]
+    assert "atoms 0 and 1 are 0.000 angstrom apart" in found[1]["error"]
+    assert found[2]["error"].startswith("frame 3 cannot be read")
+    assert "not finite" in found[3]["error"]
+    assert found[0]["gap_ev"] == found[4]["gap_ev"]
+    numbers = np.array([8, 1, 1])
+    coordinates = np.array([[0, 0, 0.12], [0, 0.76, -0.47], [0, -0.76, -0.47]])
+    expected = Predictor.load(weights).predict([(numbers, coordinates)])
+    assert float(found[0]["gap_ev"]) == pytest.approx(expected.mean_ev[0], abs=1e-5)
+    assert float(found[0]["dipole_debye_std"]) == pytest.approx(expected.heads["dipole_debye"].std[0], abs=1e-5)
+
+
+def test_sdf_with_and_without_a_geometry(tmp_path: Path) -> None:
+    flat = Chem.MolFromSmiles("CO")
+    AllChem.Compute2DCoords(flat)
+    solid = Chem.AddHs(Chem.MolFromSmiles("C=O"))
+    AllChem.EmbedMolecule(solid, randomSeed=1)
+    solid.SetProp("_Name", "formaldehyde")
+    file = tmp_path / "a.sdf"
+    with Chem.SDWriter(str(file)) as writer:
+        writer.write(flat)
+        writer.write(solid)
+    file.write_text(file.read_text() + "broken\n\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\nM  END\n$$$$\n")
+    first, second, third = read(file)
+    assert first.rough
+    assert first.geometry is not None
+    assert len(first.geometry[0]) == 6  # with its hydrogens
+    assert (second.name, second.smiles, second.rough) == ("formaldehyde", "C=O", False)
+    assert second.geometry is not None
+    np.testing.assert_allclose(second.geometry[1], solid.GetConformer().GetPositions(), atol=1e-4)
+    assert third.error == "record 3 cannot be read"
+
+
+def test_csv_names_its_column(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("Name,SMILES,x\nmethane,C,1\n,O,2\n")
+    assert [(item.name, item.smiles) for item in read(file)] == [("methane", "C"), ("2", "O")]
+    file.write_text("molecule,x\nC,1\n")
+    with pytest.raises(InputError, match="no column smiles; its columns: molecule, x"):
+        list(read(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.mol2", "", "ending '.mol2' is not known; known: .sdf, .smi, .xyz, .csv"),
+        ("a.xyz", "three\n", "line 1: expected a number of atoms"),
+    ],
+)
+def test_files_that_cannot_be_read_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        list(read(tmp_path / name))
+    with pytest.raises(InputError, match="does not exist"):
+        list(read(tmp_path / "none.sdf"))
+
+
+def test_where_nothing_can_be_written_nothing_is_computed(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.smi").write_text("C\n")
+    with pytest.raises(InputError, match=r"must end in \.csv"):
+        run(tmp_path / "a.smi", "-o", tmp_path / "out.txt", "--weights", weights)
+    with pytest.raises(InputError, match="mkdir -p"):
+        run(tmp_path / "a.smi", "-o", tmp_path / "none" / "out.csv", "--weights", weights)
+
+
+def test_no_molecules_give_a_table_without_rows(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.smi").write_text("\n")
+    assert "0 molecules predicted" in run(tmp_path / "a.smi", "-o", tmp_path / "o.csv", "--weights", weights, "--threads", 1).output
+    assert rows(tmp_path / "o.csv") == []
