@@ -19,14 +19,16 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, decay: float) -> None:
         """Move towards the model's present state."""
-        averaged, current = [], []
+        pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}  # mixed precisions are not fused
         for name, tensor in self.model.state_dict().items():
             if tensor.is_floating_point():
+                averaged, current = pairs.setdefault(tensor.dtype, ([], []))
                 averaged.append(self.tensors[name])
                 current.append(tensor)
             else:
                 self.tensors[name].copy_(tensor)
-        torch._foreach_lerp_(averaged, current, 1 - decay)
+        for averaged, current in pairs.values():
+            torch._foreach_lerp_(averaged, current, 1 - decay)
 
 
 class LossAverages:

@@ -13,13 +13,13 @@ from gapsmith.core.errors import CheckpointError, InputError
 from gapsmith.training import resume
 from gapsmith.training.averages import LossAverages, WeightAverage
 from gapsmith.training.communicator import Communicator, SingleProcess
+from gapsmith.training.finite import CHECK_EVERY, FiniteSteps
 from gapsmith.training.protocol import BatchSource, Trainable
 from gapsmith.training.resume import TrainingState
 
 __all__ = ["Progress", "TrainingPlan", "TrainingState", "train"]
 
 AGREE_EVERY = 8  # steps between two agreements of several processes on the time and on whether to stop
-MOST_SKIPPED = 20  # steps in a row
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,12 @@ def train(
         average = WeightAverage(model)  # of rank 0's parameters, on every rank
     model.train()
     means, started, saved = LossAverages(state.losses), time.monotonic() - state.elapsed_s, time.monotonic()
-    in_a_row, agreed_s = 0, -1.0  # the time that all ranks reckon with
+    guard, skipped_before = FiniteSteps(), state.skipped
+    agreed_s = -1.0  # the time that all ranks reckon with
 
     def update() -> None:
         state.losses, state.elapsed_s = means.read(), time.monotonic() - started
+        state.skipped = skipped_before + guard.skipped
 
     def save() -> None:
         update()
@@ -124,13 +126,9 @@ def train(
         losses["loss"].backward()  # type: ignore[no-untyped-call]
         group.average_gradients(model)
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), plan.gradient_clip)
-        if torch.isfinite(norm):  # the only place in a step that waits for the device
-            optimizer.step()
-            in_a_row = 0
-        else:
-            state.skipped, in_a_row = state.skipped + 1, in_a_row + 1
-            if in_a_row >= MOST_SKIPPED:
-                raise InputError(f"the loss is not finite for {MOST_SKIPPED} steps in a row at step {state.step}")
+        guard.step(optimizer, norm)
+        if not norm.is_cuda or state.step % CHECK_EVERY == 0:
+            guard.check(state.step)
         average.update(min(plan.ema_decay, (1 + state.step) / (10 + state.step)))
         state.step += 1
         means.add(losses, state.step)

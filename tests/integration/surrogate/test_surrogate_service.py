@@ -131,8 +131,7 @@ def test_a_promoted_model_scores_again_what_waits(
     bolder = Predictor.load(SHIPPED).model
     bolder.sigma_scale.mul_(0.5)
     weights = tmp_path / "next.safetensors"
-    config = {name: getattr(bolder.config, name) for name in bolder.config.__dataclass_fields__}
-    save_model(weights, bolder, kind=KIND, config=config, card={}, half=True)
+    save_model(weights, bolder, kind=KIND, config=bolder.config.as_dict(), card={}, half=True)
     register(service, weights, sha256(weights), old.id)
     assert service.work()
     first, second = rows(database, "SELECT * FROM predictions ORDER BY created_at")

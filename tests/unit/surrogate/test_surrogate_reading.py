@@ -61,7 +61,8 @@ def test_smiles_are_embedded_and_relaxed(weights: Path, tmp_path: Path) -> None:
 def test_geometries_are_taken_as_they_are(weights: Path, tmp_path: Path) -> None:
     file, out = tmp_path / "a.xyz", tmp_path / "out.csv"
     file.write_text(
-        f"3\nfirst\n{WATER}2\nclash\nC 0 0 0\nO 0 0 0\n1\nstrange\nQq 0 0 0\n3\nnan\n{WATER.replace('0.12', 'nan')}3\nlast\n{WATER}"
+        f"3\nfirst\n{WATER}2\nclash\nC 0 0 0\nO 0 0 0\n1\nstrange\nQq 0 0 0\n"
+        f"3\nnan\n{WATER.replace('0.12', 'nan')}3\nlast\n{WATER}"
     )
     run(file, "-o", out, "--weights", weights, "--threads", 1)
     found = rows(out)
@@ -132,5 +133,8 @@ def test_where_nothing_can_be_written_nothing_is_computed(weights: Path, tmp_pat
 
 def test_no_molecules_give_a_table_without_rows(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "a.smi").write_text("\n")
-    assert "0 molecules predicted" in run(tmp_path / "a.smi", "-o", tmp_path / "o.csv", "--weights", weights, "--threads", 1).output
+    assert (
+        "0 molecules predicted"
+        in run(tmp_path / "a.smi", "-o", tmp_path / "o.csv", "--weights", weights, "--threads", 1).output
+    )
     assert rows(tmp_path / "o.csv") == []

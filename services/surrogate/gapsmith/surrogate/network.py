@@ -97,7 +97,7 @@ class SurrogateNetwork(nn.Module):
         super().__init__()
         self.config, size = config, config.trunk
         self.names = tuple(config.heads)
-        self.compiled = False  # layers are compiled, which cannot be differentiated twice
+        self.compiled = False  # whether training runs compiled layers
         self.trunk = Trunk(config)
         self.heads = nn.ModuleDict(
             {
@@ -137,9 +137,10 @@ class SurrogateNetwork(nn.Module):
         names = [name for name in self.names if (name != FORCES if wanted is None else name in wanted)]
         if FORCES in names:
             graph = _differentiable(graph)
+        eager = self.compiled and (FORCES in names or not self.training)  # what is compiled knows one derivative
         with (
             torch.set_grad_enabled(torch.is_grad_enabled() or FORCES in names),
-            torch.compiler.set_stance("force_eager") if self.compiled and FORCES in names else nullcontext(),
+            torch.compiler.set_stance("force_eager") if eager else nullcontext(),
         ):
             features = self.trunk(graph)
             needed = set(names) | ({"homo", "gap"} if "lumo" in names else set())
