@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +122,9 @@ def evaluate(
     for name, source in SETS.items():
         molecules = sources.load(source, split)
         if molecules is not None and set(molecules.labelled()) & set(predictor.model.names):
-            result.sets[name] = measure(predictor, molecules, limit, lambda i, n, name=name: on_progress(name, i, n))
+            result.sets[name] = measure(predictor, molecules, limit, partial(on_progress, name))
     if labels is not None and len(labels):
-        result.sets["campaigns"] = measure(predictor, labels, None, lambda i, n: on_progress("campaigns", i, n))
+        result.sets["campaigns"] = measure(predictor, labels, None, partial(on_progress, "campaigns"))
     return result
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 from rdkit import Chem
-from rdkit.Chem import AllChem
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from rdkit.rdBase import BlockLogs
 
 from gapsmith.core.errors import InputError
@@ -57,10 +57,10 @@ def _embedded(mol: Chem.Mol, smiles: str | None, name: str) -> Item:
         return Item(name, smiles, None, error="it has no atoms")
     if Chem.GetFormalCharge(mol) != 0:
         return Item(name, smiles, None, error="it is charged; only neutral molecules are known")
-    if AllChem.EmbedMolecule(mol, randomSeed=EMBEDDING_SEED) != 0:
+    if rdDistGeom.EmbedMolecule(mol, randomSeed=EMBEDDING_SEED) != 0:
         return Item(name, smiles, None, error="no geometry could be embedded")
-    if AllChem.MMFFHasAllMoleculeParams(mol):
-        AllChem.MMFFOptimizeMolecule(mol, maxIters=500)
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+        rdForceFieldHelpers.MMFFOptimizeMolecule(mol, maxIters=500)
     return Item(name, smiles, _geometry(mol), rough=True)
 
 

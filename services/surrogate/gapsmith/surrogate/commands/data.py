@@ -26,6 +26,9 @@ def xtb(molecules: int, split: str, workers: int | None) -> None:
     import os
     from concurrent.futures import ProcessPoolExecutor, as_completed
 
+    from rich.console import Console
+    from rich.progress import track
+
     from gapsmith.surrogate import relaxed
     from gapsmith.surrogate.data import base_split
 
@@ -36,17 +39,12 @@ def xtb(molecules: int, split: str, workers: int | None) -> None:
         click.secho(f"warning: the split {split} has {there} molecules, not {molecules}", fg="yellow", err=True)
     firsts = range(0, min(molecules, there), relaxed.CHUNK)
     context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(number, mp_context=context) as pool,
-        click.progressbar(
-            length=len(firsts), label=f"chunks of {relaxed.CHUNK} molecules", file=click.get_text_stream("stderr")
-        ) as bar,
-    ):
+    label = f"chunks of {relaxed.CHUNK} molecules"
+    with ProcessPoolExecutor(number, mp_context=context) as pool:
         pending = [pool.submit(prepare_chunk, split, first) for first in firsts]
         try:
-            for future in as_completed(pending):
+            for future in track(as_completed(pending), label, len(pending), console=Console(stderr=True)):
                 future.result()
-                bar.update(1)
         except BaseException:
             for future in pending:
                 future.cancel()

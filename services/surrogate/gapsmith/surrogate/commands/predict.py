@@ -32,6 +32,8 @@ def predict(file: Path, output: Path, weights: Path | None, relax: bool, device:
     import os
 
     import torch
+    from rich.console import Console
+    from rich.progress import track
 
     from gapsmith.core.errors import InputError, UnavailableError
     from gapsmith.core.settings import settings
@@ -51,12 +53,11 @@ def predict(file: Path, output: Path, weights: Path | None, relax: bool, device:
         with replacing(output) as partial, partial.open("w", newline="") as target:
             writer = csv.DictWriter(target, fieldnames=columns(predictor))
             writer.writeheader()
-            with click.progressbar(read(file), label="molecules", file=click.get_text_stream("stderr")) as bar:
-                for item in bar:
-                    items.append(relaxed(item) if item.rough or relax else item)
-                    if len(items) == CHUNK:
-                        failed += write(writer, predictor, items)
-                        total, items = total + len(items), []
+            for item in track(read(file), "molecules", console=Console(stderr=True)):
+                items.append(relaxed(item) if item.rough or relax else item)
+                if len(items) == CHUNK:
+                    failed += write(writer, predictor, items)
+                    total, items = total + len(items), []
             failed += write(writer, predictor, items)
             total += len(items)
     except OSError as error:
