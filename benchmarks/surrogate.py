@@ -2,16 +2,23 @@
 
 import statistics
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
+from torch_geometric.nn import SchNet
 
 from gapsmith.data import qm9
+from gapsmith.surrogate.data import Molecules, base_split
 from gapsmith.surrogate.evaluate import evaluate
-from gapsmith.surrogate.predictor import SHIPPED
+from gapsmith.surrogate.graph import Graph, graph
+from gapsmith.surrogate.inference import PAIRS_PER_BATCH, batches
+from gapsmith.surrogate.predictor import SHIPPED, Predictor
 from gapsmith.surrogate.relaxation import relax
 
 RELAXED = 30
+COMPARED = 500  # molecules of the comparison of speeds
 NOISE_ANGSTROM = 0.1  # generated geometries are about as rough
 
 
@@ -26,4 +33,43 @@ def measure() -> dict[str, Any]:
         started = time.process_time()
         relax(data.numbers[atoms], start.astype(np.float64))
         times.append(time.process_time() - started)
-    return {**evaluate(SHIPPED, "test").numbers(), "relaxation_median_cpu_s": round(statistics.median(times), 3)}
+    return {
+        **evaluate(SHIPPED, "test").numbers(),
+        "relaxation_median_cpu_s": round(statistics.median(times), 3),
+        "speed": speeds(base_split("test").take(np.arange(COMPARED))),
+    }
+
+
+def speeds(molecules: Molecules) -> dict[str, Any]:
+    """Molecules a second of the shipped network, every head and member, and of torch_geometric's SchNet of like size.
+
+    SchNet (Schuett et al., NeurIPS 2017) is untrained and has one output. Both see the same batches and pairs.
+    """
+    predictor = Predictor.load(SHIPPED)
+    features, cutoff = predictor.config.trunk.features, predictor.config.trunk.cutoff_angstrom
+    found = {}
+    for name, network in {
+        "surrogate": predictor.model,
+        "schnet": SchNet(features, features, 6, cutoff=cutoff, interaction_graph=partial(_near, cutoff)),
+    }.items():
+        rounds = []
+        for _ in range(3):
+            started = time.perf_counter()
+            for chosen in batches(molecules, PAIRS_PER_BATCH["cpu"]):
+                part = molecules.take(chosen)
+                whole = graph(
+                    torch.from_numpy(part.numbers.astype(np.int64)), torch.from_numpy(part.coordinates), part.sizes
+                )
+                with torch.inference_mode():
+                    network(whole) if name == "surrogate" else network(whole.numbers, whole, whole.molecule)
+            rounds.append(len(molecules) / (time.perf_counter() - started))
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        found[name] = {"molecules_per_s": round(statistics.median(rounds)), "parameters": parameters}
+    return found
+
+
+def _near(cutoff: float, whole: Graph, molecule: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """SchNet's pairs within its cutoff, which comes from this module's own graph and not from torch_cluster."""
+    distance = (whole.coordinates[whole.first] - whole.coordinates[whole.second]).norm(dim=-1)
+    near = distance < cutoff
+    return torch.stack([whole.second, whole.first])[:, near], distance[near]
