@@ -18,6 +18,15 @@ class LazyGroup(click.Group):
     COMMANDS: ClassVar[dict[str, tuple[str, str]]] = {  # name: (module:attribute, one line of help)
         "run": ("gapsmith.cli.run:run", "Run a campaign: start what it needs, show progress, print the hits."),
         "query": ("gapsmith.cli.query:query", "Question the candidate database; write SDF, CSV, Parquet or JSON."),
+        "generate": (
+            "gapsmith.generator.commands.generate:generate",
+            "Make molecules with a wanted gap, without servers.",
+        ),
+        "regrow": ("gapsmith.generator.commands.generate:regrow", "Grow a part of your own molecules again."),
+        "evaluate": (
+            "gapsmith.cli.evaluate:evaluate",
+            "Measure the generator, or anybody's molecules, beside real ones.",
+        ),
         "campaign": ("gapsmith.cli.campaign:campaign", "List, show, pause, resume and stop campaigns."),
         "report": ("gapsmith.cli.report:report", "Write a campaign's report, pictures, SDF and CSV again."),
         "up": ("gapsmith.cli.machine:up", "Start the embedded servers and all services in the background."),

@@ -35,6 +35,7 @@ COLUMNS = {  # property: (column of the source, factor)
 }
 SPLIT_SEED = 20140806
 TRAIN, VALIDATION = 110_000, 10_000
+EDM_TRAIN = 100_000
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,18 @@ def split(molecules: int) -> dict[str, np.ndarray]:
         "validation": order[TRAIN : TRAIN + VALIDATION],
         "test": order[TRAIN + VALIDATION :],
     }
+
+
+def edm_halves(molecules: int) -> dict[str, np.ndarray]:
+    """The split on which conditional generators are compared: ``first`` and ``second`` half, ``validation``, ``test``.
+
+    Generators learn from ``second``, the network that judges them from ``first``. Rebuilt from the published procedure
+    (Hoogeboom et al., EDM, ICML 2022, and its code): a permutation of seed 0 for the sets, one of seed 42 for the halves.
+    """
+    order = np.random.RandomState(0).permutation(molecules)
+    train, test = order[:EDM_TRAIN], molecules - molecules // 10
+    halves = np.array_split(train[np.random.RandomState(42).permutation(len(train))], 2)
+    return {"first": halves[0], "second": halves[1], "validation": order[EDM_TRAIN:test], "test": order[test:]}
 
 
 def split_hash(indices: np.ndarray) -> str:

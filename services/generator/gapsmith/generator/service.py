@@ -158,7 +158,7 @@ class GeneratorService(TaskService):
         if not parents:
             return generator.sample(
                 request.count,
-                request.target_gap_ev,
+                {"gap_ev": request.target_gap_ev},
                 request.seed,
                 heavy_atoms=heavy_atoms,
                 elements=elements,
@@ -168,7 +168,7 @@ class GeneratorService(TaskService):
             parents,
             request.count,
             DEFAULT_MASK_FRACTION if request.mask_fraction is None else request.mask_fraction,
-            request.target_gap_ev,
+            {"gap_ev": request.target_gap_ev},
             request.seed,
             heavy_atoms=heavy_atoms,
             elements=elements,

@@ -84,8 +84,9 @@ def base() -> Molecules:
 
 @lru_cache(maxsize=4)
 def base_split(name: str) -> Molecules:
-    """One split of QM9: ``train``, ``validation`` or ``test``."""
-    return base().take(qm9.split(len(base()))[name])
+    """A part of QM9: ``train``, ``validation`` or ``test``, or ``first`` or ``second`` of EDM's halves."""
+    whole = len(base())
+    return base().take({**qm9.edm_halves(whole), **qm9.split(whole)}[name])
 
 
 def from_geometries(
