@@ -43,8 +43,10 @@ def _draw(rows: dict[str, dict[str, float]]) -> None:
     for name, label in (("valid_and_unique", "valid and unique"), ("molecule_stability", "stable by EDM's table")):
         axes.plot(speed, [100 * row[name] for row in rows.values()], marker="o", label=label)
     for steps, x, row in zip(rows, speed, rows.values(), strict=True):
-        axes.annotate(f"{steps} steps", (x, 100 * row["valid_and_unique"]), xytext=(4, 6), textcoords="offset points")
-    axes.set(xscale="log", xlabel="valid unique molecules per second", ylabel="% of all attempts", ylim=(0, 105))
+        where = x, 100 * row["valid_and_unique"]
+        axes.annotate(f"{steps} steps", where, xytext=(0, 8), textcoords="offset points", ha="center")
+    axes.set(xscale="log", xlabel="valid unique molecules per second", ylabel="% of all attempts", ylim=(0, 119))
+    axes.set(xlim=(0.7 * min(speed), 1.4 * max(speed)))
     axes.legend(loc="lower left")
     figure.savefig(PICTURE, dpi=150)
     pyplot.close(figure)
