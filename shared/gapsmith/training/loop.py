@@ -121,7 +121,7 @@ def train(
             parameters["lr"] = rate
         losses = trainable.loss(model, source.batch(state.step, rank=group.rank, size=group.size))
         optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        losses["loss"].backward()  # type: ignore[no-untyped-call]  # torch has no type here
         group.average_gradients(model)
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), plan.gradient_clip)
         if torch.isfinite(norm):  # the only place in a step that waits for the device

@@ -7,7 +7,7 @@ a knob. Wanted properties steer by classifier-free guidance.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -175,9 +175,9 @@ def _guided(network: Denoiser, noisy: Noisy, before: Prediction | None, options:
     """The prediction, pushed from the unconditional towards and past the conditional one."""
     free = noisy._replace(known=torch.zeros_like(noisy.known))
     if options.guidance == 0 and options.coordinate_guidance == 0:
-        return network(free, before)  # type: ignore[no-any-return]
+        return cast(Prediction, network(free, before))
     if not bool(noisy.known.any()) or (options.guidance == 1 and options.coordinate_guidance == 1):
-        return network(noisy, before)  # type: ignore[no-any-return]
+        return cast(Prediction, network(noisy, before))
     both = Noisy(*(torch.cat(pair) for pair in zip(noisy, free, strict=True)))
     twice = None if before is None else Prediction(*(torch.cat([part, part]) for part in before))
     result = network(both, twice)

@@ -8,6 +8,7 @@ ELEMENTS: Final = (1, 6, 7, 8, 9)  # atomic numbers of the atom tokens 0..4; hyd
 GHOST_ATOM: Final = 5  # a place that stays empty, so that a part that is grown again may change its size
 ATOM_KINDS: Final = 6  # what an atom can turn out to be
 MASK_ATOM: Final = 6
+NUMBER_OF_SYMBOL: Final = {"C": 6, "N": 7, "O": 8, "F": 9}  # of what may be placed; hydrogens follow
 ATOM_TOKENS: Final = 7
 
 CHARGES: Final = (-1, 0, 1)  # formal charges of the charge tokens 0..2

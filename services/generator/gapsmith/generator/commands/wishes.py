@@ -9,8 +9,8 @@ from typing import Final
 import click
 
 from gapsmith.core.errors import InputError
+from gapsmith.generator.vocabulary import NUMBER_OF_SYMBOL
 
-SYMBOLS: Final = {"C": 6, "N": 7, "O": 8, "F": 9}
 CONSISTENT_EV: Final = 0.3  # a gap is the LUMO less the HOMO; wishes that differ by more contradict each other
 
 
@@ -40,15 +40,17 @@ def elements(text: str | None) -> tuple[int, ...] | None:
     symbols = [word.strip() for word in text.split(",") if word.strip()]
     numbers = set()
     for symbol in symbols:
-        if symbol not in {*SYMBOLS, "H"}:
-            near = get_close_matches(symbol.capitalize(), SYMBOLS, n=1)
+        if symbol not in {*NUMBER_OF_SYMBOL, "H"}:
+            near = get_close_matches(symbol.capitalize(), NUMBER_OF_SYMBOL, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(
-                f"--elements: the generator does not know {symbol!r}; choose from {', '.join(SYMBOLS)}{hint}"
+                f"--elements: the generator does not know {symbol!r}; choose from {', '.join(NUMBER_OF_SYMBOL)}{hint}"
             )
-        numbers |= {SYMBOLS[symbol]} if symbol in SYMBOLS else set()
+        numbers |= {NUMBER_OF_SYMBOL[symbol]} if symbol in NUMBER_OF_SYMBOL else set()
     if not numbers:
-        raise InputError(f"--elements: {text!r} names no element but hydrogen; choose from {', '.join(SYMBOLS)}")
+        raise InputError(
+            f"--elements: {text!r} names no element but hydrogen; choose from {', '.join(NUMBER_OF_SYMBOL)}"
+        )
     return tuple(sorted(numbers))
 
 

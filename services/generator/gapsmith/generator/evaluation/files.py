@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -82,7 +83,7 @@ def _of_sdf(path: Path, text: str) -> Iterator[Callable[[], Molecule]]:
     if not blocks[-1].strip():
         blocks.pop()
     for block in blocks:
-        yield lambda block=block: _of_block(block)  # type: ignore[misc]
+        yield partial(_of_block, block)
 
 
 def _of_block(block: str) -> Molecule:
@@ -125,7 +126,7 @@ def _of_xyz(path: Path, text: str) -> Iterator[Callable[[], Molecule]]:
                 "cannot be told apart"
             )
         rows = lines[start + 2 : start + 2 + int(count)]
-        yield lambda rows=rows, count=int(count): _of_rows(rows, count)  # type: ignore[misc]
+        yield partial(_of_rows, rows, int(count))
         start += 2 + int(count)
 
 
