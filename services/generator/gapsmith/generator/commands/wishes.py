@@ -9,7 +9,6 @@ from typing import Final
 import click
 
 from gapsmith.core.errors import InputError
-from gapsmith.generator.vocabulary import NUMBER_OF_SYMBOL
 
 CONSISTENT_EV: Final = 0.3  # a gap is the LUMO less the HOMO; wishes that differ by more contradict each other
 
@@ -35,6 +34,8 @@ def within(
 
 def elements(text: str | None) -> tuple[int, ...] | None:
     """Atomic numbers out of ``C,N,O``; hydrogen is always allowed. Raises InputError."""
+    from gapsmith.generator.vocabulary import NUMBER_OF_SYMBOL  # here, so that --help waits for no numpy
+
     if text is None:
         return None
     symbols = [word.strip() for word in text.split(",") if word.strip()]
