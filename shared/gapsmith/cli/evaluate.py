@@ -11,6 +11,10 @@ class Measurable(click.Group):
 
     COMMANDS: ClassVar[dict[str, tuple[str, str]]] = {  # name: (module:attribute, one line of help)
         "surrogate": ("gapsmith.surrogate.commands.evaluate:surrogate", "The surrogate: errors, calibration, speed."),
+        "generator": (
+            "gapsmith.generator.evaluation.command:generator",
+            "The generator, or anybody's molecules, beside real ones.",
+        ),
     }
 
     def list_commands(self, context: click.Context) -> list[str]:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -10,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, get_args, get_type_hints
 from uuid import UUID
 
-from gapsmith.core.errors import InputError, UnavailableError
+from gapsmith.core import output
+from gapsmith.core.errors import UnavailableError
+from gapsmith.core.output import plain
 from gapsmith.store.query import COLUMNS, CandidateRow
+from gapsmith.training.files import replacing
 
 if TYPE_CHECKING:
     from gapsmith.core.domain import Molecule
@@ -20,14 +22,8 @@ Geometries = Callable[[], "Mapping[UUID, Molecule]"]
 
 
 def check_output(path: Path) -> None:
-    """Raise InputError if no file of this name can be written: unknown ending, no such folder."""
-    if path.suffix.lower() not in WRITERS:
-        ending = f"the ending {path.suffix!r}" if path.suffix else "no ending"
-        raise InputError(f"output: {path} has {ending}; the ending says the format: {', '.join(WRITERS)}")
-    if path.is_dir():
-        raise InputError(f"output: {path} is a folder; name a file")
-    if not path.parent.is_dir():
-        raise InputError(f"output: the folder {path.parent} does not exist; make it first: mkdir -p {path.parent}")
+    """Raise InputError if no file of this name can be written."""
+    output.check_output(path, WRITERS)
 
 
 def write(path: Path, rows: Sequence[CandidateRow], geometries: Geometries) -> None:
@@ -43,27 +39,18 @@ def write(path: Path, rows: Sequence[CandidateRow], geometries: Geometries) -> N
         UnavailableError: the file cannot be written, for example on a full disk.
     """
     check_output(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        WRITERS[path.suffix.lower()](partial, rows, geometries)
-        partial.replace(path)
+        with replacing(path) as partial:
+            WRITERS[path.suffix.lower()](partial, rows, geometries)
     except OSError as error:
         raise UnavailableError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_separated(stream: TextIO, rows: Sequence[CandidateRow], separator: str) -> None:
     """A header and one line per candidate, full precision, empty where there is no value."""
     writer = csv.writer(stream, delimiter=separator, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([_plain(value) for value in asdict(row).values()] for row in rows)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return value.isoformat() if hasattr(value, "isoformat") else value
+    writer.writerows([plain(value) for value in asdict(row).values()] for row in rows)
 
 
 def _write_csv(path: Path, rows: Sequence[CandidateRow], _: Geometries) -> None:
@@ -73,7 +60,7 @@ def _write_csv(path: Path, rows: Sequence[CandidateRow], _: Geometries) -> None:
 
 def _write_json(path: Path, rows: Sequence[CandidateRow], _: Geometries) -> None:
     with path.open("w", encoding="utf-8") as stream:
-        json.dump([asdict(row) for row in rows], stream, indent=1, default=lambda value: str(_plain(value)))
+        json.dump([asdict(row) for row in rows], stream, indent=1, default=lambda value: str(plain(value)))
         stream.write("\n")
 
 
@@ -91,21 +78,10 @@ def _write_parquet(path: Path, rows: Sequence[CandidateRow], _: Geometries) -> N
 
 
 def _write_sdf(path: Path, rows: Sequence[CandidateRow], geometries: Geometries) -> None:
-    from rdkit import Chem
-
-    from gapsmith.core.chemistry import assemble
-
     molecules = geometries()
     with path.open("w", encoding="utf-8") as stream:
         for row in rows:
-            mol = assemble(molecules[row.conformer_id])
-            mol.UpdatePropertyCache(strict=False)
-            mol.SetProp("_Name", row.inchikey)
-            stream.write(Chem.MolToMolBlock(mol, kekulize=False))
-            for name, value in asdict(row).items():
-                if value is not None:
-                    stream.write(f">  <{name}>\n{_plain(value)}\n\n")
-            stream.write("$$$$\n")
+            stream.write(output.sdf_record(molecules[row.conformer_id], row.inchikey, asdict(row)))
 
 
 WRITERS: dict[str, Callable[[Path, Sequence[CandidateRow], Geometries], None]] = {

@@ -22,6 +22,11 @@ class LazyGroup(click.Group):
             "gapsmith.surrogate.commands.predict:predict",
             "Predict properties of your molecules, with error bars.",
         ),
+        "generate": (
+            "gapsmith.generator.commands.generate:generate",
+            "Make molecules with a wanted gap, without servers.",
+        ),
+        "regrow": ("gapsmith.generator.commands.generate:regrow", "Grow a part of your own molecules again."),
         "evaluate": ("gapsmith.cli.evaluate:evaluate", "Measure a model: errors, calibration, speed."),
         "data": ("gapsmith.surrogate.commands.data:data", "Compute training data on this machine."),
         "campaign": ("gapsmith.cli.campaign:campaign", "List, show, pause, resume and stop campaigns."),

@@ -8,7 +8,7 @@ from gapsmith.core.domain import Level
 from gapsmith.core.errors import InputError
 
 # A level's version changes when its numbers would: then old results are no longer reused. Software versions are provenance.
-LEVEL_VERSIONS = {Level.TRIAGE: "df-b3lyp/6-31g(2df,p)/1", Level.CERTIFICATE: "opt-df-b3lyp/6-31g(2df,p)/1"}
+LEVEL_VERSIONS = {Level.TRIAGE: "df-b3lyp/6-31g(2df,p)/1", Level.CERTIFICATE: "opt-df-b3lyp/6-31g(2df,p)/2"}
 COORDINATE_STEP_ANGSTROM = 1e-4
 OFFSET_STEPS = 0.31415926  # keeps round numbers off the edges of the steps, where the last bit would decide
 

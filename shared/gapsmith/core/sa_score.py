@@ -73,7 +73,7 @@ def sa_score(mol: Chem.Mol) -> float:
 def _complexity(mol: Chem.Mol) -> float:
     """Sum of the penalties."""
     atoms = mol.GetNumAtoms()
-    stereocentres = len(Chem.FindMolChiralCenters(mol, includeUnassigned=True))  # type: ignore[no-untyped-call]
+    stereocentres = len(Chem.FindMolChiralCenters(mol, includeUnassigned=True))  # type: ignore[no-untyped-call]  # RDKit has none
     large_ring = any(len(ring) > LARGE_RING for ring in mol.GetRingInfo().AtomRings())
     return float(
         (atoms**1.005 - atoms)

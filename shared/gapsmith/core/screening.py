@@ -31,10 +31,24 @@ def compile_smarts(smarts: str, field: str = "smarts") -> Chem.Mol:
 def matches(mol: Chem.Mol, smarts: str) -> bool:
     """Whether a molecule holds a pattern; hydrogens are implicit unless the pattern has one as an atom ([H], [#1])."""
     pattern = compile_smarts(smarts)
+    return bool(_subject(mol, pattern).HasSubstructMatch(pattern))
+
+
+def matching_atoms(mol: Chem.Mol, smarts: str, field: str = "smarts") -> list[int]:
+    """Indices in a molecule of the heavy atoms that are in any match of a pattern; raises InputError if it is none."""
+    pattern = compile_smarts(smarts, field)
+    subject = _subject(mol, pattern)
+    heavy = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() != 1]
+    place = dict(zip((a.GetIdx() for a in subject.GetAtoms() if a.GetAtomicNum() != 1), heavy, strict=True))
+    found = {index for match in subject.GetSubstructMatches(pattern) for index in match}
+    return sorted(place[index] for index in found if index in place)
+
+
+def _subject(mol: Chem.Mol, pattern: Chem.Mol) -> Chem.Mol:
+    """What a pattern is compared with: with hydrogens as atoms if the pattern has such."""
     wants_hydrogen = any(_possible_elements(atom) == _HYDROGEN for atom in pattern.GetAtoms())
     with BlockLogs():
-        subject = Chem.AddHs(mol) if wants_hydrogen else Chem.RemoveHs(mol)
-    return bool(subject.HasSubstructMatch(pattern))
+        return Chem.AddHs(mol) if wants_hydrogen else Chem.RemoveHs(mol)
 
 
 def screen(mol: Chem.Mol, identity: Identity, constraints: Constraints, *, in_qm9: bool = False) -> str | None:

@@ -31,10 +31,24 @@ def in_qm9(inchikey: str) -> bool:
     return place < len(keys) and bool(keys[place] == key)
 
 
+def ready() -> bool:
+    """Whether ``in_qm9`` answers at once."""
+    return _path().is_file()
+
+
+def prepare() -> None:
+    """Make its file unless it is there; raises DataError if QM9 is missing."""
+    _keys()
+
+
+def _path() -> Path:
+    return cache() / f"qm9-known-{VERSION}.npy"
+
+
 @lru_cache(maxsize=1)
 def _keys() -> np.ndarray:
     """Sorted hashes of the connectivity blocks, (connectivities,) uint64, mapped from the cached file."""
-    path = cache() / f"qm9-known-{VERSION}.npy"
+    path = _path()
     if not path.is_file():
         _build(path)
     try:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
@@ -99,5 +100,9 @@ def tick(connection: Connection, campaign_id: UUID, *, most_s: float) -> None:
 
 
 def _campaign(row: dict[str, object]) -> Campaign:
-    fields = {**row, "config": CampaignConfig.model_validate(row["config"]), "state": CampaignState(str(row["state"]))}
-    return Campaign(**fields)  # type: ignore[arg-type]
+    fields: dict[str, Any] = {
+        **row,
+        "config": CampaignConfig.model_validate(row["config"]),
+        "state": CampaignState(str(row["state"])),
+    }
+    return Campaign(**fields)

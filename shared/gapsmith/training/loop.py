@@ -14,6 +14,7 @@ from gapsmith.training import resume
 from gapsmith.training.averages import LossAverages, WeightAverage
 from gapsmith.training.communicator import Communicator, SingleProcess
 from gapsmith.training.finite import CHECK_EVERY, FiniteSteps
+from gapsmith.training.optimizer import make
 from gapsmith.training.protocol import BatchSource, Trainable
 from gapsmith.training.resume import TrainingState
 
@@ -28,6 +29,7 @@ class TrainingPlan:
 
     steps: int | None = None  # stop after so many steps
     time_budget_s: float | None = None  # or after so many seconds, all resumed runs together
+    optimizer: str = "adamw"  # or muon
     learning_rate: float = 5e-4
     warmup_steps: int = 200
     weight_decay: float = 1e-5
@@ -85,7 +87,7 @@ def train(
         InputError: the loss stays not finite.
     """
     group = communicator or SingleProcess()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
+    optimizer = make(plan.optimizer, model, lr=plan.learning_rate, weight_decay=plan.weight_decay)
     state, average = TrainingState(), WeightAverage(model)
     if directory is not None and resume.saved(directory):
         state = resume.load(directory, model, average.tensors, optimizer)
@@ -123,7 +125,7 @@ def train(
             parameters["lr"] = rate
         losses = trainable.loss(model, source.batch(state.step, rank=group.rank, size=group.size))
         optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        losses["loss"].backward()  # type: ignore[no-untyped-call]  # torch has no type here
         group.average_gradients(model)
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), plan.gradient_clip)
         guard.step(optimizer, norm)

@@ -6,7 +6,7 @@ from rdkit import Chem
 from gapsmith.core.campaign import Constraints
 from gapsmith.core.chemistry import identity
 from gapsmith.core.errors import InputError
-from gapsmith.core.screening import check_constraints, compile_smarts, matches, screen
+from gapsmith.core.screening import check_constraints, compile_smarts, matches, matching_atoms, screen
 
 
 def refusal(smiles: str, *, in_qm9: bool = False, **constraints: object) -> str | None:
@@ -84,3 +84,23 @@ def test_possible_patterns_are_allowed(smarts: str) -> None:
 
 def test_patterns_are_compiled_once() -> None:
     assert compile_smarts("C=O") is compile_smarts("C=O")
+
+
+@pytest.mark.parametrize(
+    ("smarts", "atoms"),
+    [
+        ("C", [1, 2]),
+        ("[CH3]", [2]),
+        ("[#6;D1]", [2]),
+        ("[H]O", [0]),
+        ("O[H]", [0]),
+        ("CC", [1, 2]),
+        ("N", []),
+        ("[H]", []),
+    ],
+)
+def test_matching_atoms_are_heavy_ones_by_their_place_among_hydrogens(smarts: str, atoms: list[int]) -> None:
+    ethanol = Chem.AddHs(Chem.MolFromSmiles("OCC"))
+    assert matching_atoms(ethanol, smarts) == atoms
+    shuffled = Chem.RenumberAtoms(ethanol, [*range(3, 9), 0, 1, 2])  # hydrogens first
+    assert matching_atoms(shuffled, smarts) == [atom + 6 for atom in atoms]

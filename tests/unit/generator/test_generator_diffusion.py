@@ -3,25 +3,24 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gapsmith.generator import diffusion, network
 from gapsmith.generator.data import MoleculeSource, from_geometries
 from gapsmith.generator.network import LENGTH_UNIT_ANGSTROM, Prediction
 from gapsmith.generator.trainable import GeneratorTrainable
-from gapsmith.generator.vocabulary import MASK_ATOM, MASK_BOND
+from gapsmith.generator.vocabulary import GHOST_ATOM, MASK_ATOM, MASK_BOND
 from gapsmith.training.protocol import LabelledGeometry
 
 SEEDS = st.integers(0, 2**31 - 1)
 
 
-def test_kept_atoms_are_untouched(butanes, make_denoiser):
-    denoiser = make_denoiser(dtype=torch.float32)
+def test_kept_atoms_are_untouched(butanes):
     seen = 0
     for seed in range(20):
         torch.manual_seed(seed)
-        corrupted = diffusion.corrupt(butanes, denoiser)
+        corrupted = diffusion.corrupt(butanes)
         noisy, kept = corrupted.noisy, butanes.present & ~corrupted.masked
         seen += int(kept.sum())
         assert (noisy.times[kept] == 1).all()
@@ -40,12 +39,11 @@ def test_kept_atoms_are_untouched(butanes, make_denoiser):
     assert seen > 50
 
 
-def test_masking_follows_time(butanes, make_denoiser):
+def test_masking_follows_time(butanes):
     torch.manual_seed(0)
-    denoiser = make_denoiser(dtype=torch.float32)
     shares = []
-    for _ in range(60):
-        corrupted = diffusion.corrupt(butanes, denoiser)
+    for _ in range(150):
+        corrupted = diffusion.corrupt(butanes)
         whole = corrupted.masked.all(1)
         hidden = (corrupted.noisy.atoms == MASK_ATOM).float().mean(1)[whole]
         shares += list(zip(corrupted.noisy.times[whole, 0].tolist(), hidden.tolist(), strict=True))
@@ -53,7 +51,38 @@ def test_masking_follows_time(butanes, make_denoiser):
     times, hidden = np.array(shares).T
     for low, high in ((0.0, 0.5), (0.5, 0.8), (0.8, 1.0)):
         inside = (times >= low) & (times < high)
-        assert hidden[inside].mean() == pytest.approx(1 - times[inside].mean(), abs=0.08)
+        powers = 2 ** np.linspace(-1, 1, 101)  # the share that is shown is the time to a random power
+        expected = 1 - (times[inside][:, None] ** powers).mean()
+        assert hidden[inside].mean() == pytest.approx(expected, abs=0.05)
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SEEDS)
+def test_ghosts_are_masked_stay_where_they_are_and_bond_to_nothing(butanes, seed):
+    torch.manual_seed(seed)
+    batch = diffusion.add_ghosts(butanes)
+    ghost = batch.atoms == GHOST_ATOM
+    assert torch.equal(batch.present.sum(1) - 4, ghost.sum(1))
+    assert not (ghost & ~batch.present).any()
+    assert (batch.bonds[ghost] == 0).all()
+    corrupted = diffusion.corrupt(batch)
+    assert corrupted.masked[ghost].all()
+    assert torch.allclose(corrupted.noisy.coordinates[ghost], corrupted.coordinates[ghost], atol=1e-6)
+    bonded = (batch.coordinates[:, 1] - batch.coordinates[:, 0]).norm(dim=-1) / LENGTH_UNIT_ANGSTROM
+    after = (corrupted.coordinates[:, 1] - corrupted.coordinates[:, 0]).norm(dim=-1)
+    assert torch.allclose(bonded, after, atol=1e-5)
+
+
+def test_properties_are_hidden_often_enough_to_do_without_them():
+    torch.manual_seed(0)
+    known = torch.ones(20_000, 5, dtype=torch.bool)
+    known[:, 4] = False
+    seen = diffusion.reveal_properties(known)
+    assert not seen[:, 4].any()
+    none = ~seen.any(1)
+    assert 0.1 < float(none.float().mean()) < 0.15
+    assert float((seen[:, 0] & ~seen[:, 1:].any(1)).float().mean()) > 0.45  # the gap alone
+    assert float(seen.sum(1).ge(2).float().mean()) > 0.2  # several at once
 
 
 @settings(deadline=None, max_examples=30)
@@ -85,15 +114,15 @@ def test_matching_turns_and_exchanges_noise_but_keeps_it(seed):
     assert torch.allclose(left, torch.cdist(noise, noise).flatten(1).sort(1).values, atol=1e-3)
 
 
-def test_perfect_prediction_costs_nothing(butanes, make_denoiser):
+def test_perfect_prediction_costs_nothing(butanes):
     torch.manual_seed(0)
-    corrupted = diffusion.corrupt(butanes, make_denoiser(dtype=torch.float32))
+    corrupted = diffusion.corrupt(butanes)
 
     def certain(tokens: torch.Tensor, kinds: int) -> torch.Tensor:
         return torch.nn.functional.one_hot(tokens, kinds).float() * 50
 
     perfect = Prediction(
-        corrupted.coordinates, certain(butanes.atoms, 5), certain(butanes.charges, 3), certain(butanes.bonds, 4)
+        corrupted.coordinates, certain(butanes.atoms, 6), certain(butanes.charges, 3), certain(butanes.bonds, 4)
     )
     losses = diffusion.compare(perfect, butanes, corrupted)
     assert float(losses["loss"]) == pytest.approx(0, abs=1e-3)
@@ -130,7 +159,8 @@ def test_labelled_geometries_become_heavy_atom_tokens():
     batch = molecules.batch(np.array([0]))
     assert batch.atoms.tolist() == [[1, 3]]
     assert batch.bonds.tolist() == [[[0, 2], [2, 0]]]
-    assert float(batch.gap_ev[0]) == pytest.approx(5.9)
+    assert float(batch.values[0, 0]) == pytest.approx(5.9)
+    assert batch.known.tolist() == [[True, False, False, False, False]]
     assert float((batch.coordinates[0, 0] - batch.coordinates[0, 1]).norm()) == pytest.approx(1.2, abs=1e-5)
 
 
@@ -139,11 +169,11 @@ def test_batches_are_a_function_of_the_step_and_ranks_share_them():
     one = MoleculeSource(molecules, batch_size=6, seed=3, device="cpu")
     other = MoleculeSource(molecules, batch_size=6, seed=3, device="cpu")
     for step in (70, 0, 3, 70):
-        whole = one.batch(step).gap_ev
-        shares = torch.cat([other.batch(step, rank=rank, size=2).gap_ev for rank in (0, 1)])
+        whole = one.batch(step).values[:, 0]
+        shares = torch.cat([other.batch(step, rank=rank, size=2).values[:, 0] for rank in (0, 1)])
         assert sorted(whole.tolist()) == sorted(shares.tolist())
-    assert one.batch(1).gap_ev.tolist() != one.batch(2).gap_ev.tolist()
-    seen = torch.cat([one.batch(step).gap_ev for step in range(64)])
+    assert one.batch(1).values.tolist() != one.batch(2).values.tolist()
+    seen = torch.cat([one.batch(step).values[:, 0] for step in range(64)])
     counts = torch.unique(seen, return_counts=True)[1]
     assert len(counts) == 40
     assert counts.max() - counts.min() <= 1
@@ -152,7 +182,7 @@ def test_batches_are_a_function_of_the_step_and_ranks_share_them():
 def test_replay_fills_its_share_of_a_batch():
     new, old = from_geometries([formaldehyde(1.0)]), from_geometries([formaldehyde(9.0)] * 5)
     source = MoleculeSource(new, batch_size=8, seed=0, device="cpu", replay=old, replay_fraction=0.75)
-    assert sorted(source.batch(0).gap_ev.tolist()) == [1.0] * 2 + [9.0] * 6
+    assert sorted(source.batch(0).values[:, 0].tolist()) == [1.0] * 2 + [9.0] * 6
 
 
 def test_evaluation_is_repeatable(make_denoiser):

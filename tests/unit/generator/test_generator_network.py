@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gapsmith.core.errors import InputError
 from gapsmith.generator import network
 from gapsmith.generator.network import Noisy, Prediction
+from gapsmith.generator.vocabulary import PROPERTIES
 
 PROPERTY = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SEEDS = st.integers(0, 2**31 - 1)
@@ -59,8 +60,8 @@ def test_order_of_atoms_goes_through(make_denoiser, make_noisy, seed, permutatio
             noisy.coordinates[:, p],
             noisy.times[:, p],
             noisy.present[:, p],
-            noisy.gap,
-            noisy.conditioned,
+            noisy.values,
+            noisy.known,
         )
     )
     plain = denoiser(noisy)
@@ -90,11 +91,27 @@ def test_kept_atoms_stay_to_the_bit(make_denoiser, make_noisy):
     assert not torch.equal(prediction.coordinates[~kept], noisy.coordinates[~kept])
 
 
-def test_gap_is_seen_only_when_allowed(make_denoiser, make_noisy):
+@pytest.mark.parametrize("column", range(len(PROPERTIES)))
+def test_a_property_is_seen_only_when_allowed(make_denoiser, make_noisy, column):
     denoiser, noisy = make_denoiser(), make_noisy(4)
-    plain, other = denoiser(noisy), denoiser(noisy._replace(gap=noisy.gap + 1))
+    changed = noisy.values.clone()
+    changed[:, column] += 1
+    plain, other = denoiser(noisy), denoiser(noisy._replace(values=changed))
     differs = (plain.atoms - other.atoms).abs().flatten(1).amax(1) > 1e-9
-    assert differs.tolist() == noisy.conditioned.tolist()
+    assert differs.tolist() == noisy.known[:, column].tolist()
+
+
+def test_a_network_may_know_fewer_properties(small_config, make_noisy):
+    few = {**small_config, "properties": {"lumo_ev": [0.3, 1.3]}}
+    torch.manual_seed(0)
+    denoiser, noisy = network.build(few).double(), make_noisy(4)
+    for parameter in denoiser.parameters():
+        parameter.data.add_(torch.randn_like(parameter) * 0.15)
+    changed = noisy.values.clone()
+    changed[:, [0, 1, 3, 4]] += 1
+    assert torch.equal(denoiser(noisy).atoms, denoiser(noisy._replace(values=changed)).atoms)
+    changed[:, 2] += 1
+    assert not torch.equal(denoiser(noisy).atoms, denoiser(noisy._replace(values=changed)).atoms)
 
 
 def test_bond_logits_are_symmetric(make_denoiser, make_noisy):
@@ -110,21 +127,26 @@ def test_detached_prediction_holds_probabilities(make_denoiser, make_noisy):
         assert not part.requires_grad
 
 
-@pytest.mark.parametrize("change", [{"depth": 3}, {"layers": None}])
-def test_configuration_is_checked(change):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"depth": 3}, "depth"), ({"layers": None}, "layers"), ({"properties": {"colour": [0, 1]}}, "colour.*gap_ev")],
+)
+def test_configuration_is_checked(change, message):
     config = network.default_config()
     for key, value in change.items():
         if value is None:
             del config[key]
         else:
             config[key] = value
-    with pytest.raises(InputError, match=next(iter(change))):
+    with pytest.raises(InputError, match=message):
         network.build(config)
 
 
 def test_coordinates_are_exact_in_mixed_precision(make_denoiser, make_noisy):
     denoiser, noisy = make_denoiser(dtype=torch.float32), make_noisy(7)
-    noisy = noisy._replace(coordinates=noisy.coordinates.float(), times=noisy.times.float(), gap=noisy.gap.float())
+    noisy = noisy._replace(
+        coordinates=noisy.coordinates.float(), times=noisy.times.float(), values=noisy.values.float()
+    )
     far = noisy._replace(coordinates=noisy.coordinates + 30.0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         here, there = denoiser(noisy), denoiser(far)

@@ -1,5 +1,7 @@
 """Whole trajectories: symmetric, faithful to what is kept, repeatable."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,8 @@ from hypothesis import strategies as st
 from gapsmith.generator import masks
 from gapsmith.generator.filling import fill, to_tensors
 from gapsmith.generator.molecule import Skeleton
-from gapsmith.generator.sampling import SamplingOptions, Seeded, Start, sample
-from gapsmith.generator.vocabulary import MASK_ATOM, MASK_BOND, MASK_CHARGE
+from gapsmith.generator.sampling import SamplingOptions, Seeded, Start, Wanted, sample
+from gapsmith.generator.vocabulary import GHOST_ATOM, MASK_ATOM, MASK_BOND, MASK_CHARGE, PROPERTIES
 
 PROPERTY = settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SEEDS = st.integers(0, 2**31 - 1)
@@ -20,8 +22,9 @@ FEW = SamplingOptions(steps=6, guidance=2.0)
 class Matched:
     """A seed's randomness, turned by a matrix and with the atoms in another order."""
 
-    def __init__(self, seed: int, matrix: torch.Tensor, order: torch.Tensor) -> None:
-        self.seeded, self.matrix, self.order = Seeded(seed), matrix, order
+    def __init__(self, seed: int, matrix: torch.Tensor, order: torch.Tensor, batch: int = 3) -> None:
+        self.seeded = Seeded([seed + row for row in range(batch)], [len(order)] * batch)
+        self.matrix, self.order = matrix, order
 
     def normal(self, shape: tuple[int, ...]) -> torch.Tensor:
         return (self.seeded.normal(shape).double() @ self.matrix.T)[:, self.order]
@@ -33,8 +36,13 @@ class Matched:
         return self.seeded.pair_gumbel(shape).double()[:, self.order][:, :, self.order]
 
 
-def plain_randomness(seed: int) -> Matched:
-    return Matched(seed, torch.eye(3, dtype=torch.float64), torch.arange(6))
+def plain_randomness(seed: int, batch: int = 3) -> Matched:
+    return Matched(seed, torch.eye(3, dtype=torch.float64), torch.arange(6), batch)
+
+
+def wanted(gap_ev: float, batch: int = 3) -> Wanted:
+    values = torch.full((batch, len(PROPERTIES)), gap_ev, dtype=torch.float64)
+    return Wanted(values, torch.arange(len(PROPERTIES)).expand(batch, -1) < 2)
 
 
 def start(seed: int, batch: int = 3, atoms: int = 6) -> Start:
@@ -52,13 +60,14 @@ def start(seed: int, batch: int = 3, atoms: int = 6) -> Start:
         torch.randn(batch, atoms, 3, generator=generator, dtype=torch.float64),
         masked,
         present,
+        torch.arange(batch) % 2 == 0,
     )
 
 
 @PROPERTY
 @given(SEEDS, SEEDS)
 def test_trajectory_turns_and_mirrors_with_its_noise(make_denoiser, seed, turn):
-    denoiser, begin, gap = make_denoiser(seed % 5), start(seed), torch.full((3,), 5.0, dtype=torch.float64)
+    denoiser, begin, gap = make_denoiser(seed % 5), start(seed), wanted(5.0)
     matrix = torch.from_numpy(np.linalg.qr(np.random.default_rng(turn).normal(size=(3, 3)))[0])
     plain = sample(denoiser, begin, gap, plain_randomness(seed), FEW)
     turned = begin._replace(coordinates=begin.coordinates @ matrix.T)
@@ -72,10 +81,10 @@ def test_trajectory_turns_and_mirrors_with_its_noise(make_denoiser, seed, turn):
 @PROPERTY
 @given(SEEDS, st.permutations(range(6)))
 def test_trajectory_does_not_know_the_order_of_atoms(make_denoiser, seed, permutation):
-    denoiser, begin, gap = make_denoiser(seed % 5), start(seed), torch.full((3,), 5.0, dtype=torch.float64)
+    denoiser, begin, gap = make_denoiser(seed % 5), start(seed), wanted(5.0)
     p, eye = torch.tensor(permutation), torch.eye(3, dtype=torch.float64)
     plain = sample(denoiser, begin, gap, plain_randomness(seed), FEW)
-    shuffled = Start(*(t[:, p] if i != 2 else t[:, p][:, :, p] for i, t in enumerate(begin)))
+    shuffled = Start(*(t[:, p] if i != 2 else t[:, p][:, :, p] for i, t in enumerate(begin[:-1])), begin.ghosts)
     other = sample(denoiser, shuffled, gap, Matched(seed, eye, p), FEW)
     assert torch.allclose(plain.coordinates[:, p], other.coordinates, atol=1e-7)
     assert torch.equal(plain.atoms[:, p], other.atoms)
@@ -101,21 +110,85 @@ def test_kept_atoms_and_bonds_stay_to_the_bit_and_nothing_stays_masked(make_deno
 def test_only_wanted_elements_appear(make_denoiser):
     begin = start(1, batch=8)._replace(masked=torch.ones(8, 6, dtype=torch.bool))
     options = SamplingOptions(steps=5, temperature=3.0, elements=(6, 9))
-    end = sample(make_denoiser(), begin, None, plain_randomness(0), options)
-    assert set(end.atoms[begin.present].tolist()) <= {1, 4}
+    end = sample(make_denoiser(), begin, None, plain_randomness(0, 8), options)
+    assert set(end.atoms[begin.present].tolist()) <= {1, 4, GHOST_ATOM}
+
+
+def test_ghosts_appear_only_where_they_may(make_denoiser):
+    begin = start(1, batch=8)._replace(masked=torch.ones(8, 6, dtype=torch.bool))
+    denoiser = make_denoiser()
+    denoiser.atom_out.bias.data[GHOST_ATOM] += 10
+    end = sample(denoiser, begin, None, plain_randomness(0, 8), FEW)
+    ghosts = ((end.atoms == GHOST_ATOM) & begin.present).any(1)
+    assert ghosts[begin.ghosts].all()
+    assert not ghosts[~begin.ghosts].any()
+
+
+def test_ghosts_are_gone_from_filled_skeletons(make_denoiser):
+    parent = Skeleton.blank(9)
+    shrinking = replace(parent, shrinks=True)
+    options = SamplingOptions(steps=4, temperature=3.0)
+    sizes = {
+        len(fill(make_denoiser(dtype=torch.float32), [one], [None], Seeded([seed], [9]), options)[0].numbers)
+        for one in (shrinking,)
+        for seed in range(6)
+    }
+    assert min(sizes) < 9
+    whole = fill(make_denoiser(dtype=torch.float32), [parent], [None], Seeded([0], [9]), options)[0]
+    assert len(whole.numbers) == 9
+    assert (whole.numbers > 0).all()
+
+
+@PROPERTY
+@given(SEEDS, st.sampled_from([0.4, 1.0, 2.5]))
+def test_the_mask_schedule_decides_how_much_is_shown(make_denoiser, seed, power):
+    """At every step the share of masked tokens that the network sees is 1 - t ** power."""
+    denoiser, seen = make_denoiser(), []
+    begin = start(seed)._replace(masked=torch.ones(3, 6, dtype=torch.bool), present=torch.ones(3, 6, dtype=torch.bool))
+
+    def watch(module, arguments):
+        noisy = arguments[0]
+        seen.append((float(noisy.times.min()), (noisy.atoms == MASK_ATOM).sum(1).tolist()))
+
+    handle = denoiser.register_forward_pre_hook(watch)
+    sample(denoiser, begin, None, plain_randomness(seed), SamplingOptions(steps=8, mask_schedule=power))
+    handle.remove()
+    assert len(seen) == 8
+    for time, masked in seen:
+        assert all(abs(count - 6 * (1 - time**power)) < 1 for count in masked)
+
+
+def test_a_shallow_depth_starts_near_what_was_there(make_denoiser):
+    begin = start(3)._replace(masked=torch.ones(3, 6, dtype=torch.bool))
+    first = []
+    denoiser = make_denoiser()
+    handle = denoiser.register_forward_pre_hook(lambda module, arguments: first.append(arguments[0]))
+    sample(denoiser, begin, None, plain_randomness(0), SamplingOptions(steps=20, depth=0.2))
+    handle.remove()
+    assert len(first) == 4
+    assert float(first[0].times[begin.present].min()) == pytest.approx(0.8)
+    visible = first[0].atoms[begin.present] != MASK_ATOM
+    assert 0.4 < float(visible.double().mean()) <= 1
+    assert torch.equal(first[0].atoms[begin.present][visible], begin.atoms[begin.present][visible])
+    assert (first[0].coordinates - begin.coordinates)[begin.present].abs().mean() < 0.6
 
 
 def test_same_seed_same_molecules(make_denoiser):
     denoiser = make_denoiser(dtype=torch.float32)
     skeletons = [Skeleton.blank(5), Skeleton.blank(7)]
-    one, two, three = (fill(denoiser, skeletons, 5.0, Seeded(seed), FEW) for seed in (1, 1, 2))
+    one, two, three = (
+        fill(denoiser, skeletons, [{"gap_ev": 5.0}] * 2, Seeded([seed, 7], [5, 7]), FEW) for seed in (1, 1, 2)
+    )
     assert all((a.coordinates == b.coordinates).all() for a, b in zip(one, two, strict=True))
     assert not np.allclose(one[0].coordinates, three[0].coordinates)
 
 
 def test_guidance_changes_the_outcome(make_denoiser):
     denoiser = make_denoiser(dtype=torch.float32)
-    low, high, free = (fill(denoiser, [Skeleton.blank(6)], gap, Seeded(0), FEW)[0] for gap in (2.0, 12.0, None))
+    low, high, free = (
+        fill(denoiser, [Skeleton.blank(6)], [target], Seeded([0], [6]), FEW)[0]
+        for target in ({"gap_ev": 2.0}, {"gap_ev": 12.0}, {})
+    )
     assert not np.allclose(low.coordinates, high.coordinates)
     assert not np.allclose(low.coordinates, free.coordinates)
 
@@ -124,11 +197,10 @@ def test_network_sees_no_position(make_denoiser):
     skeleton = Skeleton.blank(4)
     skeleton.numbers[:3] = [6, 6, 8]
     skeleton.coordinates[:3] = np.random.default_rng(0).normal(size=(3, 3))
-    moved = Skeleton(
-        skeleton.numbers, skeleton.coordinates + 40.0, skeleton.charges, skeleton.orders, skeleton.parent_atoms
-    )
-    first = fill(make_denoiser(dtype=torch.float32), [skeleton], None, Seeded(3), FEW)[0]
-    second = fill(make_denoiser(dtype=torch.float32), [moved], None, Seeded(3), FEW)[0]
+    skeleton.unknown[:3] = False
+    moved = replace(skeleton, coordinates=skeleton.coordinates + 40.0)
+    first = fill(make_denoiser(dtype=torch.float32), [skeleton], [None], Seeded([3], [4]), FEW)[0]
+    second = fill(make_denoiser(dtype=torch.float32), [moved], [None], Seeded([3], [4]), FEW)[0]
     assert np.allclose(first.coordinates + 40.0, second.coordinates, atol=1e-3)
     assert (second.coordinates[:3] == moved.coordinates[:3]).all()
 

@@ -281,7 +281,7 @@ def test_a_deep_ensemble_is_its_networks_together(
     assert (means.std(0) > 1e-4).all()  # they start differently
     raw = [one.predict(molecules).std_ev for one in singles]
     spread = np.sqrt((np.stack(raw) ** 2).mean(0) + means.var(0))
-    np.testing.assert_allclose(loaded.std_ev, spread * made.calibration.sigma_scale["gap"], rtol=1e-6)
+    np.testing.assert_allclose(loaded.std_ev, made.calibration.calibrated(spread, "gap"), rtol=1e-6)
     save_model(files[1], build(config), kind=KIND, config=config, card={})
     with pytest.raises(CheckpointError, match=r"surrogate-1\.safetensors is another network"):
         Predictor.load(tmp_path / "deep.safetensors")
@@ -316,7 +316,7 @@ def test_damaged_checkpoints_are_refused(
 def test_labels_share_in_the_calibration(network: SurrogateNetwork) -> None:
     rows = [LabelledGeometry(x.numbers, x.coordinates, {"gap_ev": 80.0}) for x in labels(50, 4)]  # badly predicted
     card = SurrogateTrainable().finish(network, rows)
-    assert card["sigma_scale_labels"] > card["sigma_scale_validation"]
-    assert card["sigma_scale_validation"] < card["sigma_scale"]["gap"] < card["sigma_scale_labels"]
-    plain = calibration.calibrate(network)
-    assert plain["sigma_scale"]["gap"] == pytest.approx(card["sigma_scale_validation"])
+    assert card["rms_z_of_labels_before"] > card["rms_z_of_labels"] > 1.0  # heard, but not alone
+    wide = Predictor(network).predict([(x.numbers, x.coordinates) for x in rows]).std_ev
+    calibration.calibrate(network)
+    assert (Predictor(network).predict([(x.numbers, x.coordinates) for x in rows]).std_ev < wide).all()

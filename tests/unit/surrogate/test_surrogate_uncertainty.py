@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gapsmith.surrogate.calibration import conformal_quantile, scale_of, whitening
+from gapsmith.surrogate.calibration import Recalibration, conformal_quantile, recalibration, whitening
 from gapsmith.surrogate.metrics import coverage, crps, ence, mae, miscalibration_area, nll, uncertainty
 
 
@@ -32,17 +32,36 @@ def test_wrong_sigma_is_found_and_scaled_back(noise: tuple[np.ndarray, np.ndarra
     wrong = uncertainty(error, sigma * factor)
     assert wrong["ence"] > 0.5
     assert wrong["miscalibration_area"] > 0.15
-    assert scale_of(error, sigma * factor) * factor == pytest.approx(1.0, rel=0.02)
+    found = recalibration(error, sigma * factor)
+    np.testing.assert_allclose(found(sigma * factor), sigma, rtol=0.03)
+
+
+def test_sigma_that_exaggerates_is_bent_back(noise: tuple[np.ndarray, np.ndarray]) -> None:
+    error, sigma = noise
+    found = recalibration(error, 0.7 * sigma**2.5)
+    assert found.power == pytest.approx(1 / 2.5, rel=0.03)
+    np.testing.assert_allclose(found(0.7 * sigma**2.5), sigma, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("error", "sigma"),
+    [([0.2], [0.1]), ([0.0, 0.0], [0.1, 0.3]), ([0.5, -0.1, 0.2], [0.1, 0.1, 0.1]), ([9.0, 1e-9], [1e-4, 2.0])],
+)
+def test_few_or_odd_errors_leave_a_finite_calibration(error: list[float], sigma: list[float]) -> None:
+    found = recalibration(np.array(error), np.array(sigma))
+    assert np.isfinite(found).all()
+    assert found.scale > 0
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.2, 5.0))
-def test_scale_is_where_the_likelihood_is_best(seed: int, factor: float) -> None:
+def test_calibration_is_where_the_likelihood_is_best(seed: int, factor: float) -> None:
     draw = np.random.default_rng(seed)
-    sigma = draw.uniform(0.1, 1.0, 200)
-    error = draw.standard_normal(200) * sigma * factor
-    best = scale_of(error, sigma)
-    assert nll(error, sigma * best) <= min(nll(error, sigma * best * 1.05), nll(error, sigma * best * 0.95))
+    sigma = draw.uniform(0.1, 1.0, 5000)
+    error = draw.standard_normal(5000) * sigma * factor
+    best = recalibration(error, sigma)
+    near = [Recalibration(best.scale * a, best.power + b) for a in (0.95, 1.0, 1.05) for b in (-0.05, 0.0, 0.05)]
+    assert nll(error, best(sigma)) <= min(nll(error, other(sigma)) for other in near)
 
 
 def test_known_values() -> None:

@@ -69,7 +69,7 @@ def _run(
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**os.environ, **_environment(), "TMPDIR": str(folder), "PYSCF_TMPDIR": str(folder)},
+            env={**os.environ, **blas_environment(), "TMPDIR": str(folder), "PYSCF_TMPDIR": str(folder)},
             start_new_session=True,  # its own process group, to be killed as a whole
         )
     status: int | None = None
@@ -127,7 +127,7 @@ def _death(status: int, tail: str, limits: Limits) -> CalculationError:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Mapping[str, str]:
+def blas_environment() -> Mapping[str, str]:
     """One thread; and the right BLAS kernels: PySCF's OpenBLAS is of 2018 and takes newer processors for very old ones."""
     found = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     cpu = Path("/proc/cpuinfo")

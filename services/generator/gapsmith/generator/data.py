@@ -1,4 +1,4 @@
-"""QM9 as molecules with bonds: tokens, geometry and gap, in padded batches of molecules of nearly equal size.
+"""QM9 as molecules with bonds: tokens, geometry and properties, in padded batches of molecules of nearly equal size.
 
 Only heavy atoms are held: with bonds and charges known, valences say how many hydrogens each carries. That leaves a
 quarter of the pairs of atoms, which makes training and sampling several times as fast, and leaves no valence open.
@@ -19,10 +19,10 @@ from gapsmith.core.errors import DataError
 from gapsmith.core.paths import cache
 from gapsmith.data import qm9
 from gapsmith.generator import bonds
-from gapsmith.generator.vocabulary import MAX_ATOMS, NEUTRAL, TOKEN_OF_NUMBER
+from gapsmith.generator.vocabulary import MAX_ATOMS, NEUTRAL, PROPERTIES, TOKEN_OF_NUMBER
 from gapsmith.training.protocol import LabelledGeometry
 
-VERSION = 1
+VERSION = 2
 POOL_BATCHES = 64  # molecules of so many batches are sorted by size together
 
 
@@ -35,7 +35,8 @@ class Batch:
     bonds: Tensor  # (batch, atoms, atoms) int64, bond tokens, symmetric
     coordinates: Tensor  # (batch, atoms, 3) float32, angstrom
     present: Tensor  # (batch, atoms) bool
-    gap_ev: Tensor  # (batch,) float32
+    values: Tensor  # (batch, properties) float32, in the order and units of the vocabulary; 0 where unknown
+    known: Tensor  # (batch, properties) bool
 
     def to(self, device: str) -> "Batch":
         """The same on another device."""
@@ -51,7 +52,8 @@ class Molecules:
     charges: np.ndarray  # (molecules, MAX_ATOMS) uint8
     bonds: np.ndarray  # (molecules, MAX_ATOMS, MAX_ATOMS) uint8
     coordinates: np.ndarray  # (molecules, MAX_ATOMS, 3) float32, angstrom
-    gap_ev: np.ndarray  # (molecules,) float32
+    values: np.ndarray  # (molecules, properties) float32, in the order and units of the vocabulary; 0 where unknown
+    known: np.ndarray  # (molecules, properties) bool
 
     def __len__(self) -> int:
         """Number of molecules."""
@@ -71,7 +73,8 @@ class Molecules:
             bonds=torch.from_numpy(self.bonds[indices, :n, :n].astype(np.int64)),
             coordinates=torch.from_numpy(self.coordinates[indices, :n]),
             present=torch.from_numpy(np.arange(n) < sizes[:, None]),
-            gap_ev=torch.from_numpy(self.gap_ev[indices]),
+            values=torch.from_numpy(self.values[indices]),
+            known=torch.from_numpy(self.known[indices]),
         )
 
 
@@ -81,7 +84,7 @@ def from_geometries(labels: Sequence[LabelledGeometry]) -> Molecules:
     for label in labels:
         small_enough = 0 < np.count_nonzero(label.numbers != 1) <= MAX_ATOMS
         found = bonds.assign(label.numbers, label.coordinates) if small_enough else None
-        if found is not None and "gap_ev" in label.targets:
+        if found is not None and label.targets.keys() & PROPERTIES.keys():
             kept.append((label, *found))
     molecules = _empty(len(kept))
     for row, (label, orders, charges) in enumerate(kept):
@@ -92,13 +95,15 @@ def from_geometries(labels: Sequence[LabelledGeometry]) -> Molecules:
         molecules.charges[row, :n] = charges[heavy] + NEUTRAL
         molecules.bonds[row, :n, :n] = orders[np.ix_(heavy, heavy)]
         molecules.coordinates[row, :n] = label.coordinates[heavy] - label.coordinates[heavy].mean(0)
-        molecules.gap_ev[row] = label.targets["gap_ev"]
+        for column, name in enumerate(PROPERTIES):
+            if name in label.targets:
+                molecules.values[row, column], molecules.known[row, column] = label.targets[name], True
     return molecules
 
 
 @remember
 def load_split(name: str) -> Molecules:
-    """Molecules of one of QM9's splits whose bonds could be assigned; made once (about a minute) and cached."""
+    """Molecules of a part of EDM's split whose bonds could be assigned; made once (about a minute) and cached."""
     tensors = load_file(str(_prepare()))
     molecules, all_sizes = len(tensors["sizes"]), tensors["sizes"].astype(np.int64)
     heavy = tensors["numbers"] != 1
@@ -117,43 +122,12 @@ def load_split(name: str) -> Molecules:
     both = heavy[left] & heavy[right]
     row, left, right, order = row[both], place[left[both]], place[right[both]], tensors["bonds"][both, 2]
     result.bonds[row, left, right] = result.bonds[row, right, left] = order
-    result.gap_ev[:] = tensors["gap_ev"]
-    chosen = qm9.split(molecules)
+    result.values[:], result.known[:] = tensors["values"], True
+    chosen = qm9.edm_halves(molecules)
     if name not in chosen:
         raise DataError(f"QM9 has no split {name!r}; it has {', '.join(chosen)}")
     usable = (tensors["bonds_of"] > 0) & (result.sizes > 0)
     return result.select(chosen[name][usable[chosen[name]]])
-
-
-class SizeTable:
-    """p(number of atoms | gap) of a set of molecules, by bins of the gap smoothed with their neighbours."""
-
-    def __init__(self, counts: np.ndarray, low_ev: float, step_ev: float) -> None:
-        self.counts, self.low_ev, self.step_ev = counts, low_ev, step_ev  # counts (bins, MAX_ATOMS + 1)
-
-    @classmethod
-    def of(
-        cls, molecules: Molecules, *, low_ev: float = 0.0, high_ev: float = 18.0, step_ev: float = 0.25
-    ) -> "SizeTable":
-        """Counts of a set of molecules."""
-        bins = round((high_ev - low_ev) / step_ev)
-        counts = np.zeros((bins, MAX_ATOMS + 1))
-        row = np.clip(((molecules.gap_ev - low_ev) / step_ev).astype(int), 0, bins - 1)
-        np.add.at(counts, (row, molecules.sizes), 1)
-        return cls(counts, low_ev, step_ev)
-
-    def draw(self, gap_ev: float | None, count: int, generator: np.random.Generator) -> np.ndarray:
-        """Numbers of atoms, (count,) int64, for a wanted gap or for any (None)."""
-        weights = self.counts.sum(0)
-        if gap_ev is not None:
-            centre = self.low_ev + (np.arange(len(self.counts)) + 0.5) * self.step_ev
-            width = self.step_ev
-            local = np.zeros_like(weights)
-            while local.sum() < 100 and width < 20:  # widen until there is enough to draw from
-                local = (np.exp(-0.5 * ((centre - gap_ev) / width) ** 2)[:, None] * self.counts).sum(0)
-                width *= 1.5
-            weights = local
-        return generator.choice(len(weights), size=count, p=weights / weights.sum())
 
 
 class MoleculeSource:
@@ -218,7 +192,8 @@ def _empty(molecules: int) -> Molecules:
         charges=np.full((molecules, MAX_ATOMS), NEUTRAL, dtype=np.uint8),
         bonds=np.zeros((molecules, MAX_ATOMS, MAX_ATOMS), dtype=np.uint8),
         coordinates=np.zeros((molecules, MAX_ATOMS, 3), dtype=np.float32),
-        gap_ev=np.zeros(molecules, dtype=np.float32),
+        values=np.zeros((molecules, len(PROPERTIES)), dtype=np.float32),
+        known=np.zeros((molecules, len(PROPERTIES)), dtype=bool),
     )
 
 
@@ -267,5 +242,5 @@ def _tensors() -> dict[str, np.ndarray]:
         "coordinates": np.round(data.coordinates / step).astype(np.int16),
         "bonds": np.concatenate(lists),
         "bonds_of": np.array([len(b) for b in lists], dtype=np.uint8),
-        "gap_ev": data.properties["gap_ev"].astype(np.float32),
+        "values": np.stack([data.properties[name] for name in PROPERTIES], axis=1).astype(np.float32),
     }

@@ -1,10 +1,11 @@
 """The corruption of molecules and the loss of undoing it.
 
 Coordinates run on a straight line from Gaussian noise (t = 0) to the data (t = 1); atom, charge and bond tokens are
-masked and appear with probability t. Every atom has its own time: half of the training molecules are masked whole, in
-the other half only a part of the atoms is, and the rest stays at t = 1, exactly. Noise is matched to the data (rotated,
-and exchanged among the masked atoms) so that the lines seldom cross (Klein et al., equivariant flow matching, NeurIPS
-2023).
+masked and appear with probability t to a random power, so that sampling may unmask sooner or later than it moves. Every
+atom has its own time: half of the training molecules are masked whole, in the other half only a part of the atoms is,
+and the rest stays at t = 1, exactly. Noise is matched to the data (rotated, and exchanged among the masked atoms) so
+that the lines seldom cross (Klein et al., equivariant flow matching, NeurIPS 2023). Some molecules have ghosts among
+their masked atoms: places that turn out empty and do not move.
 """
 
 from typing import NamedTuple
@@ -15,9 +16,21 @@ from torch.nn import functional as F
 
 from gapsmith.generator.data import Batch
 from gapsmith.generator.network import LENGTH_UNIT_ANGSTROM, Denoiser, Noisy, Prediction
-from gapsmith.generator.vocabulary import BOND_ORDERS, ELEMENTS, MASK_ATOM, MASK_BOND, MASK_CHARGE
+from gapsmith.generator.vocabulary import (
+    BOND_ORDERS,
+    ELEMENTS,
+    GHOST_ATOM,
+    MASK_ATOM,
+    MASK_BOND,
+    MASK_CHARGE,
+    MAX_ATOMS,
+    NEUTRAL,
+)
 
-UNCONDITIONED = 0.1  # share of the molecules whose gap is hidden, for classifier-free guidance
+UNCONDITIONED = 0.1  # share of the molecules whose properties are all hidden, for classifier-free guidance
+FIRST_ALONE = 0.55  # share of those that only their gap is known of; of the others, each property with probability 1/2
+WITH_GHOSTS = 0.25  # share of the batches whose molecules get places that stay empty
+MOST_GHOSTS = 2
 WRONG_ATOMS, WRONG_BONDS = 0.02, 0.004  # shares of the visible tokens that are replaced, so that errors can be undone
 WEIGHT_CAP = 4.0
 LOSS_WEIGHTS = {"coordinates": 1.0, "atoms": 1.0, "charges": 0.5, "bonds": 3.0, "lengths": 1.0}
@@ -54,34 +67,67 @@ def partial_masks(coordinates: Tensor, present: Tensor) -> Tensor:
     return (rank < count[:, None]) & present
 
 
-def corrupt(batch: Batch, network: Denoiser) -> Corrupted:
+def corrupt(batch: Batch) -> Corrupted:
     """Noise a batch; draws from torch's global generator."""
     present, device = batch.present, batch.present.device
+    ghost = batch.atoms == GHOST_ATOM
+    real = present & ~ghost
     count = len(present)
     data = batch.coordinates / LENGTH_UNIT_ANGSTROM
     whole = torch.rand(count, 1, device=device) < 0.5
-    masked = torch.where(whole, present, partial_masks(data, present))
+    masked = torch.where(whole, present, partial_masks(data, real) | ghost)
     kept = present & ~masked
-    reference = torch.where(kept.any(1, keepdim=True), kept, present)
-    data = (data - _mean(data, reference)) * present[..., None]
+    reference = torch.where(kept.any(1, keepdim=True), kept, real)
+    data = (data - _mean(data, reference)) * real[..., None]
     noise = torch.randn_like(data)
     noise = (noise - _mean(noise, present) * (~kept.any(1))[:, None, None]) * masked[..., None]
     noise = match(noise, data, masked, turn=~kept.any(1))
+    data = torch.where(ghost[..., None], noise, data)
 
     time = torch.distributions.Beta(1.8, 1.0).sample((count,)).to(device).clamp(max=0.999)
     times = torch.where(masked, time[:, None], 1.0)
     mixed = torch.where(masked[..., None], (1 - times[..., None]) * noise + times[..., None] * data, data)
 
     fixed = kept[:, :, None] & kept[:, None, :]
-    atoms = _hide(batch.atoms, times, kept, MASK_ATOM, len(ELEMENTS), WRONG_ATOMS)
-    charges = _hide(batch.charges, times, kept, MASK_CHARGE, 0, 0.0)
-    pair_times = torch.minimum(times[:, :, None], times[:, None, :])
-    bonds = _hide(batch.bonds, pair_times, fixed, MASK_BOND, len(BOND_ORDERS), WRONG_BONDS)
+    shown = times ** torch.exp2(2 * torch.rand(count, 1, device=device) - 1)
+    atoms = _hide(batch.atoms, shown, kept, MASK_ATOM, len(ELEMENTS), WRONG_ATOMS)
+    charges = _hide(batch.charges, shown, kept, MASK_CHARGE, 0, 0.0)
+    pair_shown = torch.minimum(shown[:, :, None], shown[:, None, :])
+    bonds = _hide(batch.bonds, pair_shown, fixed, MASK_BOND, len(BOND_ORDERS), WRONG_BONDS)
     bonds = torch.triu(bonds, 1)
     bonds = bonds + bonds.transpose(1, 2)
-    conditioned = torch.rand(count, device=device) >= UNCONDITIONED
-    noisy = Noisy(atoms, charges, bonds, mixed, times, present, network.standardise(batch.gap_ev), conditioned)
+    noisy = Noisy(atoms, charges, bonds, mixed, times, present, batch.values, reveal_properties(batch.known))
     return Corrupted(noisy, data, masked, (1 / (1 - time)).clamp(max=WEIGHT_CAP))
+
+
+def add_ghosts(batch: Batch) -> Batch:
+    """Every molecule with 0 to MOST_GHOSTS atoms more that are not there."""
+    count, n = batch.present.shape
+    device = batch.present.device
+    wanted = torch.randint(MOST_GHOSTS + 1, (count, 1), device=device)
+    wanted = wanted.minimum(MAX_ATOMS - batch.present.sum(1, keepdim=True)).clamp(min=0)
+    place = torch.arange(n + MOST_GHOSTS, device=device) - batch.present.sum(1, keepdim=True)
+    ghost = (place >= 0) & (place < wanted)
+    more = (0, MOST_GHOSTS)
+    return Batch(
+        atoms=torch.where(ghost, GHOST_ATOM, F.pad(batch.atoms, more)),
+        charges=torch.where(ghost, NEUTRAL, F.pad(batch.charges, more)),
+        bonds=F.pad(batch.bonds, more * 2),
+        coordinates=F.pad(batch.coordinates, (0, 0, *more)),
+        present=F.pad(batch.present, more) | ghost,
+        values=batch.values,
+        known=batch.known,
+    )
+
+
+def reveal_properties(known: Tensor) -> Tensor:
+    """Which of the known properties a network may look at in training, (batch, properties) bool."""
+    share = torch.rand(len(known), 1, device=known.device)
+    some = torch.rand(known.shape, device=known.device) < 0.5
+    first = torch.zeros_like(some)
+    first[:, 0] = True
+    alone = share < UNCONDITIONED + (1 - UNCONDITIONED) * FIRST_ALONE
+    return known & torch.where(alone, first, some) & (share >= UNCONDITIONED)
 
 
 def match(noise: Tensor, data: Tensor, masked: Tensor, turn: Tensor) -> Tensor:
@@ -127,7 +173,9 @@ def losses(network: Denoiser, batch: Batch) -> dict[str, Tensor]:
 
     On a GPU the network runs in bfloat16, but for the coordinates.
     """
-    corrupted = corrupt(batch, network)
+    if torch.rand(()) < WITH_GHOSTS:
+        batch = add_ghosts(batch)
+    corrupted = corrupt(batch)
     before: Prediction | None = None
     device = batch.present.device.type
     with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):

@@ -1,6 +1,6 @@
 """Skeletons to tensors and back, and filling them in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,14 +8,16 @@ import torch
 
 from gapsmith.generator.molecule import Skeleton
 from gapsmith.generator.network import LENGTH_UNIT_ANGSTROM, Denoiser
-from gapsmith.generator.sampling import Randomness, SamplingOptions, Start, sample
-from gapsmith.generator.vocabulary import NEUTRAL, NUMBER_OF_TOKEN, TOKEN_OF_NUMBER
+from gapsmith.generator.sampling import Randomness, SamplingOptions, Start, Wanted, sample
+from gapsmith.generator.vocabulary import GHOST_ATOM, NEUTRAL, NUMBER_OF_TOKEN, PROPERTIES, TOKEN_OF_NUMBER
+
+Targets = Mapping[str, float]  # wanted properties by name, in the unit that the name ends with
 
 
 def fill(
     denoiser: Denoiser,
     skeletons: Sequence[Skeleton],
-    gap_ev: float | None,
+    targets: Sequence[Targets | None],
     randomness: Randomness,
     options: SamplingOptions,
     device: str = "cpu",
@@ -23,23 +25,21 @@ def fill(
     """Fill in the unknown atoms of some skeletons in one trajectory; the known ones stay as they are, bit for bit."""
     centres = [_centre(skeleton) for skeleton in skeletons]
     start = to_tensors(skeletons, centres, device)
-    gaps = None if gap_ev is None else torch.full((len(skeletons),), float(gap_ev), device=device)
-    end = Start(*(tensor.cpu() for tensor in sample(denoiser, start, gaps, randomness, options)))
+    end = Start(*(t.cpu() for t in sample(denoiser, start, to_wanted(targets, device), randomness, options)))
     filled = []
     for row, (skeleton, centre) in enumerate(zip(skeletons, centres, strict=True)):
         n = len(skeleton.numbers)
-        unknown = skeleton.numbers == 0
+        tokens, unknown = end.atoms[row, :n].numpy(), skeleton.unknown
         pairs = unknown[:, None] | unknown[None, :]
         new = end.coordinates[row, :n].double().numpy() * LENGTH_UNIT_ANGSTROM + centre
-        filled.append(
-            replace(
-                skeleton,
-                numbers=np.where(unknown, NUMBER_OF_TOKEN[end.atoms[row, :n].numpy()], skeleton.numbers),
-                coordinates=np.where(unknown[:, None], new, skeleton.coordinates),
-                charges=np.where(unknown, end.charges[row, :n].numpy() - NEUTRAL, skeleton.charges).astype(np.int8),
-                orders=np.where(pairs, end.bonds[row, :n, :n].numpy(), skeleton.orders).astype(np.uint8),
-            )
+        whole = replace(
+            skeleton,
+            numbers=np.where(unknown, NUMBER_OF_TOKEN[tokens], skeleton.numbers),
+            coordinates=np.where(unknown[:, None], new, skeleton.coordinates),
+            charges=np.where(unknown, end.charges[row, :n].numpy() - NEUTRAL, skeleton.charges).astype(np.int8),
+            orders=np.where(pairs, end.bonds[row, :n, :n].numpy(), skeleton.orders).astype(np.uint8),
         )
+        filled.append(whole.without(unknown & (tokens == GHOST_ATOM)))
     return filled
 
 
@@ -56,12 +56,28 @@ def to_tensors(skeletons: Sequence[Skeleton], centres: Sequence[np.ndarray], dev
         charges[row, :size] = skeleton.charges.astype(np.int64) + NEUTRAL
         orders[row, :size, :size] = skeleton.orders
         coordinates[row, :size] = (skeleton.coordinates - centre) / LENGTH_UNIT_ANGSTROM
-        masked[row, :size] = skeleton.numbers == 0
+        masked[row, :size] = skeleton.unknown
         present[row, :size] = True
-    return Start(*(torch.from_numpy(a).to(device) for a in (atoms, charges, orders, coordinates, masked, present)))
+    shrinks = np.array([skeleton.shrinks for skeleton in skeletons])
+    arrays = (atoms, charges, orders, coordinates, masked, present, shrinks)
+    return Start(*(torch.from_numpy(array).to(device) for array in arrays))
+
+
+def to_wanted(targets: Sequence[Targets | None], device: str = "cpu") -> Wanted | None:
+    """Targets of some molecules as tensors; None if there are none."""
+    if not any(targets):
+        return None
+    values, known = torch.zeros(len(targets), len(PROPERTIES)), torch.zeros(len(targets), len(PROPERTIES))
+    for row, target in enumerate(targets):
+        for column, name in enumerate(PROPERTIES):
+            if name in (target or {}):
+                values[row, column], known[row, column] = float((target or {})[name]), 1
+    return Wanted(values.to(device), known.bool().to(device))
 
 
 def _centre(skeleton: Skeleton) -> np.ndarray:
-    """Mean position of the known atoms, the origin if there are none, (3,)."""
-    known = skeleton.numbers != 0
+    """Where the origin of the trajectory is: the mean of the known atoms, of all of a draft, (3,)."""
+    known = ~skeleton.unknown
+    if not known.any():
+        known = skeleton.numbers != 0
     return np.asarray(skeleton.coordinates[known].mean(0) if known.any() else np.zeros(3))

@@ -1,25 +1,29 @@
 """Molecules on demand: load weights once, then sample from nothing or regrow a part of a molecule."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InputError, InvalidMolecule
-from gapsmith.generator import masks, network
-from gapsmith.generator.data import SizeTable
-from gapsmith.generator.filling import fill
+from gapsmith.generator import network
+from gapsmith.generator.filling import Targets, fill
+from gapsmith.generator.masks import patch
 from gapsmith.generator.molecule import GeneratedMolecule, Skeleton, complete, order_matrix
 from gapsmith.generator.sampling import SamplingOptions, Seeded
+from gapsmith.generator.sizes import Sizes
 from gapsmith.generator.vocabulary import ELEMENTS, MAX_ATOMS
 from gapsmith.training.checkpoint import load_weights, read_card
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "generator-0.safetensors"
-BATCH = 64  # molecules of one trajectory; a fixed number, so that a seed means the same everywhere
+BATCH = {"cpu": 64, "cuda": 1024}  # molecules of one trajectory; halved whenever memory runs out
+
+Targeted = Targets | Sequence[Targets] | None  # the same for all molecules, one each, or none
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Sampled:
 
     molecules: list[GeneratedMolecule]  # those that are molecules, hydrogens included
     parents: list[int | None]  # which parent each was grown from
+    origins: list[int]  # which attempt each came from
     attempts: int
     refused: Counter[str] = field(default_factory=Counter)  # how many of the others for which reason
 
@@ -35,8 +40,9 @@ class Sampled:
 class Generator:
     """The trained denoiser with what sampling needs."""
 
-    def __init__(self, denoiser: network.Denoiser, sizes: SizeTable, card: dict[str, Any], device: str = "cpu") -> None:
+    def __init__(self, denoiser: network.Denoiser, sizes: Sizes, card: dict[str, Any], device: str = "cpu") -> None:
         self.denoiser, self.sizes, self.card, self.device = denoiser.to(device).eval(), sizes, card, device
+        self._batch = BATCH["cuda" if device.startswith("cuda") else "cpu"]
 
     @classmethod
     def load(cls, weights: Path = DEFAULT_WEIGHTS, *, device: str = "cpu") -> "Generator":
@@ -44,145 +50,180 @@ class Generator:
         card = read_card(weights, kind="generator")
         denoiser = network.build(card["config"])
         load_weights(denoiser, weights)
-        table = card["sizes"]
-        sizes = SizeTable(np.array(table["counts"], dtype=np.float64), table["low_ev"], table["step_ev"])
-        return cls(denoiser, sizes, card, device)
+        return cls(denoiser, Sizes.from_card(card["sizes"]), card, device)
+
+    def range_of(self, name: str) -> tuple[float, float]:
+        """Between which values of a property the training data lie, but for one in a thousand at either end.
+
+        Raises:
+            InputError: the generator was not trained on that property.
+        """
+        if name not in self.sizes.tables:
+            raise InputError(f"the generator knows no {name}; it knows {', '.join(self.sizes.tables)}")
+        return self.sizes.tables[name].range
 
     def sample(
         self,
         n: int,
-        gap_ev: float | None,
+        targets: Targeted,
         seed: int,
         *,
         options: SamplingOptions | None = None,
         heavy_atoms: tuple[int, int] = (1, MAX_ATOMS),
         elements: Sequence[int] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        on_progress: Callable[[int], None] | None = None,
     ) -> Sampled:
         """Try ``n`` new molecules.
 
         Args:
             n: attempts.
-            gap_ev: wanted gap; None follows the data.
+            targets: wanted properties, the same for all or one each; None follows the data.
             seed: the same seed gives the same molecules.
             options: see ``SamplingOptions``.
             heavy_atoms: smallest and largest number of heavy atoms.
             elements: atomic numbers of the elements that new heavy atoms may have; None for all that were learned.
             should_stop: asked often; what is finished by then is returned.
+            on_progress: told the number of attempts that are done.
 
         Raises:
-            InputError: no molecule of the training data has so many atoms, or an element was not learned.
+            InputError: no molecule of the training data has so many atoms, or an element or property was not learned.
         """
-        sizes = self._draw_sizes(n, gap_ev, heavy_atoms, np.random.default_rng(seed))
-        skeletons = [Skeleton.blank(int(size)) for size in sizes]
+        wanted = self._targets(targets, n)
+        random = np.random.default_rng(seed)
+        skeletons = [Skeleton.blank(self._draw_size(one, heavy_atoms, random)) for one in wanted]
         chosen = _with_elements(options or SamplingOptions(), elements)
-        return self._run(skeletons, [None] * n, (), gap_ev, seed, chosen, should_stop)
+        return self._run(skeletons, [None] * n, (), wanted, seed, chosen, should_stop, on_progress)
 
     def regrow(
         self,
         parents: Sequence[Molecule],
         n: int,
         mask_fraction: float,
-        gap_ev: float | None,
+        targets: Targeted,
         seed: int,
         *,
         options: SamplingOptions | None = None,
+        masks: Sequence[np.ndarray] | None = None,
+        depth: float = 1.0,
         size_change: int = 1,
         heavy_atoms: tuple[int, int] = (1, MAX_ATOMS),
         elements: Sequence[int] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        on_progress: Callable[[int], None] | None = None,
     ) -> Sampled:
-        """Try ``n`` times, parents in turn, to grow a random connected part again; the rest stays, bit for bit.
+        """Try ``n`` times, parents in turn, to grow a connected part again; the rest stays, bit for bit.
 
         Args:
             parents: with hydrogens and bonds.
             n: attempts, each with its own part.
             mask_fraction: share of the heavy atoms that is replaced, 0 (returned as it is) to 1 (nothing kept).
-            gap_ev: wanted gap; None follows the data.
+            targets: wanted properties, the same for all or one each; None follows the data.
             seed: the same seed gives the same molecules.
             options: see ``SamplingOptions``.
-            size_change: by how many atoms the new part may be smaller or larger.
+            masks: of each parent which heavy atoms to replace, (heavy atoms,) bool in the order they have in the parent,
+                instead of a random patch of ``mask_fraction``.
+            depth: 1 grows the part from noise; less revises what is there, which then keeps its number of atoms.
+            size_change: by how many atoms the new part may grow; it may lose as many, or a few more.
             heavy_atoms: smallest and largest number of heavy atoms of the result.
             elements: atomic numbers of the elements that new heavy atoms may have; None for all that were learned.
             should_stop: asked often.
+            on_progress: told the number of attempts that are done.
 
         Raises:
-            InputError: ``mask_fraction`` is outside 0 to 1; there is no parent, or one is too large or without bonds.
+            InputError: ``mask_fraction`` or ``depth`` is outside 0 to 1; there is no parent, or one is too large or
+                without bonds.
         """
         if not parents:
             raise InputError("there is no parent to grow molecules from")
+        if not 0 < depth <= 1:
+            raise InputError(f"depth is {depth}; 1 grows a part from noise, a small number above 0 only polishes it")
+        wanted = self._targets(targets, n)
         random = np.random.default_rng((seed, 1))
         frames = [_Frame.of(parent) for parent in parents]
+        chosen = replace(_with_elements(options or SamplingOptions(), elements), depth=depth)
         skeletons = []
         for attempt in range(n):
-            frame = frames[attempt % len(frames)]
-            count = len(frame.heavy)
-            masked = masks.patch(frame.orders, mask_fraction, random)
-            kept = frame.heavy[~masked]
-            size = count
-            if masked.any():
-                low = max(heavy_atoms[0], count - size_change, len(kept) + 1)
-                high = max(low, min(heavy_atoms[1], count + size_change))
-                size = int(self._draw_sizes(1, gap_ev, (low, high), random, fallback=count)[0])
-            skeletons.append(Skeleton.of(frame.molecule, kept, size - len(kept)))
+            place = attempt % len(frames)
+            frame = frames[place]
+            new = patch(frame.orders, mask_fraction, random) if masks is None else masks[place]
+            if depth < 1 or not new.any():
+                skeletons.append(Skeleton.draft(frame.molecule, frame.heavy, new))
+            else:
+                kept = frame.heavy[~new]
+                room = min(heavy_atoms[1], MAX_ATOMS, len(frame.heavy) + size_change) - len(kept)
+                skeletons.append(Skeleton.of(frame.molecule, kept, max(1, room)))
         origins: list[int | None] = [attempt % len(parents) for attempt in range(n)]
-        chosen = _with_elements(options or SamplingOptions(), elements)
-        return self._run(skeletons, origins, parents, gap_ev, seed, chosen, should_stop)
+        return self._run(skeletons, origins, parents, wanted, seed, chosen, should_stop, on_progress, heavy_atoms)
 
-    def _draw_sizes(
-        self,
-        n: int,
-        gap_ev: float | None,
-        heavy_atoms: tuple[int, int],
-        random: np.random.Generator,
-        fallback: int | None = None,
-    ) -> np.ndarray:
-        inside = np.zeros(self.sizes.counts.shape[1], dtype=bool)
-        inside[max(1, heavy_atoms[0]) : heavy_atoms[1] + 1] = True
-        table = SizeTable(self.sizes.counts * inside, self.sizes.low_ev, self.sizes.step_ev)
-        if table.counts.sum() == 0:
-            if fallback is not None:
-                return np.full(n, fallback)
-            known = np.flatnonzero(self.sizes.counts.sum(0))
+    def _targets(self, targets: Targeted, n: int) -> list[Targets]:
+        wanted = [targets or {}] * n if targets is None or isinstance(targets, Mapping) else list(targets)
+        if len(wanted) != n:
+            raise InputError(f"there are {len(wanted)} targets for {n} molecules")
+        for name in {name for target in wanted for name in target}:
+            self.range_of(name)
+        return wanted
+
+    def _draw_size(self, targets: Targets, heavy_atoms: tuple[int, int], random: np.random.Generator) -> int:
+        weights = self.sizes.weights(targets)
+        places = np.arange(len(weights))
+        inside = (places >= max(1, heavy_atoms[0])) & (places <= heavy_atoms[1])
+        if (weights * inside).sum() == 0:
+            weights = self.sizes.totals
+        if (weights * inside).sum() == 0:
+            known = np.flatnonzero(self.sizes.totals)
             raise InputError(f"heavy_atoms is {heavy_atoms}; the generator learned {known.min()} to {known.max()}")
-        return table.draw(gap_ev, n, random)
+        return int(random.choice(len(weights), p=weights * inside / (weights * inside).sum()))
 
     def _run(
         self,
         skeletons: Sequence[Skeleton],
         origins: Sequence[int | None],
         parents: Sequence[Molecule],
-        gap_ev: float | None,
+        targets: Sequence[Targets],
         seed: int,
         options: SamplingOptions,
         should_stop: Callable[[], bool],
+        on_progress: Callable[[int], None] | None,
+        heavy_atoms: tuple[int, int] = (1, MAX_ATOMS),
     ) -> Sampled:
         """Complete the skeletons, batches of like size, and keep those that are molecules, in order."""
         order = np.argsort([len(s.numbers) for s in skeletons], kind="stable")
         done: dict[int, GeneratedMolecule] = {}
         refused: Counter[str] = Counter()
         attempts = 0
-        for number, first in enumerate(range(0, len(order), BATCH)):
-            if should_stop():
-                break
-            chosen = order[first : first + BATCH]
-            filled = fill(
-                self.denoiser,
-                [skeletons[i] for i in chosen],
-                gap_ev,
-                Seeded(_seed(seed, number), self.device),
-                options,
-                self.device,
-            )
+        while attempts < len(order) and not should_stop():
+            chosen = order[attempts : attempts + self._batch]
+            try:
+                filled = fill(
+                    self.denoiser,
+                    [skeletons[i] for i in chosen],
+                    [targets[i] for i in chosen],
+                    Seeded(
+                        [_seed(seed, int(i)) for i in chosen], [len(skeletons[i].numbers) for i in chosen], self.device
+                    ),
+                    options,
+                    self.device,
+                )
+            except (torch.OutOfMemoryError, MemoryError):
+                if self._batch == 1:
+                    raise
+                self._batch //= 2
+                continue
             attempts += len(chosen)
             for index, skeleton in zip(chosen, filled, strict=True):
                 origin = origins[index]
+                if not heavy_atoms[0] <= len(skeleton.numbers) <= heavy_atoms[1]:
+                    refused["size"] += 1
+                    continue
                 try:
                     done[int(index)] = complete(skeleton, None if origin is None else parents[origin])
                 except InvalidMolecule as error:
                     refused[error.reason] += 1
+            if on_progress is not None:
+                on_progress(attempts)
         kept = sorted(done)
-        return Sampled([done[i] for i in kept], [origins[i] for i in kept], attempts, refused)
+        return Sampled([done[i] for i in kept], [origins[i] for i in kept], kept, attempts, refused)
 
 
 @dataclass(frozen=True)

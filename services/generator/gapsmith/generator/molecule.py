@@ -20,18 +20,21 @@ CROWDED_ANGSTROM: Final = 1.7  # a hydrogen is 2.1 from the neighbours of its ca
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Heavy atoms; those of number 0 are still to be filled in."""
+    """Heavy atoms, some of which are still to be filled in or revised."""
 
-    numbers: np.ndarray  # (atoms,) uint8, atomic numbers, 0 if unknown
+    unknown: np.ndarray  # (atoms,) bool: what the other fields say of these is no more than a draft
+    numbers: np.ndarray  # (atoms,) uint8, atomic numbers, 0 if nothing is known
     coordinates: np.ndarray  # (atoms, 3) float64, angstrom
     charges: np.ndarray  # (atoms,) int8, formal charges
     orders: np.ndarray  # (atoms, atoms) uint8, Kekule bond orders 0..3
     parent_atoms: np.ndarray  # (atoms,) int64: which atom of the parent each is, -1 if new
+    shrinks: bool = False  # whether unknown atoms may turn out not to be there
 
     @classmethod
     def blank(cls, atoms: int) -> "Skeleton":
         """Nothing is known but the number of atoms."""
         return cls(
+            np.ones(atoms, dtype=bool),
             np.zeros(atoms, dtype=np.uint8),
             np.zeros((atoms, 3)),
             np.zeros(atoms, dtype=np.int8),
@@ -41,15 +44,45 @@ class Skeleton:
 
     @classmethod
     def of(cls, parent: Molecule, kept: np.ndarray, new: int) -> "Skeleton":
-        """The kept atoms (indices of heavy ones) of a parent, then ``new`` unknown ones."""
-        skeleton = cls.blank(len(kept) + new)
-        known = slice(0, len(kept))
-        skeleton.numbers[known] = parent.numbers[kept]
-        skeleton.coordinates[known] = parent.coordinates[kept]
-        skeleton.charges[known] = parent.charges[kept]
-        skeleton.orders[known, known] = order_matrix(parent)[np.ix_(kept, kept)]
-        skeleton.parent_atoms[known] = kept
-        return skeleton
+        """The kept atoms (indices of heavy ones) of a parent, then ``new`` unknown ones, fewer if that fits better."""
+        skeleton = cls.draft(parent, kept, np.zeros(len(kept), dtype=bool))
+        blank = cls.blank(new)
+        orders = np.zeros((len(kept) + new, len(kept) + new), dtype=np.uint8)
+        orders[: len(kept), : len(kept)] = skeleton.orders
+        return cls(
+            np.concatenate([skeleton.unknown, blank.unknown]),
+            np.concatenate([skeleton.numbers, blank.numbers]),
+            np.concatenate([skeleton.coordinates, blank.coordinates]),
+            np.concatenate([skeleton.charges, blank.charges]),
+            orders,
+            np.concatenate([skeleton.parent_atoms, blank.parent_atoms]),
+            shrinks=new > 1,
+        )
+
+    @classmethod
+    def draft(cls, parent: Molecule, atoms: np.ndarray, unknown: np.ndarray) -> "Skeleton":
+        """Some heavy atoms (indices) of a parent, of which those marked ``unknown`` are to be revised."""
+        return cls(
+            unknown.copy(),
+            parent.numbers[atoms].astype(np.uint8),
+            parent.coordinates[atoms].astype(np.float64),
+            parent.charges[atoms].astype(np.int8),
+            order_matrix(parent)[np.ix_(atoms, atoms)],
+            np.where(unknown, -1, atoms),
+        )
+
+    def without(self, absent: np.ndarray) -> "Skeleton":
+        """Only the atoms that are not ``absent``, (atoms,) bool."""
+        stay = np.flatnonzero(~absent)
+        return Skeleton(
+            self.unknown[stay],
+            self.numbers[stay],
+            self.coordinates[stay],
+            self.charges[stay],
+            self.orders[np.ix_(stay, stay)],
+            self.parent_atoms[stay],
+            self.shrinks,
+        )
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,14 @@ from torch.nn import functional as F
 
 from gapsmith.core.errors import InputError
 from gapsmith.generator.vocabulary import (
+    ATOM_KINDS,
     ATOM_TOKENS,
     BOND_ORDERS,
     BOND_TOKENS,
     CHARGE_TOKENS,
     CHARGES,
-    ELEMENTS,
     MAX_ATOMS,
+    PROPERTIES,
 )
 
 LENGTH_UNIT_ANGSTROM = 1.2  # about the standard deviation of QM9's heavy atoms
@@ -38,15 +39,15 @@ class Noisy(NamedTuple):
     coordinates: Tensor  # (batch, atoms, 3)
     times: Tensor  # (batch, atoms), 0 is noise and 1 is data; atoms at exactly 1 are kept where they are
     present: Tensor  # (batch, atoms) bool
-    gap: Tensor  # (batch,), standardised
-    conditioned: Tensor  # (batch,) bool: whether the gap may be looked at
+    values: Tensor  # (batch, properties), those of the vocabulary in its order and units
+    known: Tensor  # (batch, properties) bool: which of them may be looked at
 
 
 class Prediction(NamedTuple):
     """The clean molecule as the denoiser sees it."""
 
     coordinates: Tensor  # (batch, atoms, 3)
-    atoms: Tensor  # (batch, atoms, elements) logits
+    atoms: Tensor  # (batch, atoms, kinds) logits
     charges: Tensor  # (batch, atoms, charges) logits
     bonds: Tensor  # (batch, atoms, atoms, orders) logits, symmetric
 
@@ -151,39 +152,50 @@ class Denoiser(nn.Module):
         condition_width: int,
         basis: int,
         expansion: int,
-        gap_mean_ev: float,
-        gap_deviation_ev: float,
+        properties: Mapping[str, tuple[float, float]],
     ) -> None:
         super().__init__()
-        self.gap_mean_ev, self.gap_deviation_ev = gap_mean_ev, gap_deviation_ev
+        names = [name for name in PROPERTIES if name in properties]  # a configuration read back may be in another order
+        self.columns = [list(PROPERTIES).index(name) for name in names]
+        self.means_and_deviations = [properties[name] for name in names]
         self.radial = RadialBasis(basis)
         self.atom = nn.Embedding(ATOM_TOKENS, width)
         self.charge = nn.Embedding(CHARGE_TOKENS, width)
         self.bond = nn.Embedding(BOND_TOKENS, pair_width)
-        self.size = nn.Embedding(MAX_ATOMS + 1, condition_width)
+        self.size = nn.Embedding(MAX_ATOMS + 1, condition_width)  # of the places, ghosts included
         self.time = nn.Sequential(
             nn.Linear(2 * TIME_FREQUENCIES + 2, condition_width), nn.SiLU(), nn.Linear(condition_width, condition_width)
         )
-        self.gap = nn.Sequential(
-            nn.Linear(2 * TIME_FREQUENCIES + 1, condition_width), nn.SiLU(), nn.Linear(condition_width, condition_width)
+        self.properties = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(2 * TIME_FREQUENCIES + 1, condition_width),
+                nn.SiLU(),
+                nn.Linear(condition_width, condition_width),
+            )
+            for _ in properties
         )
-        self.no_gap = nn.Parameter(torch.zeros(condition_width))
-        self.before_atom = nn.Linear(len(ELEMENTS) + len(CHARGES), width, bias=False)
+        self.unknown = nn.Parameter(torch.zeros(len(properties), condition_width))
+        self.before_atom = nn.Linear(ATOM_KINDS + len(CHARGES), width, bias=False)
         self.before_pair = nn.Linear(len(BOND_ORDERS) + basis, pair_width, bias=False)
         self.distance = nn.Linear(basis, pair_width)
         self.layers = nn.ModuleList(
             Layer(width, pair_width, heads, condition_width, basis, expansion) for _ in range(layers)
         )
-        self.atom_out = nn.Linear(width, len(ELEMENTS) + len(CHARGES))
+        self.atom_out = nn.Linear(width, ATOM_KINDS + len(CHARGES))
         self.ends_out = nn.Linear(width, pair_width)
         self.pair_out = nn.Linear(pair_width + basis, pair_width)
         self.bond_out = nn.Linear(pair_width, len(BOND_ORDERS))
         for module in (self.before_atom, self.before_pair, self.atom_out, self.bond_out):
             nn.init.zeros_(module.weight)
 
-    def standardise(self, gap_ev: Tensor) -> Tensor:
-        """A gap in eV as the network takes it."""
-        return (gap_ev - self.gap_mean_ev) / self.gap_deviation_ev
+    def wanted(self, noisy: Noisy) -> Tensor:
+        """What the known properties add to the condition, (batch, condition)."""
+        total = self.unknown.new_zeros(len(noisy.values), self.unknown.shape[1])
+        for place, (column, (mean, deviation)) in enumerate(zip(self.columns, self.means_and_deviations, strict=True)):
+            value = (noisy.values[:, column] - mean) / deviation
+            seen = self.properties[place](_features(value / 4, with_end=False))
+            total = total + torch.where(noisy.known[:, column, None], seen, self.unknown[place])
+        return total
 
     def forward(self, noisy: Noisy, before: Prediction | None = None) -> Prediction:
         """Predict the clean molecule; ``before`` is an earlier prediction of it (self-conditioning)."""
@@ -195,8 +207,7 @@ class Denoiser(nn.Module):
         moving = ((noisy.times < 1) & present)[..., None].to(x.dtype)
 
         c = self.time(_features(noisy.times, with_end=True))
-        gap = self.gap(_features(noisy.gap / 4, with_end=False))
-        c = c + (torch.where(noisy.conditioned[:, None], gap, self.no_gap) + self.size(present.sum(1)))[:, None]
+        c = c + (self.wanted(noisy) + self.size(present.sum(1)))[:, None]
         c = F.silu(c)
         h = self.atom(noisy.atoms) + self.charge(noisy.charges)
         distance = _distances(x)
@@ -212,7 +223,7 @@ class Denoiser(nn.Module):
             basis = self.radial(distance)
 
         h = F.layer_norm(h, (h.shape[-1],))
-        atoms, charges = self.atom_out(h).split([len(ELEMENTS), len(CHARGES)], dim=-1)
+        atoms, charges = self.atom_out(h).split([ATOM_KINDS, len(CHARGES)], dim=-1)
         ends = self.ends_out(h)
         e = F.layer_norm(e + e.transpose(1, 2), (e.shape[-1],))
         e = self.pair_out(torch.cat([e, basis], dim=-1)) + ends[:, :, None] + ends[:, None]
@@ -226,11 +237,13 @@ def build(config: Mapping[str, Any]) -> Denoiser:
         raise InputError(
             f"configuration of the generator: {', '.join(wrong)} unknown or missing; keys: {', '.join(known)}"
         )
+    if strange := sorted(config["properties"].keys() - PROPERTIES.keys()):
+        raise InputError(f"the generator knows no {', '.join(strange)}; it knows {', '.join(PROPERTIES)}")
     return Denoiser(**config)
 
 
 def default_config() -> dict[str, Any]:
-    """The shipped size; mean and deviation of the gap are QM9's."""
+    """The shipped size; properties with their mean and deviation over QM9."""
     return {
         "layers": 6,
         "width": 160,
@@ -239,8 +252,7 @@ def default_config() -> dict[str, Any]:
         "condition_width": 64,
         "basis": 20,
         "expansion": 3,
-        "gap_mean_ev": 6.858,
-        "gap_deviation_ev": 1.284,
+        "properties": {name: list(mean_and_deviation) for name, mean_and_deviation in PROPERTIES.items()},
     }
 
 

@@ -1,19 +1,29 @@
 """Undoing the corruption: new molecules out of noise, or a new part for a molecule whose rest stays as it is.
 
 Coordinates follow the straight line towards the predicted ones. Atom, charge and bond tokens appear in the order of the
-denoiser's confidence, and those it has come to doubt are masked again. The gap steers by classifier-free guidance.
+denoiser's confidence, and those it has come to doubt are masked again; how many are masked at a time is a schedule with
+a knob. Wanted properties steer by classifier-free guidance.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gapsmith.generator.diffusion import match
 from gapsmith.generator.network import Denoiser, Noisy, Prediction
-from gapsmith.generator.vocabulary import ELEMENTS, MASK_ATOM, MASK_BOND, MASK_CHARGE
+from gapsmith.generator.vocabulary import (
+    ATOM_KINDS,
+    ELEMENTS,
+    GHOST_ATOM,
+    MASK_ATOM,
+    MASK_BOND,
+    MASK_CHARGE,
+    PROPERTIES,
+)
 
 
 @dataclass(frozen=True)
@@ -22,14 +32,16 @@ class SamplingOptions:
 
     steps: int = 32
     temperature: float = 0.7  # of the tokens: 1 follows the data, below 1 prefers what is likely
-    guidance: float = 2.0  # weight of the gap: 0 ignores it, 1 conditions, above 1 exaggerates
+    guidance: float = 2.0  # weight of the wanted properties: 0 ignores them, 1 conditions, above 1 exaggerates
     coordinate_guidance: float = 1.5
     churn: float = 1.0  # noise on the order of appearance: 0 is strictly by confidence
+    mask_schedule: float = 1.0  # at time t the share t ** mask_schedule of the tokens is unmasked; 0.5 sooner, 2 later
+    depth: float = 1.0  # from how far back a masked part comes: 1 is noise, near 0 a polish of what was there
     elements: tuple[int, ...] = ELEMENTS[1:]  # atomic numbers that may appear; hydrogens follow from valences
 
 
 class Start(NamedTuple):
-    """Molecules to complete; everything that is masked is ignored and filled in."""
+    """Molecules to complete; what is masked is ignored and filled in, unless the depth is below 1: then it is revised."""
 
     atoms: Tensor  # (batch, atoms) int64, atom tokens
     charges: Tensor  # (batch, atoms) int64
@@ -37,6 +49,14 @@ class Start(NamedTuple):
     coordinates: Tensor  # (batch, atoms, 3), in network units; kept atoms centred on their mean
     masked: Tensor  # (batch, atoms) bool
     present: Tensor  # (batch, atoms) bool
+    ghosts: Tensor  # (batch,) bool: whether masked atoms may turn out to be ghosts
+
+
+class Wanted(NamedTuple):
+    """Wanted properties, in the vocabulary's order and units."""
+
+    values: Tensor  # (batch, properties)
+    known: Tensor  # (batch, properties) bool
 
 
 class Randomness(Protocol):
@@ -56,31 +76,39 @@ class Randomness(Protocol):
 
 
 class Seeded:
-    """Randomness of a seed."""
+    """Randomness of one seed a molecule, drawn for its own atoms only: the others of the batch do not change it."""
 
-    def __init__(self, seed: int, device: str = "cpu") -> None:
-        self.generator = torch.Generator().manual_seed(seed)
-        self.device = device
+    def __init__(self, seeds: Sequence[int], sizes: Sequence[int], device: str = "cpu") -> None:
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.sizes, self.device = list(sizes), device
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
-        """Standard normal."""
-        return torch.randn(shape, generator=self.generator).to(self.device)
+        """Standard normal; 0 where padded."""
+        drawn = torch.zeros(shape)
+        for row, (generator, size) in enumerate(zip(self.generators, self.sizes, strict=True)):
+            drawn[row, :size] = torch.randn((size, *shape[2:]), generator=generator)
+        return drawn.to(self.device)
 
     def gumbel(self, shape: tuple[int, ...]) -> Tensor:
-        """Standard Gumbel."""
-        uniform = torch.rand(shape, generator=self.generator).clamp(1e-9, 1 - 1e-7)
-        return -torch.log(-torch.log(uniform)).to(self.device)
+        """Standard Gumbel; padded places are constant."""
+        uniform = torch.full(shape, 0.5)
+        for row, (generator, size) in enumerate(zip(self.generators, self.sizes, strict=True)):
+            uniform[row, :size] = torch.rand((size, *shape[2:]), generator=generator)
+        return _gumbel(uniform).to(self.device)
 
     def pair_gumbel(self, shape: tuple[int, ...]) -> Tensor:
-        """Standard Gumbel, the upper triangle mirrored."""
-        return _mirror(self.gumbel(shape))
+        """Standard Gumbel, the upper triangle mirrored; padded places are constant."""
+        uniform = torch.full(shape, 0.5)
+        for row, (generator, size) in enumerate(zip(self.generators, self.sizes, strict=True)):
+            uniform[row, :size, :size] = torch.rand((size, size, *shape[3:]), generator=generator)
+        return _mirror(_gumbel(uniform)).to(self.device)
 
 
 @torch.no_grad()
 def sample(
     network: Denoiser,
     start: Start,
-    gap_ev: Tensor | None,
+    wanted: Wanted | None,
     randomness: Randomness,
     options: SamplingOptions,
 ) -> Start:
@@ -89,7 +117,7 @@ def sample(
     Args:
         network: the denoiser, in evaluation mode.
         start: what is kept and what is masked.
-        gap_ev: (batch,) wanted gaps, or None to follow the data.
+        wanted: wanted properties, or None to follow the data.
         randomness: draws.
         options: steps, temperature, guidance.
     """
@@ -100,28 +128,37 @@ def sample(
     noise = noise - (noise * present[..., None]).sum(1, keepdim=True) / present.sum(1)[:, None, None] * (
         ~kept.any(1)[:, None, None]
     )
-    x = torch.where(masked[..., None], noise, start.coordinates)
+    begin = 1 - options.depth
+    if begin > 0:  # as in training, noise lies near what it will become
+        noise = match(noise, start.coordinates, masked, turn=~kept.any(1))
+    x = torch.where(masked[..., None], torch.lerp(noise, start.coordinates, begin), start.coordinates)
     open_pairs = present[:, :, None] & present[:, None, :] & ~(kept[:, :, None] & kept[:, None, :])
     open_pairs = open_pairs & ~torch.eye(n, dtype=torch.bool, device=x.device)
-    atoms = torch.where(masked, MASK_ATOM, start.atoms)
-    charges = torch.where(masked, MASK_CHARGE, start.charges)
-    bonds = torch.where(open_pairs, MASK_BOND, start.bonds)
-    no_gap, unconditioned = torch.zeros_like(x[:, 0, 0]), torch.zeros(batch, dtype=torch.bool, device=x.device)
-    forbidden = torch.tensor([number not in options.elements for number in ELEMENTS], device=x.device)
+    share = begin**options.mask_schedule if begin > 0 else 0.0
+    hidden = torch.exp(-torch.exp(-randomness.gumbel((batch, n)))) >= share
+    hidden_pairs = torch.exp(-torch.exp(-randomness.pair_gumbel((batch, n, n)))) >= share
+    atoms = torch.where(masked & hidden, MASK_ATOM, start.atoms)
+    charges = torch.where(masked & hidden, MASK_CHARGE, start.charges)
+    bonds = torch.where(open_pairs & hidden_pairs, MASK_BOND, start.bonds)
+    if wanted is None:
+        wanted = Wanted(x.new_zeros(batch, len(PROPERTIES)), present.new_zeros(batch, len(PROPERTIES)))
+    forbidden = torch.tensor([number not in options.elements for number in ELEMENTS] + [False], device=x.device)
+    forbidden = forbidden | ~start.ghosts[:, None, None] & (torch.arange(ATOM_KINDS, device=x.device) == GHOST_ATOM)
     before: Prediction | None = None
-    for step in range(options.steps):
-        now, then = step / options.steps, (step + 1) / options.steps
+    steps = max(1, round(options.steps * options.depth))
+    for step in range(steps):
+        now, then = begin + options.depth * step / steps, begin + options.depth * (step + 1) / steps
         times = torch.where(masked, now, 1.0).to(x.dtype)
-        noisy = Noisy(atoms, charges, bonds, x, times, present, no_gap, unconditioned)
-        prediction = _guided(network, noisy, before, gap_ev, options)
+        noisy = Noisy(atoms, charges, bonds, x, times, present, *wanted)
+        prediction = _guided(network, noisy, before, options)
         prediction = prediction._replace(atoms=prediction.atoms.masked_fill(forbidden, -1e9))
-        if step == options.steps - 1:
+        if step == steps - 1:
             break
         x = torch.where(masked[..., None], x + (prediction.coordinates - x) * ((then - now) / (1 - now)), x)
-        churn = options.churn * (1 - then)
-        atoms = _reveal(prediction.atoms, atoms, MASK_ATOM, masked, then, churn, options, randomness.gumbel)
-        charges = _reveal(prediction.charges, charges, MASK_CHARGE, masked, then, churn, options, randomness.gumbel)
-        bonds = _reveal(prediction.bonds, bonds, MASK_BOND, open_pairs, then, churn, options, randomness.pair_gumbel)
+        churn, share = options.churn * (1 - then), then**options.mask_schedule
+        atoms = _reveal(prediction.atoms, atoms, MASK_ATOM, masked, share, churn, options, randomness.gumbel)
+        charges = _reveal(prediction.charges, charges, MASK_CHARGE, masked, share, churn, options, randomness.gumbel)
+        bonds = _reveal(prediction.bonds, bonds, MASK_BOND, open_pairs, share, churn, options, randomness.pair_gumbel)
         before = prediction.detached()
     return Start(
         torch.where(masked, prediction.atoms.argmax(-1), start.atoms),
@@ -130,19 +167,18 @@ def sample(
         torch.where(masked[..., None], prediction.coordinates, start.coordinates),
         masked,
         present,
+        start.ghosts,
     )
 
 
-def _guided(
-    network: Denoiser, noisy: Noisy, before: Prediction | None, gap_ev: Tensor | None, options: SamplingOptions
-) -> Prediction:
+def _guided(network: Denoiser, noisy: Noisy, before: Prediction | None, options: SamplingOptions) -> Prediction:
     """The prediction, pushed from the unconditional towards and past the conditional one."""
-    if gap_ev is None or (options.guidance == 0 and options.coordinate_guidance == 0):
-        return network(noisy, before)  # type: ignore[no-any-return]
-    conditioned = noisy._replace(gap=network.standardise(gap_ev), conditioned=torch.ones_like(noisy.conditioned))
-    if options.guidance == 1 and options.coordinate_guidance == 1:
-        return network(conditioned, before)  # type: ignore[no-any-return]
-    both = Noisy(*(torch.cat(pair) for pair in zip(conditioned, noisy, strict=True)))
+    free = noisy._replace(known=torch.zeros_like(noisy.known))
+    if options.guidance == 0 and options.coordinate_guidance == 0:
+        return cast(Prediction, network(free, before))
+    if not bool(noisy.known.any()) or (options.guidance == 1 and options.coordinate_guidance == 1):
+        return cast(Prediction, network(noisy, before))
+    both = Noisy(*(torch.cat(pair) for pair in zip(noisy, free, strict=True)))
     twice = None if before is None else Prediction(*(torch.cat([part, part]) for part in before))
     result = network(both, twice)
     towards, away = zip(*(part.chunk(2) for part in result), strict=True)
@@ -172,6 +208,10 @@ def _reveal(
         rank = torch.minimum(rank, rank.transpose(1, 2))
     shown = rank < (share * unknown.flatten(1).sum(1)).view(-1, *[1] * (tokens.dim() - 1))
     return torch.where(unknown, torch.where(shown, candidate, mask), tokens)
+
+
+def _gumbel(uniform: Tensor) -> Tensor:
+    return -torch.log(-torch.log(uniform.clamp(1e-9, 1 - 1e-7)))
 
 
 def _mirror(values: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from gapsmith.core.screening import screen
 from gapsmith.core.settings import Settings
 from gapsmith.data.known import in_qm9
 from gapsmith.generator.generator import DEFAULT_WEIGHTS, Generator, Sampled
-from gapsmith.generator.vocabulary import MAX_ATOMS
+from gapsmith.generator.vocabulary import MAX_ATOMS, NUMBER_OF_SYMBOL
 from gapsmith.store import campaigns, candidates, models, outbox, tasks
 from gapsmith.store.database import Connection, Database
 from gapsmith.store.tasks import Task
@@ -28,7 +28,6 @@ from gapsmith.training.files import sha256
 
 log = structlog.get_logger()
 KIND = "generator"
-NUMBER = {"C": 6, "N": 7, "O": 8, "F": 9}
 DEFAULT_MASK_FRACTION = 0.4
 
 
@@ -152,13 +151,13 @@ class GeneratorService(TaskService):
 
     def _sample(self, generator: Generator, request: GenerateRequested, parents: Sequence[Molecule]) -> Sampled:
         """New molecules; out of parents if there are any left to grow them from."""
-        elements = None if request.elements is None else tuple(NUMBER[symbol] for symbol in request.elements)
+        elements = None if request.elements is None else tuple(NUMBER_OF_SYMBOL[symbol] for symbol in request.elements)
         heavy_atoms = request.heavy_atoms or (1, MAX_ATOMS)
         stop = self.stopping.is_set
         if not parents:
             return generator.sample(
                 request.count,
-                request.target_gap_ev,
+                {"gap_ev": request.target_gap_ev},
                 request.seed,
                 heavy_atoms=heavy_atoms,
                 elements=elements,
@@ -168,7 +167,7 @@ class GeneratorService(TaskService):
             parents,
             request.count,
             DEFAULT_MASK_FRACTION if request.mask_fraction is None else request.mask_fraction,
-            request.target_gap_ev,
+            {"gap_ev": request.target_gap_ev},
             request.seed,
             heavy_atoms=heavy_atoms,
             elements=elements,

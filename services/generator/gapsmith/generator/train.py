@@ -30,12 +30,15 @@ def run(
     batch_size: int = 64,
     device: str = "cpu",
     config: dict[str, Any] | None = None,
+    compiled: bool = False,
 ) -> Path:
     """Train from nothing, or further from what ``directory`` holds; returns the weights file (card beside it)."""
     trainable = GeneratorTrainable()
     torch.manual_seed(plan.seed)
     config = config or trainable.default_config()
     model = trainable.build(config).to(device)
+    if compiled:
+        model.compile(dynamic=True)
     source = trainable.base_source(batch_size=batch_size, seed=plan.seed, device=device)
     log.info("%d parameters, batches of %d on %s", sum(p.numel() for p in model.parameters()), batch_size, device)
 
@@ -55,7 +58,7 @@ def export(
     trainable = GeneratorTrainable()
     card = {
         **trainable.finish(model, []),
-        "description": "masked equivariant diffusion of molecules with bonds, conditioned on the HOMO-LUMO gap",
+        "description": "masked equivariant diffusion of molecules with bonds, conditioned on the HOMO-LUMO gap and others",
         "training": {
             "steps": state.step,
             "batch_size": batch_size,
@@ -66,6 +69,7 @@ def export(
             "skipped_steps": state.skipped,
         },
         "metrics": trainable.evaluate(model, limit=2048, device=device),
+        "licence": "Apache-2.0",
         "created": time.strftime("%Y-%m-%d", time.gmtime()),
         "torch": torch.__version__,
     }
@@ -96,11 +100,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--learning-rate", type=float, default=8e-4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--config", type=json.loads, default={}, help="""sizes to change, e.g. '{"layers": 8, "width": 256}'"""
+    )
+    parser.add_argument("--compile", action="store_true", help="compile the network; pays on a GPU")
     parser.add_argument("--snapshot", type=Path, help="only write the averaged weights of the run in --directory here")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    config = {**GeneratorTrainable().default_config(), **given.config}
     if given.snapshot is not None:
-        export_snapshot(given.directory, given.snapshot, batch_size=given.batch_size)
+        export_snapshot(given.directory, given.snapshot, batch_size=given.batch_size, config=config)
         return
     plan = TrainingPlan(
         steps=given.steps,
@@ -108,7 +117,9 @@ def main(arguments: list[str] | None = None) -> None:
         learning_rate=given.learning_rate,
         seed=given.seed,
     )
-    weights = run(given.directory, plan, batch_size=given.batch_size, device=given.device)
+    weights = run(
+        given.directory, plan, batch_size=given.batch_size, device=given.device, config=config, compiled=given.compile
+    )
     log.info("wrote %s: %s", weights, json.loads(weights.with_suffix(".json").read_text())["metrics"])
 
 

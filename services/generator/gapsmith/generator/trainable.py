@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from gapsmith.core.errors import DataError
 from gapsmith.data import qm9
 from gapsmith.generator import diffusion, network
-from gapsmith.generator.data import Batch, Molecules, MoleculeSource, SizeTable, from_geometries, load_split
+from gapsmith.generator.data import Batch, Molecules, MoleculeSource, from_geometries, load_split
+from gapsmith.generator.sizes import Sizes
 from gapsmith.training.protocol import BatchSource, LabelledGeometry
 
+TRAINING_SPLIT = "second"  # networks that judge the generator learn from the first half
 EVALUATION_SEED = 20220617  # the same noise for every model, so that losses can be compared
 
 
@@ -29,8 +31,8 @@ class GeneratorTrainable:
         return network.default_config()
 
     def base_source(self, *, batch_size: int, seed: int, device: str) -> BatchSource:
-        """QM9's training split, as far as its bonds could be assigned."""
-        return MoleculeSource(load_split("train"), batch_size=batch_size, seed=seed, device=device)
+        """The second of EDM's halves of QM9, as far as its bonds could be assigned."""
+        return MoleculeSource(load_split(TRAINING_SPLIT), batch_size=batch_size, seed=seed, device=device)
 
     def fine_tuning_source(
         self, labels: Sequence[LabelledGeometry], *, batch_size: int, replay_fraction: float, seed: int, device: str
@@ -38,13 +40,15 @@ class GeneratorTrainable:
         """Labelled molecules with a replay of QM9; raises DataError if no label's bonds can be assigned."""
         molecules = from_geometries(labels)
         if len(molecules) == 0:
-            raise DataError(f"none of the {len(labels)} labelled molecules has a gap_ev and bonds that can be assigned")
+            raise DataError(
+                f"none of the {len(labels)} labelled molecules has a known property and bonds that can be assigned"
+            )
         return MoleculeSource(
             molecules,
             batch_size=batch_size,
             seed=seed,
             device=device,
-            replay=load_split("train"),
+            replay=load_split(TRAINING_SPLIT),
             replay_fraction=replay_fraction,
         )
 
@@ -62,15 +66,14 @@ class GeneratorTrainable:
         return self._losses(model, from_geometries(labels), None, device)
 
     def finish(self, model: nn.Module, labels: Sequence[LabelledGeometry]) -> dict[str, Any]:
-        """The card's facts that sampling needs: the table p(atoms | gap) of the training split."""
-        train = load_split("train")
-        table = SizeTable.of(train)
-        everything = qm9.split(len(qm9.load()))["train"]
+        """The card's facts that sampling needs: the tables of p(atoms | properties) of the training split."""
+        train = load_split(TRAINING_SPLIT)
+        everything = qm9.edm_halves(len(qm9.load()))[TRAINING_SPLIT]
         return {
-            "sizes": {"counts": table.counts.astype(int).tolist(), "low_ev": table.low_ev, "step_ev": table.step_ev},
+            "sizes": Sizes.of(train).to_card(),
             "data": {
                 "name": "QM9 (qm9pack), B3LYP/6-31G(2df,p)",
-                "split": "train",
+                "split": "second half of EDM's training molecules",
                 "split_sha256": qm9.split_hash(everything),
                 "molecules": len(train),
             },

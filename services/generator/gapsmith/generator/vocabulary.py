@@ -4,9 +4,11 @@ from typing import Final
 
 import numpy as np
 
-ELEMENTS: Final = (1, 6, 7, 8, 9)  # atomic numbers of the atom tokens 0..4; hydrogens follow from valences today
-MASK_ATOM: Final = 5
-GHOST_ATOM: Final = 6  # reserved for atoms that appear and vanish, so that today's checkpoints stay readable
+ELEMENTS: Final = (1, 6, 7, 8, 9)  # atomic numbers of the atom tokens 0..4; hydrogens follow from valences
+GHOST_ATOM: Final = 5  # a place that stays empty, so that a part that is grown again may change its size
+ATOM_KINDS: Final = 6  # what an atom can turn out to be
+MASK_ATOM: Final = 6
+NUMBER_OF_SYMBOL: Final = {"C": 6, "N": 7, "O": 8, "F": 9}  # of what may be placed; hydrogens follow
 ATOM_TOKENS: Final = 7
 
 CHARGES: Final = (-1, 0, 1)  # formal charges of the charge tokens 0..2
@@ -21,6 +23,15 @@ BOND_TOKENS: Final = 5
 VALENCE: Final = {1: 1, 6: 4, 7: 3, 8: 2, 9: 1}  # of neutral atoms; one unit of charge on N or O changes it by one
 MAX_ATOMS: Final = 16  # heavy atoms; QM9 has up to nine
 
+# What a molecule can be conditioned on, with mean and standard deviation over QM9; append, never reorder.
+PROPERTIES: Final = {
+    "gap_ev": (6.858, 1.284),
+    "homo_ev": (-6.536, 0.598),
+    "lumo_ev": (0.322, 1.275),
+    "dipole_debye": (2.673, 1.503),
+    "polarizability_bohr3": (75.28, 8.17),
+}
+
 TOKEN_OF_NUMBER: Final = np.full(256, GHOST_ATOM, dtype=np.uint8)
 TOKEN_OF_NUMBER[list(ELEMENTS)] = np.arange(len(ELEMENTS))
-NUMBER_OF_TOKEN: Final = np.array(ELEMENTS, dtype=np.uint8)
+NUMBER_OF_TOKEN: Final = np.array([*ELEMENTS, 0], dtype=np.uint8)  # 0 for a ghost

@@ -1,9 +1,9 @@
-"""After training: factors on the standard deviations, conformal intervals, and a distance in latent space."""
+"""After training: recalibrated standard deviations, conformal intervals, and a distance in latent space."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from gapsmith.surrogate.quantities import FORCES, QUANTITIES
 REFERENCE = 4000  # training molecules that span the latent space
 VALIDATION = 4000  # validation molecules of a source: one half sets the scale, to a few percent, one the intervals
 OOD_QUANTILE = 0.99  # of the validation split's distances
+NEWTON_STEPS = 50
+PRIOR = 10.0
 LEVEL: Final = 0.9  # of the intervals
 GAUSSIAN: Final = 1.6448536269514722  # half a 90 % interval of a Gaussian, in standard deviations
 
@@ -25,7 +27,8 @@ GAUSSIAN: Final = 1.6448536269514722  # half a 90 % interval of a Gaussian, in s
 class Calibration:
     """What turns an ensemble's raw output into error bars and flags."""
 
-    sigma_scale: dict[str, float]  # by head: factor on the standard deviation
+    sigma_scale: dict[str, float]  # by head: calibrated standard deviation = scale * raw ** power, base unit
+    sigma_power: dict[str, float]  # by head
     interval: dict[str, float]  # by head: half a 90 % interval in calibrated standard deviations
     latent_mean: np.ndarray  # (latent,) float64
     latent_whitening: np.ndarray  # (latent, latent) float64
@@ -36,6 +39,7 @@ class Calibration:
         """What a network carries with it."""
         return cls(
             dict(zip(model.names, model.sigma_scale.tolist(), strict=True)),
+            dict(zip(model.names, model.sigma_power.tolist(), strict=True)),
             dict(zip(model.names, model.interval.tolist(), strict=True)),
             model.latent_mean.cpu().numpy(),
             model.latent_whitening.cpu().numpy(),
@@ -46,6 +50,7 @@ class Calibration:
     def store(self, model: SurrogateNetwork) -> None:
         """Let a network carry it."""
         model.sigma_scale.copy_(torch.tensor([self.sigma_scale[name] for name in model.names], dtype=torch.float64))
+        model.sigma_power.copy_(torch.tensor([self.sigma_power[name] for name in model.names], dtype=torch.float64))
         model.interval.copy_(torch.tensor([self.interval[name] for name in model.names], dtype=torch.float64))
         model.latent_mean.copy_(torch.from_numpy(self.latent_mean))
         model.latent_whitening.copy_(torch.from_numpy(self.latent_whitening))
@@ -53,7 +58,11 @@ class Calibration:
 
     def std(self, predicted: Predicted, name: str) -> np.ndarray:
         """Calibrated standard deviations of a head, base unit."""
-        return predicted.std[name] * self.sigma_scale[name]
+        return self.calibrated(predicted.std[name], name)
+
+    def calibrated(self, sigma: np.ndarray, name: str) -> np.ndarray:
+        """Calibrated standard deviations out of raw ones of a head, base unit."""
+        return np.asarray(self.sigma_scale[name] * sigma ** self.sigma_power[name])
 
     def distances(self, latent: np.ndarray) -> np.ndarray:
         """(molecules,) Mahalanobis distance to the training data over its root mean square there, about one inside."""
@@ -61,9 +70,39 @@ class Calibration:
         return np.asarray(np.sqrt((white**2).mean(1)))
 
 
-def scale_of(error: np.ndarray, sigma: np.ndarray) -> float:
-    """The factor on sigma that maximises the Gaussian likelihood of the errors: the root mean square of z."""
-    return float(np.sqrt(np.mean((error / sigma) ** 2)))
+class Recalibration(NamedTuple):
+    """Calibrated standard deviation = scale * raw ** power."""
+
+    scale: float
+    power: float
+
+    def __call__(self, sigma: np.ndarray) -> np.ndarray:
+        """Calibrated out of raw."""
+        return np.asarray(self.scale * sigma**self.power)
+
+
+def recalibration(error: np.ndarray, sigma: np.ndarray) -> Recalibration:
+    """The scale and the power that maximise the Gaussian likelihood of the errors.
+
+    A power away from one says that an ensemble exaggerates, or plays down, how much its errors differ between molecules. A
+    prior that is worth ``PRIOR`` errors keeps it near one where there are few. The negative log likelihood is convex in
+    log scale and power, so Newton's method finds the one minimum.
+    """
+    x = np.log(sigma)
+    centre, spread = float(x.mean()), float(x.std())
+    if spread < 1e-6:  # all alike: only the scale can be known
+        return Recalibration(float(np.sqrt(np.mean((error / sigma) ** 2))), 1.0)
+    basis = np.stack([np.ones_like(x), (x - centre) / spread])  # (2, errors)
+    squared = np.maximum(error**2, 1e-12 * np.mean(sigma**2))  # no error at all has no best scale
+    found = np.array([0.5 * np.log(np.mean(squared)), 0.0])
+    prior = np.array([0.0, PRIOR / spread**2])
+    for _ in range(NEWTON_STEPS):
+        weighted = squared * np.exp(-2 * (found @ basis))  # squared z
+        gradient = basis @ (1 - weighted) + prior * (found - spread)
+        step = np.linalg.solve(2 * (basis * weighted) @ basis.T + np.diag(prior + 1e-9), gradient)
+        found = found - step * min(1.0, 1.0 / max(np.abs(step).max(), 1e-12))
+    power = float(found[1] / spread)
+    return Recalibration(float(np.exp(found[0] - power * centre)), power)
 
 
 def conformal_quantile(error: np.ndarray, sigma: np.ndarray, level: float = LEVEL) -> float:
@@ -128,29 +167,37 @@ def fit(
         for name in own:
             found[name].append(residuals(predicted, molecules, name))
     card: dict[str, Any] = {}
-    scales = {name: scale_of(*_even(pairs)) for name, pairs in found.items() if _rows(pairs)}
+    curves = {name: recalibration(*_even(pairs)) for name, pairs in found.items() if _rows(pairs)}
     if labels is not None and len(labels) > 0:
         predicted = predict_molecules(models, labels, device=device)
-        card["sigma_scale_validation"], own_residuals = scales.get("gap"), residuals(predicted, labels, "gap")
-        card["sigma_scale_labels"] = scale_of(*own_residuals)
+        own_error, own_sigma = residuals(predicted, labels, "gap")
+        if "gap" in curves:
+            card["rms_z_of_labels_before"] = float(np.sqrt(np.mean((own_error / curves["gap"](own_sigma)) ** 2)))
         error, sigma = _even(found["gap"])
-        scales["gap"] = scale_of(*(np.concatenate(pair) for pair in zip((error, sigma), own_residuals, strict=True)))
+        curves["gap"] = recalibration(np.concatenate([error, own_error]), np.concatenate([sigma, own_sigma]))
+        card["rms_z_of_labels"] = float(np.sqrt(np.mean((own_error / curves["gap"](own_sigma)) ** 2)))
     intervals = {
-        name: conformal_quantile(error, sigma * scales[name])
+        name: conformal_quantile(error, curves[name](sigma))
         for name, pairs in found.items()
         if _rows(pairs)
         for error, sigma in [_odd(pairs)]
     }
     calibration = Calibration(
-        {name: scales.get(name, 1.0) for name in models[0].names},
+        {name: curves[name].scale if name in curves else 1.0 for name in models[0].names},
+        {name: curves[name].power if name in curves else 1.0 for name in models[0].names},
         {name: intervals.get(name, GAUSSIAN) for name in models[0].names},
         mean,
         matrix,
         float("inf"),
     )
     threshold = float(np.quantile(calibration.distances(np.concatenate(latents)), OOD_QUANTILE)) if latents else np.inf
-    calibration = Calibration(calibration.sigma_scale, calibration.interval, mean, matrix, threshold)
-    return calibration, {**card, "sigma_scale": scales, "interval_90": intervals, "ood_threshold": threshold}
+    return replace(calibration, ood_threshold=threshold), {
+        **card,
+        "sigma_scale": {name: curve.scale for name, curve in curves.items()},
+        "sigma_power": {name: curve.power for name, curve in curves.items()},
+        "interval_90": intervals,
+        "ood_threshold": threshold,
+    }
 
 
 def calibrate(model: SurrogateNetwork, labels: Molecules | None = None, most: int = VALIDATION) -> dict[str, Any]:
@@ -177,6 +224,7 @@ def as_tensors(calibration: Calibration) -> Mapping[str, torch.Tensor]:
     names = list(calibration.sigma_scale)
     return {
         "sigma_scale": torch.tensor([calibration.sigma_scale[name] for name in names], dtype=torch.float64),
+        "sigma_power": torch.tensor([calibration.sigma_power[name] for name in names], dtype=torch.float64),
         "interval": torch.tensor([calibration.interval[name] for name in names], dtype=torch.float64),
         "latent_mean": torch.from_numpy(calibration.latent_mean),
         "latent_whitening": torch.from_numpy(calibration.latent_whitening),
@@ -188,6 +236,7 @@ def from_tensors(tensors: Mapping[str, torch.Tensor], names: Sequence[str]) -> C
     """Inverse of ``as_tensors``; ``names`` are the heads in the network's order."""
     return Calibration(
         dict(zip(names, tensors["sigma_scale"].tolist(), strict=True)),
+        dict(zip(names, tensors["sigma_power"].tolist(), strict=True)),
         dict(zip(names, tensors["interval"].tolist(), strict=True)),
         tensors["latent_mean"].numpy(),
         tensors["latent_whitening"].numpy(),

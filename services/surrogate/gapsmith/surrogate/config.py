@@ -67,6 +67,7 @@ class TrainingConfig:
     """How the weights are found."""
 
     batch_size: int
+    optimizer: str  # adamw, or muon: fewer steps, each of which costs more
     learning_rate: float
     weight_decay: float
     warmup_steps: int
@@ -149,6 +150,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
             learning_rate=_number(training, "training", "learning_rate", above=0),
             weight_decay=_number(training, "training", "weight_decay", least=0),
             ema_decay=_number(training, "training", "ema_decay", least=0, below=1),
+            optimizer=_text(training, "training", "optimizer", ("adamw", "muon")),
             task_weights=_text(training, "training", "task_weights", ("fixed", "learnt")),
         ),
     )

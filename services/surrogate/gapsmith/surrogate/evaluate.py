@@ -149,7 +149,7 @@ def measure(
             error, sigma = residuals(predicted, part, name)
             unit = config.heads[name].known_unit.in_base
             target = _labels(part, name)
-            found[name].append((error / unit, sigma * calibration.sigma_scale[name] / unit, target / unit))
+            found[name].append((error / unit, calibration.calibrated(sigma, name) / unit, target / unit))
         if FORCES in labelled and part.forces is not None:
             forces = predict_molecules(predictor.models, part, device=predictor.device, wanted=[FORCES]).mean[FORCES]
             force_errors.append(np.abs(forces - part.forces).ravel())

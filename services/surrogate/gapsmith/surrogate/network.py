@@ -87,7 +87,8 @@ class Trunk(nn.Module):
 class SurrogateNetwork(nn.Module):
     """The trunk with its heads, and what calibration found out about them."""
 
-    sigma_scale: Tensor  # (heads,): factors on the ensembles' standard deviations
+    sigma_scale: Tensor  # (heads,): with the next, calibrated standard deviation = scale * raw ** power, base unit
+    sigma_power: Tensor  # (heads,)
     interval: Tensor  # (heads,): half a 90 % interval in calibrated standard deviations
     latent_mean: Tensor  # (latent,)
     latent_whitening: Tensor  # (latent, latent)
@@ -113,6 +114,7 @@ class SurrogateNetwork(nn.Module):
         # set by calibration after training; in double precision, so that weights in half precision leave them alone
         self.register_buffer("force_scale", torch.ones((), dtype=torch.float64))
         self.register_buffer("sigma_scale", torch.ones(len(self.names), dtype=torch.float64))
+        self.register_buffer("sigma_power", torch.ones(len(self.names), dtype=torch.float64))
         self.register_buffer("interval", torch.full((len(self.names),), 1.6448536269514722, dtype=torch.float64))
         self.register_buffer("latent_mean", torch.zeros(size.latent, dtype=torch.float64))
         self.register_buffer("latent_whitening", torch.eye(size.latent, dtype=torch.float64))

@@ -120,6 +120,7 @@ def main() -> None:
     prepare(model, options)
     plan = TrainingPlan(
         time_budget_s=options.time_budget_s,
+        optimizer=config.training.optimizer,
         learning_rate=config.training.learning_rate,
         weight_decay=config.training.weight_decay,
         warmup_steps=config.training.warmup_steps,

@@ -106,7 +106,7 @@ def summary(predicted: Predicted, calibration: Calibration, molecules: data.Mole
         suffix = UNITS[base_unit(QUANTITIES[name].dimension)].suffix
         out[f"{name}_mae_{suffix}"] = float(np.abs(error).mean())
         if name == "gap":
-            sigma = sigma * calibration.sigma_scale[name]
+            sigma = calibration.calibrated(sigma, name)
             out["gap_rmse_ev"] = float(np.sqrt((error**2).mean()))
             out["gap_nll"] = float((0.5 * np.log(2 * np.pi * sigma**2) + 0.5 * (error / sigma) ** 2).mean())
     return out

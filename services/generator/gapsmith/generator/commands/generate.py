@@ -1,0 +1,131 @@
+"""``gapsmith generate`` and ``gapsmith regrow``: molecules on the command line, without servers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gapsmith.generator.commands.options import common
+from gapsmith.generator.commands.wishes import within
+
+if TYPE_CHECKING:
+    from gapsmith.generator.commands.request import Request
+
+
+@click.command()
+@common
+def generate(output: Path, **options: Any) -> None:
+    """Make new molecules with a wanted gap or other properties.
+
+    Several properties may be wanted at once; without any, molecules come as they are in QM9.
+
+    For example: gapsmith generate --gap 4.0 -n 100 -o out.sdf
+    """
+    from gapsmith.generator.commands.request import Request, check_output
+
+    check_output(output)
+    _carry_out(Request.of(options, leads=(), region=None), output)
+
+
+@click.command()
+@click.argument("lead", type=click.Path(path_type=Path))
+@click.option(
+    "--mask-fraction",
+    type=float,
+    metavar="SHARE",
+    help="Share of the heavy atoms that may change (--keep: all others) to draw again, a connected patch by chance; 1 "
+    "keeps nothing.  [0.3; with --keep 1]",
+)
+@click.option("--keep", metavar="SMARTS", help="Keep the atoms in matches of this pattern; the others may change.")
+@click.option("--mask", metavar="SMARTS", help="Draw the atoms in matches of this pattern again, keep the others.")
+@click.option(
+    "--mask-atoms", metavar="3,4,7-9", help="The same by atom numbers as in the file, where the first atom is 1."
+)
+@click.option(
+    "--depth",
+    type=float,
+    callback=within(above=0, most=1),
+    default=1.0,
+    show_default=True,
+    metavar="SHARE",
+    help="1 draws the part anew; less revises what is there, which keeps its number of atoms, down to a polish.",
+)
+@click.option(
+    "--size-change",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    metavar="ATOMS",
+    help="By how many heavy atoms the part may grow; it may shrink as well.",
+)
+@common
+def regrow(
+    lead: Path,
+    output: Path,
+    mask_fraction: float | None,
+    keep: str | None,
+    mask: str | None,
+    mask_atoms: str | None,
+    **options: Any,
+) -> None:
+    """Grow a part of LEAD again: an .sdf, .mol or .xyz file; several molecules in it take turns.
+
+    Kept atoms stay where they are to the last bit, and the tags kept_atoms and kept_atoms_in_lead say which they are.
+    Results that are a lead again are left out.
+
+    For example: gapsmith regrow lead.sdf --keep 'c1ccncc1' -n 50 -o out.sdf
+    """
+    from gapsmith.core.errors import InputError
+    from gapsmith.generator.commands import wishes
+    from gapsmith.generator.commands.leads import read_leads
+    from gapsmith.generator.commands.region import Region
+    from gapsmith.generator.commands.request import Request, check_output
+
+    check_output(output)
+    region = Region(keep, mask, wishes.numbers(mask_atoms, "--mask-atoms"), mask_fraction)
+    region.check()
+    leads = read_leads(lead)
+    if output.exists() and output.samefile(lead):
+        raise InputError(f"output: {output} is the lead itself; name another file")
+    if region.atoms and len(leads) > 1:
+        raise InputError(
+            f"--mask-atoms numbers the atoms of one lead, but {lead} has {len(leads)}; use --mask or --keep"
+        )
+    for one in leads:
+        if one.changes is not None:
+            click.secho(f"note: {one.changes}", fg="yellow", err=True)
+    _carry_out(Request.of(options, leads=tuple(leads), region=region), output)
+
+
+def _carry_out(request: "Request", output: Path) -> None:
+    """Draw, write, and say what came of it."""
+    from gapsmith.core.errors import InputError
+    from gapsmith.data import known
+    from gapsmith.generator.commands import writing
+    from gapsmith.generator.commands.summary import progress, reasons, summary
+    from gapsmith.generator.commands.work import Work
+
+    if not known.ready():
+        click.echo("note: QM9 is prepared once, so that known molecules are told apart; about a minute", err=True)
+        known.prepare()
+    work = Work.of(request)
+    for warning in work.warnings():
+        click.secho(f"warning: {warning}", fg="yellow", err=True)
+    with progress(request.count) as show:
+        result = work.collect(show)
+    if not result.found:
+        if result.interrupted:
+            click.secho("stopped by Ctrl-C before the first molecule; nothing was written", fg="yellow", err=True)
+            raise click.exceptions.Exit(130)
+        raise InputError(
+            f"no such molecule came out of {result.attempts} attempts ({reasons(result)}), so nothing was written; ask for "
+            "less at once, for example more elements or sizes, a larger part to draw again, or a lower --guidance"
+        )
+    writing.write(output, writing.entries(result.found, request.leads, work.tags()))
+    if not result.complete:
+        missing = "stopped by Ctrl-C" if result.interrupted else "no more such molecules are in reach"
+        click.secho(f"warning: {len(result.found)} of {result.wanted} molecules: {missing}", fg="yellow", err=True)
+    for line in summary(result, output):
+        click.echo(line)
+    if result.interrupted:
+        raise click.exceptions.Exit(130)

@@ -1,0 +1,113 @@
+"""A command's wishes in the generator's terms, checked before anything is loaded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from gapsmith.core import output
+from gapsmith.core.errors import InputError
+from gapsmith.core.settings import settings
+from gapsmith.generator.commands import wishes
+from gapsmith.generator.commands.leads import Lead
+from gapsmith.generator.commands.region import Region
+from gapsmith.generator.commands.writing import WRITERS
+from gapsmith.generator.generator import DEFAULT_WEIGHTS
+from gapsmith.generator.sampling import SamplingOptions
+from gapsmith.generator.vocabulary import MAX_ATOMS
+
+PROPERTIES: Final = {
+    "gap": "gap_ev",
+    "homo": "homo_ev",
+    "lumo": "lumo_ev",
+    "dipole": "dipole_debye",
+    "polarizability": "polarizability_bohr3",
+}
+
+
+def check_output(path: Path) -> None:
+    """Raise InputError if no such file can be written."""
+    output.check_output(path, WRITERS)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody asked for."""
+
+    count: int
+    targets: Mapping[str, float]  # by property name with unit
+    elements: tuple[int, ...] | None  # atomic numbers
+    heavy_atoms: tuple[int, int]
+    sampling: SamplingOptions
+    seed: int
+    device: str
+    threads: int | None
+    weights: Path
+    leads: tuple[Lead, ...]  # none: molecules from nothing
+    region: Region | None  # of the leads, what may change
+    free: tuple[np.ndarray, ...]  # of each lead, the heavy atoms that may change, (heavy atoms,) bool
+    depth: float = 1.0
+    size_change: int = 1
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], *, leads: tuple[Lead, ...], region: Region | None) -> "Request":
+        """Options as click gives them; raises InputError."""
+        given = {
+            "steps": options["steps"],
+            "temperature": options["temperature"],
+            "guidance": options["guidance"],
+            "coordinate_guidance": options["guidance"],
+        }
+        heavy_atoms = wishes.span(options["heavy_atoms"], "--heavy-atoms", 1, MAX_ATOMS)
+        size_change = options.get("size_change", 1)
+        free = () if region is None else tuple(region.free(lead) for lead in leads)
+        for lead, part in zip(leads, free, strict=True):
+            _check_sizes(lead, part, heavy_atoms, size_change)
+        return cls(
+            count=options["count"],
+            targets={name: options[key] for key, name in PROPERTIES.items() if options[key] is not None},
+            elements=wishes.elements(options["elements"]),
+            heavy_atoms=heavy_atoms,
+            sampling=replace(SamplingOptions(), **{key: value for key, value in given.items() if value is not None}),
+            seed=options["seed"],
+            device=usable_device(options["device"]),
+            threads=options["threads"],
+            weights=options["weights"] or settings().generator_weights or DEFAULT_WEIGHTS,
+            leads=leads,
+            region=region,
+            free=free,
+            depth=options.get("depth", 1.0),
+            size_change=size_change,
+        )
+
+
+def _check_sizes(lead: Lead, free: np.ndarray, heavy_atoms: tuple[int, int], size_change: int) -> None:
+    """Raise InputError if no result can have a wanted number of heavy atoms."""
+    total, kept = len(free), int((~free).sum())
+    fewest, most = heavy_atoms
+    if kept >= most:
+        raise InputError(
+            f"--heavy-atoms allows at most {most}, but {kept} atoms of {lead.where} are kept; keep fewer or allow more"
+        )
+    if total + size_change < fewest:
+        raise InputError(
+            f"--heavy-atoms asks for at least {fewest}, but {lead.where} has {total} and may grow by {size_change}; raise "
+            "--size-change"
+        )
+
+
+def usable_device(name: str) -> str:
+    """A device that is there; raises InputError."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts
+        raise InputError(
+            f"--device: {name!r} cannot be used here ({str(error).splitlines()[0]}); cpu always can"
+        ) from error
+    return str(device)

@@ -1,0 +1,39 @@
+"""The GFN2-xTB Hessian knows that a molecule may move and turn freely, and spares a relaxation its way."""
+
+import numpy as np
+import pytest
+
+from gapsmith.core.units import BOHR_TO_ANGSTROM
+from gapsmith.dft_queue import relaxation
+from gapsmith.dft_queue.compute import compute
+from gapsmith.dft_queue.hessian import xtb_hessian
+from gapsmith.dft_queue.jobs import CalculationInput
+
+WATER = CalculationInput((8, 1, 1), ((0, 0, 0), (0.93, 0.0, 0.1), (-0.1, 0.0, 1.02)), "certificate")
+HARTREE_PER_BOHR2_TO_MDYNE_PER_ANGSTROM = 15.569
+
+
+def test_translations_cost_nothing_and_bonds_are_springs() -> None:
+    hessian = xtb_hessian(WATER)
+    assert hessian is not None
+    assert hessian.shape == (9, 9)
+    assert np.allclose(hessian, hessian.T)
+    for axis in range(3):
+        assert np.abs(hessian @ np.tile(np.eye(3)[axis], 3)).max() < 1e-3
+    positions = np.array(WATER.coordinates_angstrom) / BOHR_TO_ANGSTROM
+    bond = (positions[1] - positions[0]) / np.linalg.norm(positions[1] - positions[0])
+    stretch = bond @ hessian[3:6, 3:6] @ bond * HARTREE_PER_BOHR2_TO_MDYNE_PER_ANGSTROM
+    assert stretch == pytest.approx(8.4, rel=0.25)  # the O-H force constant of water, in mdyne / angstrom
+
+
+def test_no_hessian_where_the_method_has_no_answer() -> None:
+    americium = CalculationInput((95, 95), ((0, 0, 0), (0, 0, 3.0)), "certificate")  # GFN2-xTB ends at radon
+    assert xtb_hessian(americium) is None
+
+
+def test_fewer_gradients_lead_to_the_same_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = compute(WATER)
+    monkeypatch.setattr(relaxation, "xtb_hessian", lambda job: None)
+    slow = compute(WATER)
+    assert fast.relaxation_steps <= slow.relaxation_steps
+    assert fast.gap_ev == pytest.approx(slow.gap_ev, abs=0.01)
