@@ -153,7 +153,9 @@ def test_training_is_judged_registered_and_told(world: World) -> None:
 def test_model_that_forgot_never_goes_live(world: World) -> None:
     wrong = [Label(x.calculation_id, x.numbers, x.coordinates, {"gap_ev": 30.0}) for x in world.labels(12)]
     world.label(wrong)
-    service = world.trainer(SMALL.model_copy(update={"optimizer": "adamw", "learning_rate": 0.3, "replay_fraction": 0.0}))
+    service = world.trainer(
+        SMALL.model_copy(update={"optimizer": "adamw", "learning_rate": 0.3, "replay_fraction": 0.0})
+    )
     task_id = world.request(service, steps=40)
     assert service.work()
     (finished,) = world.events()

@@ -50,7 +50,8 @@ def configuration(**trunk: Any) -> dict[str, Any]:
         },
         "training": {
             "batch_size": 8,
-            "optimizer": "adamw", "learning_rate": 1e-3,
+            "optimizer": "adamw",
+            "learning_rate": 1e-3,
             "weight_decay": 1e-4,
             "warmup_steps": 10,
             "ema_decay": 0.9,

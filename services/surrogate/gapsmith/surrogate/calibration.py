@@ -19,6 +19,7 @@ VALIDATION = 4000  # validation molecules of a source: one half sets the scale, 
 OOD_QUANTILE = 0.99  # of the validation split's distances
 NEWTON_STEPS = 50
 PRIOR = 10.0
+SPLITS: Final = ("train", "validation")
 LEVEL: Final = 0.9  # of the intervals
 GAUSSIAN: Final = 1.6448536269514722  # half a 90 % interval of a Gaussian, in standard deviations
 
@@ -137,7 +138,12 @@ def residuals(predicted: Predicted, molecules: Molecules, name: str) -> tuple[np
 
 
 def fit(
-    models: Sequence[SurrogateNetwork], labels: Molecules | None = None, *, device: str = "cpu", most: int = VALIDATION
+    models: Sequence[SurrogateNetwork],
+    labels: Molecules | None = None,
+    *,
+    device: str = "cpu",
+    most: int = VALIDATION,
+    splits: tuple[str, str] = SPLITS,
 ) -> tuple[Calibration, dict[str, Any]]:
     """Fit on validation data of every source of the first network and on labels; the latent distance on QM9's training split.
 
@@ -146,19 +152,20 @@ def fit(
         labels: of a campaign, to count in for the gap.
         device: where the networks are.
         most: molecules of each set at most.
+        splits: of QM9, to train on and to fit on.
 
     Returns:
         The calibration, and what goes into the model's card.
     """
     config, names = models[0].config, [name for name in models[0].names if name != FORCES]
-    training = data.base_split("train")
+    training = data.base_split(splits[0])
     reference = training.take(np.arange(min(REFERENCE, most, len(training))))
     mean, matrix = whitening(predict_molecules(models, reference, device=device, wanted=("gap",)).latent)
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in names}
     latents = []
     for source in config.sources:
         own = [name for name in names if source in config.heads[name].sources]
-        molecules = sources.load(source, "validation")
+        molecules = sources.load(source, splits[1])
         if molecules is None or not own:
             continue
         molecules = molecules.take(np.arange(min(most, len(molecules))))
@@ -200,9 +207,15 @@ def fit(
     }
 
 
-def calibrate(model: SurrogateNetwork, labels: Molecules | None = None, most: int = VALIDATION) -> dict[str, Any]:
+def calibrate(
+    model: SurrogateNetwork,
+    labels: Molecules | None = None,
+    most: int = VALIDATION,
+    splits: tuple[str, str] = SPLITS,
+) -> dict[str, Any]:
     """Fit one network's calibration and let it carry it; returns what goes into its card."""
-    calibration, card = fit([model], labels, device=str(next(model.parameters()).device), most=most)
+    device = str(next(model.parameters()).device)
+    calibration, card = fit([model], labels, device=device, most=most, splits=splits)
     calibration.store(model)
     return card
 

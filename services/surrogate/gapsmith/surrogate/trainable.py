@@ -18,7 +18,7 @@ from gapsmith.surrogate.predictor import KIND
 from gapsmith.surrogate.quantities import QUANTITIES, UNITS, base_unit
 from gapsmith.training.protocol import BatchSource, LabelledGeometry
 
-__all__ = ["KIND", "SurrogateTrainable", "build"]
+__all__ = ["KIND", "SurrogateTrainable", "build", "evaluated"]
 
 FINE_TUNING_NOISE_ANGSTROM = 0.015  # bond lengths of GFN2-xTB and of B3LYP differ by about this much
 
@@ -63,12 +63,12 @@ class SurrogateTrainable:
         molecules = data.base_split("validation")
         if limit is not None:
             molecules = molecules.take(np.arange(min(limit, len(molecules))))
-        return _evaluated(cast(SurrogateNetwork, model), molecules, device)
+        return evaluated(cast(SurrogateNetwork, model), molecules, device)
 
     def evaluate_labels(self, model: nn.Module, labels: Sequence[LabelledGeometry]) -> dict[str, float]:
         """The same on labelled molecules."""
         device = str(next(model.parameters()).device)
-        return _evaluated(cast(SurrogateNetwork, model), labelled(labels), device)
+        return evaluated(cast(SurrogateNetwork, model), labelled(labels), device)
 
     def finish(self, model: nn.Module, labels: Sequence[LabelledGeometry]) -> dict[str, Any]:
         """Recalibrate standard deviations, intervals and the out-of-distribution score, in place."""
@@ -91,7 +91,8 @@ def labelled(labels: Sequence[LabelledGeometry]) -> data.Molecules:
     return data.from_geometries([(x.numbers, x.coordinates) for x in labels], [x.targets for x in labels])
 
 
-def _evaluated(model: SurrogateNetwork, molecules: data.Molecules, device: str) -> dict[str, float]:
+def evaluated(model: SurrogateNetwork, molecules: data.Molecules, device: str) -> dict[str, float]:
+    """``summary`` of what a network says of molecules."""
     known = [name for name in molecules.labelled() if name in model.names]
     return summary(predict_molecules([model], molecules, device=device, wanted=known), Calibration.of(model), molecules)
 
