@@ -242,6 +242,17 @@ def test_heads_come_in_their_own_units(small: SimpleNamespace) -> None:
     assert Predictor(plain).forces(molecules[0]).shape == (6, 3)
 
 
+def test_intervals_stay_where_values_can_be(small: SimpleNamespace) -> None:
+    torch.manual_seed(0)
+    model = build(small.configuration())
+    model.interval.fill_(1e4)  # wider than anything
+    heads = Predictor(model).predict([small.molecule(1, 6)]).heads
+    for name in ("gap_ev", "dipole_debye", "polarizability_bohr3"):
+        assert heads[name].low[0] == 0.0 < heads[name].high[0]
+    assert heads["homo_ev"].low[0] < 0.0
+    assert heads["atomization_energy_ev"].low[0] < 0.0
+
+
 @pytest.mark.parametrize("half", [False, True])
 def test_checkpoint_round_trip(
     network: SurrogateNetwork,

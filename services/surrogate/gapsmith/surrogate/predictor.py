@@ -13,7 +13,7 @@ from gapsmith.surrogate.config import Config, parse
 from gapsmith.surrogate.data import from_geometries
 from gapsmith.surrogate.inference import predict_molecules
 from gapsmith.surrogate.network import SurrogateNetwork
-from gapsmith.surrogate.quantities import FORCES
+from gapsmith.surrogate.quantities import FORCES, QUANTITIES
 from gapsmith.training.checkpoint import load_tensors, load_weights, read_card, save_tensors, sha256
 from gapsmith.training.files import card_path
 
@@ -30,7 +30,7 @@ class HeadPrediction:
 
     mean: np.ndarray
     std: np.ndarray  # calibrated on validation data
-    low: np.ndarray  # lower end of the 90 % interval
+    low: np.ndarray  # lower end of the 90 % interval, never below what is possible
     high: np.ndarray  # upper end
 
 
@@ -114,10 +114,9 @@ class Predictor:
         heads = {}
         for name, mean in predicted.mean.items():
             std, unit = calibrated.std(predicted, name), self.config.heads[name].known_unit.in_base
-            half = std * calibrated.interval[name]
-            heads[self.config.column(name)] = HeadPrediction(
-                mean / unit, std / unit, (mean - half) / unit, (mean + half) / unit
-            )
+            half, least = std * calibrated.interval[name], QUANTITIES[name].least
+            low, high = np.maximum(mean - half, least), np.maximum(mean + half, least)
+            heads[self.config.column(name)] = HeadPrediction(mean / unit, std / unit, low / unit, high / unit)
         return Prediction(
             mean_ev=predicted.mean["gap"],
             std_ev=calibrated.std(predicted, "gap"),

@@ -1,5 +1,6 @@
 """What the network can predict, and in which units."""
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -43,18 +44,19 @@ class Quantity:
     dimension: str
     form: Form
     method: str  # level of theory of its labels
+    least: float = -math.inf  # no value lies below, base unit
 
 
 DFT, XTB = "B3LYP/6-31G(2df,p)", "GFN2-xTB"
 QUANTITIES: Final = {
     "homo": Quantity("graph", "energy", "intensive", DFT),
     "lumo": Quantity("graph", "energy", "intensive", DFT),
-    "gap": Quantity("graph", "energy", "intensive", DFT),
-    "dipole": Quantity("graph", "dipole", "dipole", DFT),
-    "polarizability": Quantity("graph", "polarizability", "extensive", DFT),
+    "gap": Quantity("graph", "energy", "intensive", DFT, 0.0),
+    "dipole": Quantity("graph", "dipole", "dipole", DFT, 0.0),
+    "polarizability": Quantity("graph", "polarizability", "extensive", DFT, 0.0),
     "atomization_energy": Quantity("graph", "energy", "extensive", DFT),
     "mulliken_charge": Quantity("node", "charge", "charge", DFT),
-    "gfn2_gap": Quantity("graph", "energy", "intensive", XTB),
+    "gfn2_gap": Quantity("graph", "energy", "intensive", XTB, 0.0),
     "gfn2_energy": Quantity("graph", "energy", "extensive", XTB),
     "gfn2_forces": Quantity("node", "force", "forces", XTB),
 }
