@@ -22,6 +22,7 @@ from gapsmith.surrogate.calibration import VALIDATION, calibrate
 from gapsmith.surrogate.config import Config
 from gapsmith.surrogate.loss import normalise
 from gapsmith.surrogate.network import SurrogateNetwork
+from gapsmith.surrogate.noise import refit
 from gapsmith.surrogate.predictor import KIND
 from gapsmith.surrogate.trainable import SurrogateTrainable, build, evaluated
 from gapsmith.training.checkpoint import save_model
@@ -158,9 +159,11 @@ def main() -> None:
     _, state = train(trainable, model, source, plan, directory=options.directory, on_progress=report)
     model.trunk.low_precision = False  # what is measured and shipped computes in full precision
     splits = (options.split, HELD_OUT[options.split])
-    calibration = calibrate(model, most=options.molecules or VALIDATION, splits=splits)
     held_out = data.base_split(splits[1])
     held_out = held_out.take(np.arange(min(options.molecules or qm9.VALIDATION, len(held_out))))
+    if len(held_out) > VALIDATION:
+        refit(model, held_out.take(np.arange(VALIDATION, len(held_out))), device=options.device)
+    calibration = calibrate(model, most=options.molecules or VALIDATION, splits=splits)
     metrics = evaluated(model, held_out, options.device)
     print("held out", metrics, flush=True)
     counts = {name: len(share.molecules) for name, share in shares.items()}
