@@ -31,7 +31,8 @@ class HeadResult:
     error: np.ndarray  # (known labels,)
     sigma: np.ndarray  # (known labels,) calibrated
     target: np.ndarray  # (known labels,)
-    unit: str
+    symbol: str  # of the unit
+    unit: str  # the same as in names
     interval: float  # half a 90 % interval, in sigmas
 
     def numbers(self) -> dict[str, Any]:
@@ -155,7 +156,9 @@ def measure(
             force_errors.append(np.abs(forces - part.forces).ravel())
         on_progress(first + len(part), len(molecules))
     heads = {
-        name: HeadResult(*_columns(chunks), config.heads[name].known_unit.suffix, calibration.interval[name])
+        name: HeadResult(
+            *_columns(chunks), config.heads[name].unit, config.heads[name].known_unit.suffix, calibration.interval[name]
+        )
         for name, chunks in found.items()
     }
     return SetResult(

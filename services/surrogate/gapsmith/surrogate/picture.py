@@ -38,8 +38,8 @@ def _parity(axis: "mpl.axes.Axes", result: HeadResult) -> None:
     axis.scatter(target, target + error, s=2, alpha=0.3, linewidths=0, color="#2a6f97", rasterized=True)
     ends = [float(target.min()), float(target.max())]
     axis.plot(ends, ends, color="black", linewidth=0.7)
-    axis.set_xlabel(f"true, {result.unit}", fontsize=8)
-    axis.set_ylabel(f"predicted, {result.unit}", fontsize=8)
+    axis.set_xlabel(f"true, {result.symbol}", fontsize=8)
+    axis.set_ylabel(f"predicted, {result.symbol}", fontsize=8)
     axis.tick_params(labelsize=7)
     inset = axis.inset_axes((0.62, 0.08, 0.34, 0.34))
     levels = np.linspace(0, 1, 51)

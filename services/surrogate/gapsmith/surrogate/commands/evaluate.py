@@ -82,10 +82,10 @@ def table(found: "Evaluation") -> list[str]:
         for head, result in one.heads.items():
             x, unit = result.numbers(), result.unit
             lines.append(
-                f"{head:<20}{unit:<12}{x[f'mae_{unit}']:>9.4f}{x['nll']:>8.2f}{x[f'crps_{unit}']:>9.4f}{x['ence']:>7.3f}"
+                f"{head:<20}{result.symbol:<12}{x[f'mae_{unit}']:>9.4f}{x['nll']:>8.2f}{x[f'crps_{unit}']:>9.4f}{x['ence']:>7.3f}"
                 f"{x['miscalibration_area']:>7.3f}{x['spearman_sigma_error']:>7.2f}{x['conformal_coverage_90']:>8.1%}"
                 f"{x[f'interval_width_{unit}']:>9.3f}"
             )
         if one.forces_mae_ev_per_angstrom is not None:
-            lines.append(f"{'gfn2_forces':<20}{'ev_per_angstrom':<12}{one.forces_mae_ev_per_angstrom:>6.4f}")
+            lines.append(f"{'gfn2_forces':<20}{'eV/angstrom':<12}{one.forces_mae_ev_per_angstrom:>6.4f}")
     return lines
