@@ -67,8 +67,8 @@ def test_geometries_are_taken_as_they_are(weights: Path, tmp_path: Path) -> None
     run(file, "-o", out, "--weights", weights, "--threads", 1)
     found = rows(out)
     assert [row["name"] for row in found] == ["first", "clash", "strange", "nan", "last"]
-    assert "atoms 0 and 1 are 0.000 angstrom apart" in found[1]["error"]
-    assert found[2]["error"].startswith("frame 3 cannot be read")
+    assert "atoms 1 and 2 (the first is 1) are 0.000 angstrom apart" in found[1]["error"]
+    assert found[2]["error"] == "frame 3 cannot be read: 'Qq' is no element"
     assert "not finite" in found[3]["error"]
     assert found[0]["gap_ev"] == found[4]["gap_ev"]
     numbers = np.array([8, 1, 1])

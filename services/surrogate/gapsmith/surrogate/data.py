@@ -160,7 +160,9 @@ def from_geometries(
 
 def check_geometry(numbers: np.ndarray, coordinates: np.ndarray, where: str) -> None:
     """Raise InputError unless it is a molecule of known elements with distinct finite positions."""
-    if numbers.ndim != 1 or len(numbers) == 0 or coordinates.shape != (len(numbers), 3):
+    if numbers.shape == (0,):
+        raise InputError(f"{where} has no atoms")
+    if numbers.ndim != 1 or coordinates.shape != (len(numbers), 3):
         raise InputError(
             f"{where}: numbers {numbers.shape} and coordinates {coordinates.shape} must be (atoms,) and (atoms, 3)"
         )
@@ -174,5 +176,5 @@ def check_geometry(numbers: np.ndarray, coordinates: np.ndarray, where: str) -> 
     if distance.min() < LEAST_DISTANCE_ANGSTROM:
         first, second = np.unravel_index(distance.argmin(), distance.shape)
         raise InputError(
-            f"{where}: atoms {first} and {second} are {distance.min():.3f} angstrom apart; relax the geometry first"
+            f"{where}: atoms {first + 1} and {second + 1} (the first is 1) are {distance.min():.3f} angstrom apart; relax the geometry first"
         )

@@ -125,7 +125,7 @@ def _xyz(path: Path) -> Iterator[Item]:
         place += 2 + max(atoms, 0)
         try:
             yield Item(name, None, _atoms(block, atoms))
-        except (ValueError, IndexError, RuntimeError) as error:
+        except ValueError as error:
             yield Item(name, None, None, error=f"frame {number} cannot be read: {str(error).splitlines()[0]}")
 
 
@@ -134,8 +134,18 @@ def _atoms(block: list[str], atoms: int) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"it ends after {len(block)} of {atoms} atoms")
     table = Chem.GetPeriodicTable()
     words = [line.split() for line in block]
-    with BlockLogs():
-        numbers = [int(w[0]) if w[0].isdigit() else table.GetAtomicNumber(w[0].capitalize()) for w in words]
-    if wrong := [w[0] for w, z in zip(words, numbers, strict=True) if z < 1]:
-        raise ValueError(f"{wrong[0]!r} is no element")
+    if short := next((line for line, w in zip(block, words, strict=True) if len(w) < 4), None):
+        raise ValueError(f"{short!r} is no element with three coordinates")
+    numbers = [_number(w[0], table) for w in words]
     return np.array(numbers, dtype=np.int64), np.array([[float(x) for x in w[1:4]] for w in words]).reshape(-1, 3)
+
+
+def _number(word: str, table: Chem.PeriodicTable) -> int:
+    try:
+        with BlockLogs():
+            number = int(word) if word.isdigit() else table.GetAtomicNumber(word.capitalize())
+    except RuntimeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{word!r} is no element")
+    return number
