@@ -71,7 +71,7 @@ def test_rough_formaldehyde_comes_back(seed: int) -> None:
     ("numbers", "coordinates", "reason"),
     [
         ([8, 1, 1], [[0, 0, 0], [0, 0, np.nan], [0, 1, 0]], "not finite"),
-        ([8, 1, 1], [[0, 0, 0], [0, 0, 0.01], [0, 1, 0]], "atoms 0 and 1 are 0.010 angstrom apart"),
+        ([8, 1, 1], [[0, 0, 0], [0, 0, 0.01], [0, 1, 0]], r"atoms 1 and 2 \(the first is 1\) are 0.010 angstrom apart"),
         ([26, 8], [[0, 0, 0], [0, 0, 1.6]], r"\[26\] are unknown"),
         ([8, 1], [[0, 0, 0], [0, 0, 0.96]], "9 electrons"),
         ([8, 1, 1], [[0, 0, 0], [0, 0, 0.96]], "must be"),

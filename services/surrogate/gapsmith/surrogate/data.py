@@ -176,5 +176,6 @@ def check_geometry(numbers: np.ndarray, coordinates: np.ndarray, where: str) -> 
     if distance.min() < LEAST_DISTANCE_ANGSTROM:
         first, second = np.unravel_index(distance.argmin(), distance.shape)
         raise InputError(
-            f"{where}: atoms {first + 1} and {second + 1} (the first is 1) are {distance.min():.3f} angstrom apart; relax the geometry first"
+            f"{where}: atoms {first + 1} and {second + 1} (the first is 1) are {distance.min():.3f} angstrom apart; "
+            "relax the geometry first"
         )
