@@ -15,7 +15,7 @@ from gapsmith.surrogate.graph import graph
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.quantities import FORCES, QUANTITIES
 
-PAIRS_PER_BATCH = {"cpu": 3_000, "cuda": 400_000}
+PAIRS_PER_BATCH = {"cpu": 8_000, "cuda": 400_000}
 
 
 @dataclass(frozen=True)
