@@ -78,7 +78,7 @@ def start(home: Path, file: Path, folder: Path) -> "subprocess.Popen[bytes]":
 def rows(home: Path, query: str) -> list[dict[str, object]]:
     addresses = EmbeddedStack(home).up()
     with psycopg.connect(addresses.postgres_url, row_factory=dict_row, connect_timeout=10) as connection:
-        return connection.execute(query).fetchall()  # type: ignore[arg-type]
+        return connection.execute(query).fetchall()  # type: ignore[arg-type]  # psycopg wants literals
 
 
 def finish(process: "subprocess.Popen[bytes]", folder: Path, within_s: float = 600) -> str:

@@ -37,7 +37,7 @@ class MuonAdamW(Optimizer):
         super().__init__([group for group in groups if group["params"]], defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]  # torch overloads it for closures
         """One step of all parameters that have gradients; ``closure`` is not supported.
 
         Where ``found_inf`` was set to one, gradients count as zero, as a look at it would stop a GPU.

@@ -117,7 +117,7 @@ def test_mirror_images_with_positions_are_one_molecule() -> None:
 def test_identity_ignores_the_order_of_atoms(smiles: str, random: object) -> None:
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
     order = list(range(mol.GetNumAtoms()))
-    random.shuffle(order)  # type: ignore[attr-defined]
+    random.shuffle(order)  # type: ignore[attr-defined]  # what hypothesis gives
     assert identity(Chem.RenumberAtoms(mol, order)) == identity(mol)
 
 

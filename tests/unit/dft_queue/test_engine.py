@@ -58,7 +58,7 @@ def when_started(act: object) -> threading.Thread:
     def wait() -> None:
         while not (found := children()):
             time.sleep(0.02)
-        act(found[0])  # type: ignore[operator]
+        act(found[0])  # type: ignore[operator]  # a parameter of several kinds
 
     thread = threading.Thread(target=wait)
     thread.start()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from gapsmith.surrogate.data import Molecules
-from gapsmith.surrogate.graph import graph
+from gapsmith.surrogate.graph import Graph, graph
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.quantities import FORCES, QUANTITIES
 
@@ -40,6 +40,20 @@ def batches(molecules: Molecules, pairs_per_batch: int) -> Iterator[np.ndarray]:
         start = end
 
 
+def pairs_per_batch(device: str) -> int:
+    """What a device takes at once."""
+    return PAIRS_PER_BATCH["cpu" if device == "cpu" else "cuda"]
+
+
+def as_graph(molecules: Molecules, device: str) -> Graph:
+    """The molecules as one batch on a device."""
+    return graph(
+        torch.from_numpy(molecules.numbers.astype(np.int64)).to(device),
+        torch.from_numpy(molecules.coordinates.astype(np.float32)).to(device),
+        molecules.sizes,
+    )
+
+
 def predict_molecules(
     models: Sequence[SurrogateNetwork],
     molecules: Molecules,
@@ -58,15 +72,10 @@ def predict_molecules(
     std = {name: np.zeros(shape) for name, shape in shapes.items() if name != FORCES}
     dipole = np.zeros((len(molecules), 3))
     latent = np.zeros((len(molecules), models[0].config.trunk.latent), np.float32)
-    for chosen in batches(molecules, PAIRS_PER_BATCH["cpu" if device == "cpu" else "cuda"]):
-        part = molecules.take(chosen)
+    for chosen in batches(molecules, pairs_per_batch(device)):
         atoms = np.concatenate([np.arange(molecules.offsets[i], molecules.offsets[i + 1]) for i in chosen])
         with torch.inference_mode(mode=FORCES not in names):
-            batch = graph(
-                torch.from_numpy(part.numbers.astype(np.int64)).to(device),
-                torch.from_numpy(part.coordinates.astype(np.float32)).to(device),
-                part.sizes,
-            )
+            batch = as_graph(molecules.take(chosen), device)
             outputs = [model(batch, names) for model in models]
         for name in names:
             where = chosen if QUANTITIES[name].level == "graph" else atoms

@@ -34,6 +34,7 @@ class Output(NamedTuple):
 
     heads: dict[str, Members]  # by name
     latent: Tensor  # (molecules, latent)
+    atoms: Tensor  # (atoms, latent)
 
 
 class Trunk(nn.Module):
@@ -154,7 +155,7 @@ class SurrogateNetwork(nn.Module):
                 found["lumo"] = Members(found["homo"].mean + found["gap"].mean, noise)
             if FORCES in names:
                 found[FORCES] = self._forces(found[ENERGY_OF_FORCES], graph)
-        return Output({name: found[name] for name in names}, features.molecules)
+        return Output({name: found[name] for name in names}, features.molecules, features.atoms)
 
     def _forces(self, energy: Members, graph: Graph) -> Members:
         """Minus the gradient of the mean energy; (atoms, 3) in place of members."""

@@ -4,7 +4,6 @@ Training fits it to errors on the training molecules, which become smaller than 
 The means are left as they are: noise is read off features that are given.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gapsmith.surrogate.data import Molecules
-from gapsmith.surrogate.graph import graph
-from gapsmith.surrogate.inference import PAIRS_PER_BATCH, batches
+from gapsmith.surrogate.inference import as_graph, batches, pairs_per_batch
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.quantities import FORCES, QUANTITIES
 
@@ -61,14 +59,9 @@ def fit(noise: nn.Module, evidence: Evidence) -> None:
 @torch.no_grad()
 def _evidence(model: SurrogateNetwork, molecules: Molecules, names: list[str], device: str) -> dict[str, Evidence]:
     found: dict[str, list[Evidence]] = {name: [] for name in names}
-    for part in _parts(molecules, device):
-        batch = graph(
-            torch.from_numpy(part.numbers.astype(np.int64)).to(device),
-            torch.from_numpy(part.coordinates).to(device),
-            part.sizes,
-        )
-        features = model.trunk(batch)
-        output = model(batch, names)
+    for chosen in batches(molecules, pairs_per_batch(device)):
+        part = molecules.take(chosen)
+        output = model(as_graph(part, device), names)
         for name in names:
             node = QUANTITIES[name].level == "node"
             labels = part.charges if node else part.target(name)
@@ -77,7 +70,7 @@ def _evidence(model: SurrogateNetwork, molecules: Molecules, names: list[str], d
             known, scale = torch.isfinite(target), model.scale(name)
             means = output.heads[name].mean
             evidence = Evidence(
-                features.atoms if node else features.molecules,
+                output.atoms if node else output.latent,
                 ((means.mean(-1) - target) / scale).float(),
                 (means.var(-1, unbiased=False) / scale**2).float(),
             )
@@ -86,8 +79,3 @@ def _evidence(model: SurrogateNetwork, molecules: Molecules, names: list[str], d
         name: Evidence(*(torch.cat(column)[:MOST_ROWS] for column in zip(*parts, strict=True)))
         for name, parts in found.items()
     }
-
-
-def _parts(molecules: Molecules, device: str) -> Iterator[Molecules]:
-    for chosen in batches(molecules, PAIRS_PER_BATCH["cpu" if device == "cpu" else "cuda"]):
-        yield molecules.take(chosen)

@@ -70,9 +70,9 @@ def wanted(options: argparse.Namespace) -> Config:
     for change in options.set:
         path, equals, value = change.partition("=")
         *sections, key = path.split(".")
-        place = raw
+        place: Any = raw
         for section in sections:
-            place = place.get(section) if isinstance(place, dict) else None  # type: ignore[assignment]
+            place = place.get(section) if isinstance(place, dict) else None
         if not equals or not sections or not isinstance(place, dict) or key not in place:
             raise InputError(f"--set {change}: there is no such key; write SECTION.KEY=VALUE, e.g. trunk.layers=4")
         try:
