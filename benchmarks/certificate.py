@@ -13,7 +13,7 @@ from gapsmith.core.domain import Level
 from gapsmith.data import qm9
 from gapsmith.dft_queue.engine import blas_environment
 from gapsmith.dft_queue.jobs import CalculationInput
-from gapsmith.surrogate.relaxation import relax
+from gapsmith.core.xtb import relax
 
 HEAVY_ATOMS = 6
 MOLECULES = 3

@@ -17,7 +17,7 @@ from gapsmith.data import qm9
 from gapsmith.data.known import in_qm9
 from gapsmith.generator.generator import Generator
 from gapsmith.surrogate.predictor import Predictor
-from gapsmith.surrogate.relaxation import relax
+from gapsmith.core.xtb import relax
 
 LEADS = 8
 ATTEMPTS = 32  # for each fraction, leads in turn

@@ -15,7 +15,7 @@ from gapsmith.surrogate.evaluate import evaluate
 from gapsmith.surrogate.graph import Graph, graph
 from gapsmith.surrogate.inference import PAIRS_PER_BATCH, batches
 from gapsmith.surrogate.predictor import SHIPPED, Predictor
-from gapsmith.surrogate.relaxation import relax
+from gapsmith.core.xtb import relax
 
 RELAXED = 30
 COMPARED = 500  # molecules of the comparison of speeds

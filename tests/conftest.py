@@ -19,16 +19,22 @@ if TYPE_CHECKING:  # servers' libraries are imported by the tests that use them,
     from gapsmith.core.settings import Settings
     from gapsmith.store.database import Database
 
-SERVICE_FIXTURES = {"postgres_server", "postgres_url", "settings", "database"}
+pytest_plugins = ["rabbitmq_node"]
+
+SERVICE_FIXTURES = {"postgres_server", "postgres_url", "settings", "database", "service_folder"}
 TEMPLATE = "gapsmith_template"
 
 # Waits until the test run has ended, however it ended, and stops what still runs in its folder.
 GUARD = """
 import shutil, sys
 from pathlib import Path
+from signal import SIGKILL
+from gapsmith.stack.processes import end, working_in
 from gapsmith.stack.stack import EmbeddedStack
 folder = Path(sys.argv[1])
 sys.stdin.read()
+for program in ("beam.smp", "epmd"):  # RabbitMQ
+    end(working_in(folder / "rabbitmq", program), first=SIGKILL)
 for home in [folder, *(path.parent for path in folder.glob("*/stack.lock"))]:
     EmbeddedStack(home).down()
 shutil.rmtree(folder, ignore_errors=True)

@@ -66,6 +66,7 @@ class CalculationRequested(Event):
     TYPE = "gapsmith.calculation.requested.v1"
     TOPIC = "gapsmith.calculation.requested"
     calculation_id: UUID
+    queue: str = "dft"  # which workers: dft, or xtb for short jobs
     priority: int = 0  # higher first
 
 

@@ -27,8 +27,12 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(5.0, gt=0, description="heartbeat of services and of leases")
     lease_s: float = Field(45.0, gt=0, description="a lease that was not renewed for so long is taken back")
     dft_workers: int = Field(2, gt=0, description="DFT worker processes of this machine, one thread each")
-    dft_memory_mb: int = Field(3000, gt=0, description="memory limit of one calculation")
-    dft_time_limit_s: float = Field(3600.0, gt=0, description="wall-time limit of one calculation")
+    dft_memory_mb: int = Field(3000, gt=0, description="memory limit of one calculation whose level names none")
+    dft_time_limit_s: float = Field(
+        3600.0, gt=0, description="wall-time limit of one calculation whose level names none"
+    )
+    dft_queues: str = Field("dft,xtb", pattern="^(dft|xtb|dft,xtb|xtb,dft)$", description="kinds of jobs taken here")
+    levels: Path | None = Field(None, description="YAML file of your own levels of theory")
     threads: int = Field(1, gt=0, description="threads of a service's numerical libraries")
     surrogate_weights: Path | None = Field(None, description="instead of the shipped surrogate")
     generator_weights: Path | None = Field(None, description="instead of the shipped generator")

@@ -1,21 +1,22 @@
 """Calculations: asked for by content, owned by lease, ended in one transaction with the event that tells of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 
 from gapsmith.core.domain import Level
 from gapsmith.core.errors import FailureClass
+from gapsmith.core.levels import LevelOfTheory
 from gapsmith.core.messages import CalculationFinished, CalculationRequested
-from gapsmith.store import outbox
+from gapsmith.store import attempts, levels, outbox
 from gapsmith.store.database import Connection
 
-MOST_LOSSES = 3  # attempts that took their worker with them, before a calculation is quarantined
-MOST_TRANSIENT = 3  # attempts that failed for a passing reason
-RETRY_AFTER_S = 5.0
+# Attempts of a calculation that may fail for a reason of a class. What chemistry or a broken input decided is final.
+BUDGET: Final = {FailureClass.TRANSIENT: 4, FailureClass.COMPUTE_LOST: 3}
+RETRY_AFTER_S: Final = 5.0  # tripled with every failure that passes
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Calculation:
 
     id: UUID
     level: str
+    level_version: str
+    queue: str
     campaign_id: UUID | None
     conformer_id: UUID
     charge: int
@@ -32,6 +35,7 @@ class Calculation:
     state: str
     attempts: int
     losses: int
+    transients: int
     gap_ev: float | None
     result_conformer_id: UUID | None
     failure_class: str | None
@@ -40,30 +44,33 @@ class Calculation:
 
 @dataclass(frozen=True)
 class Result:
-    """What a calculation gave."""
+    """What a calculation gave. None stands for what its level does not give."""
 
-    gap_ev: float
-    homo_ev: float
-    lumo_ev: float
     energy_hartree: float
-    dipole_debye: float
-    rung: str
+    gap_ev: float | None
+    homo_ev: float | None
+    lumo_ev: float | None
+    dipole_debye: float | None
+    rung: str | None
     wall_s: float
     cpu_s: float
+    host: str
     software: Mapping[str, str]
     result_conformer_id: UUID | None = None  # of a relaxation
+    rearranged: str | None = None
+    findings: Sequence[str] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-_COLUMNS = """id, level, campaign_id, conformer_id, charge, spin, priority, state, attempts, losses, gap_ev,
-              result_conformer_id, failure_class, failure_reason"""
+_COLUMNS = """id, level, level_version, queue, campaign_id, conformer_id, charge, spin, priority, state, attempts, losses,
+              transients, gap_ev, result_conformer_id, failure_class, failure_reason"""
 
 
 def request(
     connection: Connection,
     *,
     content_hash: str,
-    level: str,
+    level: LevelOfTheory,
     conformer_id: UUID,
     campaign_id: UUID | None,
     charge: int = 0,
@@ -76,8 +83,9 @@ def request(
     A cancelled one is queued again. One that is done or failed is returned as it is: its result is there already.
     """
     row = connection.execute(
-        f"""INSERT INTO calculations (id, content_hash, level, campaign_id, conformer_id, charge, spin, priority, state)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'queued')
+        f"""INSERT INTO calculations (id, content_hash, level, level_version, queue, campaign_id, conformer_id, charge, spin,
+                                      priority, state)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'queued')
             ON CONFLICT (content_hash) DO UPDATE SET
                 priority = greatest(calculations.priority, EXCLUDED.priority),
                 campaign_id = CASE WHEN calculations.state = 'cancelled' THEN EXCLUDED.campaign_id
@@ -86,13 +94,32 @@ def request(
                 not_before = CASE WHEN calculations.state = 'cancelled' THEN now() ELSE calculations.not_before END,
                 state = CASE WHEN calculations.state = 'cancelled' THEN 'queued' ELSE calculations.state END
             RETURNING {_COLUMNS}""",
-        (uuid4(), content_hash, level, campaign_id, conformer_id, charge, spin, priority),
+        (
+            uuid4(),
+            content_hash,
+            level.name,
+            levels.keep(connection, level),
+            level.queue,
+            campaign_id,
+            conformer_id,
+            charge,
+            spin,
+            priority,
+        ),
     ).fetchone()
     assert row is not None  # INSERT ... DO UPDATE ... RETURNING gives a row or raises
     found = Calculation(**row)
     if found.state == "queued":
-        outbox.emit(connection, CalculationRequested(calculation_id=found.id, priority=found.priority), source=source)
+        announce(connection, found.id, found.queue, found.priority, source=source)
     return found
+
+
+def announce(
+    connection: Connection, calculation_id: UUID, queue: str, priority: int = 0, *, source: str = "dft_queue"
+) -> None:
+    """Tell that a calculation waits, so that a worker is woken."""
+    event = CalculationRequested(calculation_id=calculation_id, queue=queue, priority=priority)
+    outbox.emit(connection, event, source=source)
 
 
 def get(connection: Connection, calculation_id: UUID) -> Calculation | None:
@@ -101,43 +128,59 @@ def get(connection: Connection, calculation_id: UUID) -> Calculation | None:
     return Calculation(**row) if row else None
 
 
-def claim(connection: Connection, owner: str, lease_s: float) -> Calculation | None:
-    """Take the most urgent queued calculation; its attempt count is raised before the work starts.
+def claim(
+    connection: Connection,
+    owner: str,
+    lease_s: float,
+    *,
+    queues: Sequence[str] = ("dft", "xtb"),
+    host: str = "localhost",
+) -> Calculation | None:
+    """Take the most urgent queued calculation; its attempt is counted and written down before the work starts.
 
     Those of paused campaigns wait, those of ended ones too. Certificates, which are long, take at most every second
-    worker while anything else waits: labels keep coming, and the loop keeps learning.
+    worker while anything else waits: labels keep coming, and the loop keeps learning. A host on which one calculation after
+    another was lost gets none for a while (``attempts.suspended``).
     """
+    if attempts.suspended(connection, host) is not None:
+        return None
     row = connection.execute(
         f"""UPDATE calculations SET state = 'running', attempts = attempts + 1, lease_owner = %s, started_at = now(),
-                   lease_expires_at = now() + make_interval(secs => %s)
+                   lease_expires_at = now() + make_interval(secs => %s), progress = NULL
             WHERE id = (SELECT k.id FROM calculations k LEFT JOIN campaigns c ON c.id = k.campaign_id
-                        WHERE k.state = 'queued' AND k.not_before <= now() AND (c.id IS NULL OR c.state = 'running')
+                        WHERE k.state = 'queued' AND k.queue = ANY(%s) AND k.not_before <= now()
+                          AND (c.id IS NULL OR c.state = 'running')
                         ORDER BY k.level = %s AND (SELECT count(*) FILTER (WHERE r.level = %s) * 2 > count(*)
                                                    FROM calculations r WHERE r.state = 'running'),
                                  k.priority DESC, k.created_at LIMIT 1 FOR UPDATE OF k SKIP LOCKED)
             RETURNING {_COLUMNS}""",
-        (owner, lease_s, Level.CERTIFICATE, Level.CERTIFICATE),
+        (owner, lease_s, list(queues), Level.CERTIFICATE, Level.CERTIFICATE),
     ).fetchone()
-    return Calculation(**row) if row else None
+    if row is None:
+        return None
+    attempts.begin(connection, row["id"], owner, host)
+    return Calculation(**row)
 
 
-def renew(connection: Connection, calculation_id: UUID, owner: str, lease_s: float) -> bool:
+def renew(
+    connection: Connection, calculation_id: UUID, owner: str, lease_s: float, progress: str | None = None
+) -> bool:
     """Extend a lease; False if it was lost or the calculation was cancelled: then the work must stop."""
     row = connection.execute(
-        """UPDATE calculations SET lease_expires_at = now() + make_interval(secs => %s)
+        """UPDATE calculations SET lease_expires_at = now() + make_interval(secs => %s), progress = coalesce(%s, progress)
            WHERE id = %s AND lease_owner = %s AND state = 'running' RETURNING id""",
-        (lease_s, calculation_id, owner),
+        (lease_s, progress, calculation_id, owner),
     ).fetchone()
     return row is not None
 
 
-def finish(connection: Connection, calculation_id: UUID, owner: str, result: Result) -> bool:
+def finish(connection: Connection, calculation_id: UUID, owner: str, result: Result, log_tail: str = "") -> bool:
     """Store a result and tell of it; False, and nothing stored, if the lease is not held any more."""
     row = connection.execute(
-        """UPDATE calculations SET state = 'done', finished_at = now(), lease_expires_at = NULL, gap_ev = %s,
+        """UPDATE calculations SET state = 'done', finished_at = now(), lease_expires_at = NULL, progress = NULL, gap_ev = %s,
                   homo_ev = %s, lumo_ev = %s, energy_hartree = %s, dipole_debye = %s, rung = %s, wall_s = %s,
-                  cpu_s = %s, software = %s, result_conformer_id = %s, result = %s, failure_class = NULL,
-                  failure_reason = NULL
+                  cpu_s = %s, host = %s, software = %s, result_conformer_id = %s, rearranged = %s, findings = %s,
+                  result = %s, failure_class = NULL, failure_reason = NULL
            WHERE id = %s AND lease_owner = %s AND state = 'running' RETURNING id""",
         (
             result.gap_ev,
@@ -148,8 +191,11 @@ def finish(connection: Connection, calculation_id: UUID, owner: str, result: Res
             result.rung,
             result.wall_s,
             result.cpu_s,
+            result.host,
             Jsonb(dict(result.software)),
             result.result_conformer_id,
+            result.rearranged,
+            list(result.findings),
             Jsonb(dict(result.extra)),
             calculation_id,
             owner,
@@ -157,47 +203,65 @@ def finish(connection: Connection, calculation_id: UUID, owner: str, result: Res
     ).fetchone()
     if row is None:
         return False
+    attempts.end(connection, calculation_id, "done", rung=result.rung, cpu_s=result.cpu_s, log_tail=log_tail)
     _tell(connection, calculation_id, "done", result.gap_ev)
     return True
 
 
 def fail(
-    connection: Connection, calculation_id: UUID, owner: str, failure_class: FailureClass, reason: str
+    connection: Connection,
+    calculation_id: UUID,
+    owner: str,
+    failure_class: FailureClass,
+    reason: str,
+    log_tail: str = "",
 ) -> str | None:
-    """End an attempt that failed: queued again while its class allows, else failed for good.
+    """End an attempt that failed: queued again while its class's budget lasts, else failed for good.
 
     Returns:
         The new state, or None if the lease is not held any more.
     """
     row = connection.execute(
-        "SELECT attempts, losses FROM calculations WHERE id = %s AND lease_owner = %s AND state = 'running' FOR UPDATE",
+        """SELECT losses, transients, queue, priority FROM calculations
+           WHERE id = %s AND lease_owner = %s AND state = 'running' FOR UPDATE""",
         (calculation_id, owner),
     ).fetchone()
     if row is None:
         return None
-    lost = int(row["losses"]) + (failure_class == FailureClass.COMPUTE_LOST)
-    again = (failure_class == FailureClass.COMPUTE_LOST and lost < MOST_LOSSES) or (
-        failure_class == FailureClass.TRANSIENT and int(row["attempts"]) < MOST_TRANSIENT
+    lost = failure_class == FailureClass.COMPUTE_LOST
+    attempts.end(
+        connection,
+        calculation_id,
+        "lost" if lost else "failed",
+        failure_class=failure_class,
+        reason=reason,
+        log_tail=log_tail,
     )
-    if failure_class == FailureClass.COMPUTE_LOST and not again:
-        failure_class, reason = FailureClass.POISON, f"it took its process with it {lost} times; last: {reason}"
+    losses, transients = row["losses"] + lost, row["transients"] + (failure_class == FailureClass.TRANSIENT)
+    spent = losses if lost else transients
+    again = spent < BUDGET.get(failure_class, 0)
+    if lost and not again:
+        failure_class, reason = FailureClass.POISON, f"it took its process with it {losses} times; last: {reason}"
+    elif failure_class == FailureClass.TRANSIENT and not again:
+        reason = f"{reason} (for the {spent}th time)"
     connection.execute(
-        """UPDATE calculations SET state = %s, losses = %s, failure_class = %s, failure_reason = %s, lease_owner = NULL,
-                  lease_expires_at = NULL, not_before = now() + make_interval(secs => %s),
-                  finished_at = CASE WHEN %s THEN NULL ELSE now() END
+        """UPDATE calculations SET state = %s, losses = %s, transients = %s, failure_class = %s, failure_reason = %s,
+                  lease_owner = NULL, lease_expires_at = NULL, progress = NULL,
+                  not_before = now() + make_interval(secs => %s), finished_at = CASE WHEN %s THEN NULL ELSE now() END
            WHERE id = %s""",
         (
             "queued" if again else "failed",
-            lost,
+            losses,
+            transients,
             failure_class,
             reason,
-            RETRY_AFTER_S if again else 0.0,
+            RETRY_AFTER_S * 3 ** (spent - 1) if again else 0.0,
             again,
             calculation_id,
         ),
     )
     if again:
-        outbox.emit(connection, CalculationRequested(calculation_id=calculation_id), source="dft_queue")
+        announce(connection, calculation_id, row["queue"], row["priority"])
         return "queued"
     _tell(connection, calculation_id, "failed", None)
     return "failed"
@@ -205,44 +269,53 @@ def fail(
 
 def release(connection: Connection, calculation_id: UUID, owner: str) -> None:
     """Give a calculation back undone, without counting the attempt: a clean shutdown."""
-    connection.execute(
-        """UPDATE calculations SET state = 'queued', attempts = attempts - 1, lease_owner = NULL, lease_expires_at = NULL
-           WHERE id = %s AND lease_owner = %s AND state = 'running'""",
+    row = connection.execute(
+        """UPDATE calculations SET state = 'queued', attempts = attempts - 1, lease_owner = NULL, lease_expires_at = NULL,
+                  progress = NULL
+           WHERE id = %s AND lease_owner = %s AND state = 'running' RETURNING queue, priority""",
         (calculation_id, owner),
-    )
+    ).fetchone()
+    if row is not None:
+        attempts.end(connection, calculation_id, "released", reason="the worker was told to end")
+        announce(connection, calculation_id, row["queue"], row["priority"])
 
 
 def sweep(connection: Connection) -> list[UUID]:
-    """End the attempts of silent workers: queued again, or quarantined after ``MOST_LOSSES``; ids that were swept."""
+    """End the attempts of silent workers: queued again, or quarantined when their budget is spent; ids that were swept."""
     rows = connection.execute(
-        """SELECT id, lease_owner FROM calculations WHERE state = 'running' AND lease_expires_at < now()
+        """SELECT id, lease_owner, progress FROM calculations WHERE state = 'running' AND lease_expires_at < now()
            FOR UPDATE SKIP LOCKED"""
     ).fetchall()
     for row in rows:
-        reason = f"worker {row['lease_owner']} went silent"
+        at = f"; it was at: {row['progress']}" if row["progress"] else ""
+        reason = f"worker {row['lease_owner']} went silent{at}"
         fail(connection, row["id"], row["lease_owner"], FailureClass.COMPUTE_LOST, reason)
     return [row["id"] for row in rows]
 
 
-def waiting(connection: Connection, older_than_s: float) -> list[UUID]:
-    """Queued calculations that have been due for a while: the broker may have forgotten them."""
+def waiting(connection: Connection, older_than_s: float) -> list[tuple[UUID, str]]:
+    """Queued calculations that have been due for a while, and their queues: the broker may have forgotten them."""
     rows = connection.execute(
-        """SELECT k.id FROM calculations k LEFT JOIN campaigns c ON c.id = k.campaign_id
+        """SELECT k.id, k.queue FROM calculations k LEFT JOIN campaigns c ON c.id = k.campaign_id
            WHERE k.state = 'queued' AND greatest(k.not_before, k.created_at) < now() - make_interval(secs => %s)
-             AND (c.id IS NULL OR c.state = 'running') ORDER BY k.priority DESC, k.created_at""",
+             AND (c.id IS NULL OR c.state = 'running') ORDER BY k.priority DESC, k.created_at LIMIT 10000""",
         (older_than_s,),
     ).fetchall()
-    return [row["id"] for row in rows]
+    return [(row["id"], row["queue"]) for row in rows]
 
 
 def cancel(connection: Connection, calculation_id: UUID) -> bool:
     """Cancel a queued or running calculation; its worker notices when it renews its lease. False if it has ended."""
     row = connection.execute(
-        """UPDATE calculations SET state = 'cancelled', finished_at = now(), lease_owner = NULL, lease_expires_at = NULL
+        """UPDATE calculations SET state = 'cancelled', finished_at = now(), lease_owner = NULL, lease_expires_at = NULL,
+                  progress = NULL
            WHERE id = %s AND state IN ('queued', 'running') RETURNING id""",
         (calculation_id,),
     ).fetchone()
-    return row is not None
+    if row is None:
+        return False
+    attempts.end(connection, calculation_id, "cancelled", reason="cancelled while it ran")
+    return True
 
 
 def _tell(connection: Connection, calculation_id: UUID, state: str, gap_ev: float | None) -> None:

@@ -70,14 +70,14 @@ def add_conformer(
     return conformer_id
 
 
-def conformer(connection: Connection, conformer_id: UUID) -> Molecule:
-    """Read a geometry; raises InputError if there is none of that id."""
+def geometry(connection: Connection, conformer_id: UUID) -> tuple[Molecule, str]:
+    """Read a geometry and how it was made; raises InputError if there is none of that id."""
     row = connection.execute(
-        "SELECT numbers, coordinates_angstrom, bonds, charges FROM conformers WHERE id = %s", (conformer_id,)
+        "SELECT numbers, coordinates_angstrom, bonds, charges, method FROM conformers WHERE id = %s", (conformer_id,)
     ).fetchone()
     if row is None:
         raise InputError(f"no conformer has the id {conformer_id}")
-    return _molecule(row)
+    return _molecule(row), str(row["method"])
 
 
 def propose(

@@ -15,6 +15,7 @@ import pytest
 
 from gapsmith.core.calculation import content_hash
 from gapsmith.core.domain import Molecule
+from gapsmith.core.levels import GENERATED, shipped
 from gapsmith.core.settings import Settings
 from gapsmith.core.units import HARTREE_TO_EV
 from gapsmith.stack.stack import EmbeddedStack
@@ -70,11 +71,13 @@ class Queue:
     database: Database
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def request(self, molecule: Molecule, level: str = "triage", spin: int = 0, stored: str | None = None) -> UUID:
+    def request(
+        self, molecule: Molecule, level: str = "single-point", spin: int = 0, stored: str | None = None
+    ) -> UUID:
         """Ask for a calculation, as the coordinator does; ``stored`` is put in place of the coordinates."""
-        identity = content_hash(molecule.numbers, molecule.coordinates, 0, spin, level)
+        identity = content_hash(molecule.numbers, molecule.coordinates, 0, spin, shipped()[level], GENERATED)
         with self.database.transaction() as connection:
-            conformer = candidates.add_conformer(connection, molecule, method="test", molecule_id=None)
+            conformer = candidates.add_conformer(connection, molecule, method=GENERATED, molecule_id=None)
             if stored is not None:
                 connection.execute(
                     "UPDATE conformers SET coordinates_angstrom = %s WHERE id = %s", (stored.encode(), conformer)
@@ -82,7 +85,7 @@ class Queue:
             return calculations.request(
                 connection,
                 content_hash=identity,
-                level=level,
+                level=shipped()[level],
                 conformer_id=conformer,
                 campaign_id=None,
                 spin=spin,
@@ -138,9 +141,12 @@ class Queue:
 
 
 def computing(worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The worker's child processes."""
+    """The processes of the worker's calculations: children of its fork server."""
     try:
-        return psutil.Process(worker.pid).children(recursive=True)
+        servers = [
+            c for c in psutil.Process(worker.pid).children() if any("forkserver" in word for word in c.cmdline())
+        ]
+        return [child for one in servers for child in one.children() if child.status() != psutil.STATUS_ZOMBIE]
     except psutil.NoSuchProcess:
         return []
 

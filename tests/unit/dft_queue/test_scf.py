@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from gapsmith.core.errors import CalculationError, FailureClass
-from gapsmith.dft_queue.levels import LEVELS, find
+from gapsmith.core.levels import shipped
+from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.scf import LADDER, Rung, converge, molecule
 
-LEVEL = LEVELS["triage"]
-WATER = ((8, 1, 1), np.array([[0.0, 0.0, 0.1177], [0.0, 0.7555, -0.4712], [0.0, -0.7555, -0.4712]]))
+LEVEL = shipped()["single-point"]
+GEOMETRY = np.array([[0.0, 0.0, 0.1177], [0.0, 0.7555, -0.4712], [0.0, -0.7555, -0.4712]])
+WATER = CalculationInput.of(np.array([8, 1, 1]), GEOMETRY, LEVEL)
 TOO_SHORT = Rung("too-short", cycles=2, guess="minao")
 
 
@@ -22,7 +24,7 @@ def test_rungs_have_names_of_their_own_and_change_the_algorithm() -> None:
 
 @pytest.mark.parametrize("rung", LADDER, ids=lambda rung: rung.name)
 def test_every_rung_finds_the_same_state_after_one_that_failed(rung: Rung) -> None:
-    mol = molecule(*WATER, 0, 0, memory_mb=1000)
+    mol = molecule(WATER, WATER.positions, memory_mb=1000)
     found = converge(mol, LEVEL, ladder=(TOO_SHORT, rung))
     assert found.rung == rung.name
     reference = converge(mol, LEVEL)
@@ -35,19 +37,15 @@ def test_every_rung_finds_the_same_state_after_one_that_failed(rung: Rung) -> No
 
 def test_a_nasty_case_climbs_the_ladder() -> None:
     """Carbon monoxide pulled apart: its frontier orbitals swap places from cycle to cycle."""
-    stretched = molecule((6, 8), np.array([[0, 0, 0], [0, 0, 3.0]]), 0, 0, memory_mb=1000)
+    oxide = CalculationInput.of(np.array([6, 8]), np.array([[0, 0, 0], [0, 0, 3.0]]), LEVEL)
+    stretched = molecule(oxide, oxide.positions, memory_mb=1000)
     found = converge(stretched, LEVEL)
     assert found.rung in {rung.name for rung in LADDER[1:]}
     assert found.mean_field.converged
 
 
 def test_the_end_of_the_ladder_is_a_matter_of_chemistry() -> None:
-    mol = molecule(*WATER, 0, 0, memory_mb=1000)
+    mol = molecule(WATER, WATER.positions, memory_mb=1000)
     with pytest.raises(CalculationError, match="too-short, damped") as caught:
         converge(mol, LEVEL, ladder=(TOO_SHORT, Rung("damped", cycles=1, damping=0.9)))
     assert caught.value.failure_class == FailureClass.CHEMISTRY
-
-
-def test_levels_are_found_by_name() -> None:
-    assert find("certificate").relax
-    assert not find("triage").relax

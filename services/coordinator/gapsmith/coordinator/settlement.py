@@ -18,7 +18,9 @@ _OUTCOMES = (
         {_TRIAGE} AND k.state = 'cancelled'""",
     f"""UPDATE candidates c SET state = 'certified', certified_gap_ev = k.gap_ev, reason = NULL, updated_at = now(),
                certified_conformer_id = k.result_conformer_id
-        {_CERTIFICATE} AND k.state = 'done'""",
+        {_CERTIFICATE} AND k.state = 'done' AND k.rearranged IS NULL""",
+    f"""UPDATE candidates c SET reason = 'certificate: the molecule rearranged: ' || k.rearranged, updated_at = now()
+        {_CERTIFICATE} AND k.state = 'done' AND k.rearranged IS NOT NULL AND c.reason IS NULL""",
     f"""UPDATE candidates c SET updated_at = now(),
                reason = concat_ws(': ', 'certificate failed', k.failure_class, k.failure_reason)
         {_CERTIFICATE} AND k.state = 'failed' AND c.reason IS NULL""",

@@ -10,6 +10,7 @@ from gapsmith.coordinator.policy import QUEUED_ADVANTAGE, Decisions, Snapshot, d
 from gapsmith.core.calculation import content_hash
 from gapsmith.core.codec import decode
 from gapsmith.core.domain import CampaignState, Level
+from gapsmith.core.levels import configured
 from gapsmith.core.messages import GenerateRequested, TrainingRequested
 from gapsmith.store import calculations, campaigns, outbox
 from gapsmith.store.campaigns import Campaign
@@ -160,18 +161,19 @@ def _certify(connection: Connection, campaign: Campaign) -> None:
 
 def _request(connection: Connection, campaign: Campaign, candidate_id: UUID, level: Level) -> UUID:
     row = connection.execute(
-        """SELECT f.id, f.numbers, f.coordinates_angstrom, f.bonds, f.charges
+        """SELECT f.id, f.method, f.numbers, f.coordinates_angstrom, f.bonds, f.charges
            FROM candidates c JOIN conformers f ON f.id = c.relaxed_conformer_id WHERE c.id = %s""",
         (candidate_id,),
     ).fetchone()
     assert row is not None  # scored candidates have a relaxed geometry
-    conformer_id = row.pop("id")
+    conformer_id, method = row.pop("id"), row.pop("method")
     molecule = decode(**row)
     charge = int(molecule.charges.sum())
+    theory = configured()[level]
     return calculations.request(
         connection,
-        content_hash=content_hash(molecule.numbers, molecule.coordinates, charge, SPIN, level),
-        level=level,
+        content_hash=content_hash(molecule.numbers, molecule.coordinates, charge, SPIN, theory, method),
+        level=theory,
         conformer_id=conformer_id,
         campaign_id=campaign.id,
         charge=charge,

@@ -1,59 +1,86 @@
-"""One calculation with PySCF, in this process: single point, or relaxation and what is known at its end."""
+"""One calculation in this process: the stages of its relaxation, then everything that its level asks for."""
 
+import os
 import platform
+import socket
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 
-from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
+from gapsmith.core.geometry import rearranged
+from gapsmith.core.levels import GFN2
+from gapsmith.core.xtb import relax as relax_xtb
+from gapsmith.dft_queue.engines import find
 from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput
-from gapsmith.dft_queue.levels import find
-from gapsmith.dft_queue.scf import converge, frontier_ev, molecule
-
-PACKAGES = ("gapsmith", "pyscf", "geometric", "numpy")
 
 
-def compute(job: CalculationInput, *, memory_mb: int = 3000) -> CalculationOutput:
-    """Run a calculation; raises CalculationError with its class and reason."""
+def compute(job: CalculationInput, folder: Path, *, memory_mb: int = 3000) -> CalculationOutput:
+    """Run a calculation.
+
+    A relaxation in which bonds break or form ends there, and the rest is computed at the geometry where it ended: a
+    finding, not a failure.
+
+    Args:
+        job: what to compute.
+        folder: for files of the result.
+        memory_mb: what the engine may take.
+
+    Raises:
+        CalculationError: it failed, with class and reason.
+        OSError: a file could not be written.
+    """
     job.check()
-    wall, cpu = time.perf_counter(), time.process_time()
-    level = find(job.level)
-    positions: np.ndarray | None = None
-    steps = 0
-    if level.relax and len(job.numbers) > 1:
-        from gapsmith.dft_queue.relaxation import relax  # its import costs half a second that a single point saves
+    wall, cpu = time.perf_counter(), _cpu_s()
+    engine = find(job.level.engine)
+    surface = engine.surface(job, memory_mb)
+    numbers, start = np.array(job.numbers), job.positions
+    positions, steps, changed = start, 0, None
+    stages = job.level.stages(job.geometry_method) if len(numbers) > 1 else ()
+    for stage in stages:
+        if stage == "gfn2-xtb" or job.level.own_geometry == GFN2:
+            print("relaxation with GFN2-xTB", flush=True)
+            positions = relax_xtb(numbers, positions, charge=job.charge, spin=job.spin).coordinates
+            changed = rearranged(numbers, start, positions)
+        else:
+            from gapsmith.dft_queue.relaxation import relax  # its import costs half a second that a single point saves
 
-        relaxed = relax(job, level, memory_mb=memory_mb)
-        scf, positions, steps = relaxed.scf, relaxed.coordinates, relaxed.steps
-        computed_at = np.asarray(scf.mean_field.mol.atom_coords()) * BOHR_TO_ANGSTROM
-        if not np.allclose(computed_at, positions, atol=1e-6):  # the optimiser may end on an earlier step
-            scf = converge(molecule(job.numbers, positions, job.charge, job.spin, memory_mb=memory_mb), level)
-    else:
-        start = np.array(job.coordinates_angstrom)
-        scf = converge(molecule(job.numbers, start, job.charge, job.spin, memory_mb=memory_mb), level)
-    field = scf.mean_field
-    homo_ev, lumo_ev = frontier_ev(field, HARTREE_TO_EV)
+            relaxed = relax(job, surface, positions)
+            positions, steps, changed = relaxed.coordinates, relaxed.steps, relaxed.rearranged
+        if changed:
+            break
+    found = surface.properties(positions, folder)
+    findings = found.findings
+    if changed:
+        findings = (f"the molecule rearranged while it was relaxed: {changed}", *findings)
     return CalculationOutput(
-        gap_ev=lumo_ev - homo_ev,
-        homo_ev=homo_ev,
-        lumo_ev=lumo_ev,
-        energy_hartree=float(field.e_tot),
-        dipole_debye=float(np.linalg.norm(field.dip_moment(unit="Debye", verbose=0))),
-        mulliken_e=tuple(float(charge) for charge in field.mulliken_pop(verbose=0)[1]),
-        rung=scf.rung,
-        wall_s=time.perf_counter() - wall,
-        cpu_s=time.process_time() - cpu,
-        coordinates_angstrom=None
-        if positions is None
-        else tuple((float(x), float(y), float(z)) for x, y, z in positions),
+        **found.values,
+        rearranged=changed,
+        findings=findings,
+        files=found.files,
+        coordinates_angstrom=tuple((float(x), float(y), float(z)) for x, y, z in positions) if stages else None,
         relaxation_steps=steps,
-        software={**{name: _version(name) for name in PACKAGES}, "python": platform.python_version()},
+        wall_s=time.perf_counter() - wall,
+        cpu_s=_cpu_s() - cpu,
+        host=socket.gethostname(),
+        software={
+            **engine.software(),
+            **found.software,
+            **{name: _version(name) for name in ("gapsmith", "tblite", "geometric", "numpy")},
+            "python": platform.python_version(),
+        },
     )
+
+
+def _cpu_s() -> float:
+    """CPU-seconds of this process and of the programs that it has run to their end."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _version(package: str) -> str:
     try:
         return version(package)
-    except ImportError:  # run from a source tree
+    except PackageNotFoundError:  # run from a source tree
         return "unknown"

@@ -12,10 +12,10 @@ from gapsmith.dft_queue.jobs import CalculationInput
 STEP_BOHR: Final = 5e-3  # of the central differences
 
 
-def xtb_hessian(job: CalculationInput) -> np.ndarray | None:
-    """Numerical Hessian at a job's geometry, (3 atoms, 3 atoms) in hartree / bohr^2; None where GFN2-xTB has no answer."""
+def xtb_hessian(job: CalculationInput, coordinates: np.ndarray) -> np.ndarray | None:
+    """Numerical Hessian at coordinates (atoms, 3) in angstrom, (3 atoms, 3 atoms) in hartree / bohr^2; None where GFN2-xTB has no answer."""
     numbers = np.asarray(job.numbers, dtype=np.int64)
-    positions = np.asarray(job.coordinates_angstrom, dtype=np.float64) / BOHR_TO_ANGSTROM
+    positions = np.asarray(coordinates, dtype=np.float64) / BOHR_TO_ANGSTROM
     try:
         calculator = Calculator("GFN2-xTB", numbers, positions, float(job.charge), int(job.spin))
         calculator.set("verbosity", 0)

@@ -1,101 +1,113 @@
 """What goes into a calculation and what comes out, as JSON between a worker and its child process."""
 
-import json
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from gapsmith.core.errors import CalculationError, FailureClass
-from gapsmith.dft_queue.levels import find
+from gapsmith.core.geometry import fault
+from gapsmith.core.levels import GENERATED, LevelOfTheory
 
-MOST_ATOMS = 60  # far beyond nine heavy atoms with their hydrogens
+MOST_ATOMS = 120  # a child's memory limit ends what is too much for a machine; this is what nobody means to ask for
 CLOSEST_ANGSTROM = 0.5  # the shortest bond, H-H, has 0.74
-ELEMENTS = {1: "H", 6: "C", 7: "N", 8: "O", 9: "F"}  # that the basis set is defined for
+
+Position = tuple[float, float, float]
 
 
-@dataclass(frozen=True)
-class CalculationInput:
+class CalculationInput(BaseModel):
     """A molecule and what to compute."""
 
-    numbers: tuple[int, ...]  # atomic numbers
-    coordinates_angstrom: tuple[tuple[float, float, float], ...]
-    level: str
+    model_config = ConfigDict(frozen=True)
+
+    numbers: tuple[int, ...] = Field(description="atomic numbers")
+    coordinates_angstrom: tuple[Position, ...]
+    level: LevelOfTheory
     charge: int = 0
-    spin: int = 0  # unpaired electrons
+    spin: int = Field(0, description="unpaired electrons")
+    geometry_method: str = Field(GENERATED, description="what the geometry is a minimum of")
 
     @classmethod
-    def of(cls, numbers: np.ndarray, coordinates: np.ndarray, level: str, charge: int = 0, spin: int = 0) -> Self:
+    def of(
+        cls,
+        numbers: np.ndarray,
+        coordinates: np.ndarray,
+        level: LevelOfTheory,
+        charge: int = 0,
+        spin: int = 0,
+        geometry_method: str = GENERATED,
+    ) -> Self:
         """From arrays: (atoms,) atomic numbers and (atoms, 3) angstrom."""
         rows = tuple((float(x), float(y), float(z)) for x, y, z in np.asarray(coordinates))
-        return cls(tuple(int(number) for number in numbers), rows, level, charge, spin)
+        return cls(
+            numbers=tuple(int(number) for number in numbers),
+            coordinates_angstrom=rows,
+            level=level,
+            charge=charge,
+            spin=spin,
+            geometry_method=geometry_method,
+        )
 
-    def to_json(self) -> str:
-        """As JSON."""
-        return json.dumps(asdict(self))
+    @property
+    def positions(self) -> np.ndarray:
+        """(atoms, 3), angstrom."""
+        return np.array(self.coordinates_angstrom, dtype=np.float64).reshape(-1, 3)
 
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """From JSON that ``to_json`` wrote."""
-        raw = json.loads(text)
-        raw["numbers"] = tuple(raw["numbers"])
-        raw["coordinates_angstrom"] = tuple(tuple(row) for row in raw["coordinates_angstrom"])
-        return cls(**raw)
-
-    def check(self) -> None:
-        """Refuse what no calculation can be made of; raises CalculationError (poison), InputError for an unknown level."""
-        find(self.level)
-        if reason := self._fault():
-            raise CalculationError(FailureClass.POISON, reason)
-
-    def _fault(self) -> str | None:
-        positions = np.array(self.coordinates_angstrom, dtype=np.float64)
+    def refusal(self) -> str | None:
+        """Why no engine can compute it, or None."""
         if not 1 <= len(self.numbers) <= MOST_ATOMS:
             return f"{len(self.numbers)} atoms; between 1 and {MOST_ATOMS} are allowed"
-        if positions.shape != (len(self.numbers), 3) or not np.isfinite(positions).all():
-            return f"coordinates must be {len(self.numbers)} rows of three finite numbers"
-        if unknown := sorted(set(self.numbers) - set(ELEMENTS)):
-            return f"no basis functions for atomic number {unknown[0]}; known elements: {' '.join(ELEMENTS.values())}"
+        if reason := fault(np.array(self.numbers), self.positions, CLOSEST_ANGSTROM):
+            return reason
         electrons = sum(self.numbers) - self.charge
         if electrons < 1 or self.spin < 0 or self.spin > electrons or (electrons - self.spin) % 2:
             return (
                 f"{electrons} electrons cannot have {self.spin} unpaired (charge {self.charge}): "
                 "an odd number of electrons needs an odd spin, an even number an even one"
             )
-        distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1) + 1e3 * np.eye(len(positions))
-        first, second = np.unravel_index(int(distances.argmin()), distances.shape)
-        if distances[first, second] < CLOSEST_ANGSTROM:
-            return (
-                f"atoms {first + 1} and {second + 1} are {distances[first, second]:.3f} angstrom apart; "
-                f"at least {CLOSEST_ANGSTROM} is needed"
-            )
         return None
 
+    def check(self) -> None:
+        """Refuse what cannot be computed; raises CalculationError (poison)."""
+        from gapsmith.dft_queue.engines import find
 
-@dataclass(frozen=True)
-class CalculationOutput:
-    """What a calculation found."""
+        if reason := self.refusal() or find(self.level.engine).refusal(self):
+            raise CalculationError(FailureClass.POISON, reason)
 
-    gap_ev: float
-    homo_ev: float
-    lumo_ev: float
+
+class Excitation(BaseModel):
+    """A vertical excitation."""
+
+    model_config = ConfigDict(frozen=True)
+
+    energy_ev: float
+    wavelength_nm: float
+    oscillator_strength: float
+
+
+class CalculationOutput(BaseModel):
+    """What a calculation found. None stands for what its engine or level does not give."""
+
+    model_config = ConfigDict(frozen=True)
+
     energy_hartree: float
-    dipole_debye: float
-    mulliken_e: tuple[float, ...]  # elementary charges, in the order of the atoms
-    rung: str  # of the SCF ladder that converged the final single point
-    wall_s: float
-    cpu_s: float
-    coordinates_angstrom: tuple[tuple[float, float, float], ...] | None = None  # after relaxation, if there was one
-    relaxation_steps: int = 0
-    software: dict[str, str] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON's types."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> Self:
-        """From what ``to_dict`` gave, after JSON."""
-        rows = raw["coordinates_angstrom"]
-        positions = None if rows is None else tuple(tuple(row) for row in rows)
-        return cls(**{**raw, "mulliken_e": tuple(raw["mulliken_e"]), "coordinates_angstrom": positions})
+    gap_ev: float | None = None
+    homo_ev: float | None = None
+    lumo_ev: float | None = None
+    dipole_debye: float | None = None
+    mulliken_e: tuple[float, ...] | None = Field(None, description="elementary charges, in the order of the atoms")
+    polarizability_bohr3: tuple[Position, ...] | None = Field(None, description="static, (3, 3)")
+    wavenumbers_cm1: tuple[float, ...] | None = Field(None, description="harmonic; imaginary ones negative")
+    ir_intensities_km_mol: tuple[float, ...] | None = None
+    zero_point_energy_hartree: float | None = None
+    excitations: tuple[Excitation, ...] | None = None
+    coordinates_angstrom: tuple[Position, ...] | None = Field(None, description="after relaxation, if there was one")
+    relaxation_steps: int = Field(0, description="gradients of the level's own relaxation")
+    rung: str | None = Field(None, description="of the SCF ladder that converged the final single point")
+    rearranged: str | None = Field(None, description="bonds that broke or formed in the relaxation, in words")
+    findings: tuple[str, ...] = Field((), description="what a person should know of the result")
+    files: tuple[str, ...] = Field((), description="names of files that were written beside it")
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    host: str = ""
+    software: dict[str, str] = Field(default_factory=dict, description="versions")

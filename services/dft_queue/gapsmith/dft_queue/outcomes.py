@@ -1,16 +1,24 @@
 """Outcomes of calculations into Postgres: one transaction each, with the event that tells of it, under the lease."""
 
+import gzip
+import hashlib
+from pathlib import Path
 from uuid import UUID
 
 import numpy as np
 
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CalculationError
+from gapsmith.core.levels import LevelOfTheory
 from gapsmith.dft_queue.jobs import CalculationOutput
-from gapsmith.dft_queue.levels import find
 from gapsmith.store import calculations, candidates
 from gapsmith.store.calculations import Calculation, Result
 from gapsmith.store.database import Connection, Database
+
+OWN_COLUMNS = {
+    "energy_hartree", "gap_ev", "homo_ev", "lumo_ev", "dipole_debye", "rung", "wall_s", "cpu_s", "host", "software",
+    "rearranged", "findings", "coordinates_angstrom", "files",
+}  # fmt: skip
 
 
 class _LeaseLostError(Exception):
@@ -18,48 +26,76 @@ class _LeaseLostError(Exception):
 
 
 def store_output(
-    database: Database, calculation: Calculation, owner: str, molecule: Molecule, output: CalculationOutput
+    database: Database,
+    calculation: Calculation,
+    owner: str,
+    level: LevelOfTheory,
+    molecule: Molecule,
+    output: CalculationOutput,
+    files: Path,
+    log_tail: str = "",
 ) -> bool:
-    """Store a result, with its relaxed geometry if there is one; False, and nothing stored, if the lease is lost.
+    """Store a result, with its relaxed geometry and its files; False, and nothing stored, if the lease is lost.
 
     Args:
         database: Postgres.
         calculation: which.
         owner: of the lease.
-        molecule: what was computed, for the bonds of the relaxed geometry.
+        level: what was computed.
+        molecule: what it was computed for; its bonds are those of the relaxed geometry, if none rearranged.
         output: what came of it.
+        files: folder of the files that the output names.
+        log_tail: the end of the log.
     """
+    packed = [(name, (files / name).read_bytes()) for name in output.files]
     try:
         with database.transaction() as connection:
             result = Result(
+                energy_hartree=output.energy_hartree,
                 gap_ev=output.gap_ev,
                 homo_ev=output.homo_ev,
                 lumo_ev=output.lumo_ev,
-                energy_hartree=output.energy_hartree,
                 dipole_debye=output.dipole_debye,
                 rung=output.rung,
                 wall_s=output.wall_s,
                 cpu_s=output.cpu_s,
+                host=output.host,
                 software=output.software,
-                result_conformer_id=_relaxed(connection, calculation, molecule, output),
-                extra={"mulliken_e": list(output.mulliken_e), "relaxation_steps": output.relaxation_steps},
+                result_conformer_id=_relaxed(connection, calculation, level, molecule, output),
+                rearranged=output.rearranged,
+                findings=output.findings,
+                extra=output.model_dump(mode="json", exclude=OWN_COLUMNS, exclude_none=True),
             )
-            if not calculations.finish(connection, calculation.id, owner, result):
+            if not calculations.finish(connection, calculation.id, owner, result, log_tail):
                 raise _LeaseLostError
+            for name, content in packed:
+                connection.execute(
+                    """INSERT INTO calculation_files (calculation_id, name, content, size_bytes, sha256)
+                       VALUES (%s, %s, %s, %s, %s)
+                       ON CONFLICT (calculation_id, name) DO UPDATE SET content = EXCLUDED.content,
+                           size_bytes = EXCLUDED.size_bytes, sha256 = EXCLUDED.sha256""",
+                    (calculation.id, name, gzip.compress(content), len(content), hashlib.sha256(content).hexdigest()),
+                )
     except _LeaseLostError:
         return False
     return True
 
 
-def store_failure(database: Database, calculation: Calculation, owner: str, failure: CalculationError) -> bool:
+def store_failure(
+    database: Database, calculation: Calculation, owner: str, failure: CalculationError, log_tail: str = ""
+) -> bool:
     """Store a failed attempt; False, and nothing stored, if the lease is lost."""
     with database.transaction() as connection:
-        state = calculations.fail(connection, calculation.id, owner, failure.failure_class, failure.reason)
+        state = calculations.fail(connection, calculation.id, owner, failure.failure_class, failure.reason, log_tail)
     return state is not None
 
 
 def _relaxed(
-    connection: Connection, calculation: Calculation, molecule: Molecule, output: CalculationOutput
+    connection: Connection,
+    calculation: Calculation,
+    level: LevelOfTheory,
+    molecule: Molecule,
+    output: CalculationOutput,
 ) -> UUID | None:
     if output.coordinates_angstrom is None:
         return None
@@ -68,7 +104,7 @@ def _relaxed(
     return candidates.add_conformer(
         connection,
         relaxed,
-        method=find(calculation.level).method,
-        molecule_id=row["molecule_id"] if row else None,
+        method=level.own_geometry if "self" in level.relaxation else level.relaxation[-1],
+        molecule_id=None if row is None or output.rearranged else row["molecule_id"],
         energy_hartree=output.energy_hartree,
     )

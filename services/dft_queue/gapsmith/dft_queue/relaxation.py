@@ -13,11 +13,11 @@ from geometric.errors import Error as GeometricError
 from geometric.errors import GeomOptNotConvergedError
 
 from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.geometry import element_symbol, rearranged
 from gapsmith.core.units import BOHR_TO_ANGSTROM
+from gapsmith.dft_queue.engines.protocol import Surface
 from gapsmith.dft_queue.hessian import xtb_hessian
-from gapsmith.dft_queue.jobs import ELEMENTS, CalculationInput
-from gapsmith.dft_queue.levels import LevelOfTheory
-from gapsmith.dft_queue.scf import Converged, converge, molecule, orthonormalised
+from gapsmith.dft_queue.jobs import CalculationInput
 
 # Looser than a spectroscopist's: the gap ends some meV from where tight criteria take it, for a fraction of the
 # gradients (python -m benchmarks certificate).
@@ -34,56 +34,73 @@ CONVERGENCE: Final = {
 class Relaxed:
     """The end of a relaxation."""
 
-    scf: Converged  # at the last geometry
     coordinates: np.ndarray  # (atoms, 3), angstrom
     steps: int  # gradients computed
+    rearranged: str | None  # bonds that broke or formed, which ended it
 
 
-class _Surface(geometric.engine.Engine):  # type: ignore[misc]  # geomeTRIC has no types
-    """Energies and gradients for geomeTRIC; every SCF starts from the one before."""
+class _Wandered(Exception):
+    """Bonds broke or formed, in two steps after each other."""
 
-    def __init__(self, job: CalculationInput, level: LevelOfTheory, memory_mb: int) -> None:
+
+class _Engine(geometric.engine.Engine):  # type: ignore[misc]  # geomeTRIC has no types
+    """A surface for geomeTRIC, which looks after every step whether it is still the same molecule."""
+
+    def __init__(self, job: CalculationInput, surface: Surface, start: np.ndarray) -> None:
         frame = geometric.molecule.Molecule()
-        frame.elem = [ELEMENTS[number] for number in job.numbers]
-        frame.xyzs = [np.array(job.coordinates_angstrom)]
+        frame.elem = [element_symbol(number) for number in job.numbers]
+        frame.xyzs = [start]
         super().__init__(frame)
-        self._job, self._level, self._memory_mb = job, level, memory_mb
-        self.last: Converged | None = None
+        self._numbers, self._start, self._surface = np.array(job.numbers), start, surface
+        self.positions = start
+        self.rearranged: str | None = None
         self.steps = 0
 
     def calc_new(self, coords: np.ndarray, dirname: str | None) -> dict[str, Any]:
         """Energy (hartree) and gradient (3 atoms,) in hartree / bohr at coordinates in bohr."""
         positions = np.asarray(coords).reshape(-1, 3) * BOHR_TO_ANGSTROM
-        mol = molecule(self._job.numbers, positions, self._job.charge, self._job.spin, memory_mb=self._memory_mb)
-        start = None if self.last is None else orthonormalised(self.last.mean_field, mol)
-        self.last = converge(mol, self._level, start=start)
+        energy, gradient = self._surface.gradient(positions)
+        self.positions = positions
         self.steps += 1
-        gradient = self.last.mean_field.nuc_grad_method().kernel()
-        return {"energy": self.last.mean_field.e_tot, "gradient": np.ravel(gradient)}
+        print(f"relaxation step {self.steps}: {energy:.6f} hartree, gradient {np.abs(gradient).max():.1e}", flush=True)
+        before, self.rearranged = self.rearranged, rearranged(self._numbers, self._start, positions)
+        if before and self.rearranged:
+            raise _Wandered
+        return {"energy": energy, "gradient": np.ravel(gradient)}
 
 
-def relax(job: CalculationInput, level: LevelOfTheory, *, memory_mb: int) -> Relaxed:
-    """Relax a molecule; raises CalculationError (chemistry) if it does not arrive within ``level.most_steps``."""
-    surface = _Surface(job, level, memory_mb)
+def relax(job: CalculationInput, surface: Surface, start: np.ndarray) -> Relaxed:
+    """Relax a molecule.
+
+    Args:
+        job: the molecule; ``job.level.most_steps`` gradients are the most.
+        surface: of an engine.
+        start: (atoms, 3), angstrom.
+
+    Raises:
+        CalculationError: chemistry, if it does not arrive.
+    """
+    engine = _Engine(job, surface, start)
     with tempfile.TemporaryDirectory(prefix="gapsmith-relax-") as folder:
         guess = {}
-        if (hessian := xtb_hessian(job)) is not None:
+        if (hessian := xtb_hessian(job, start)) is not None:
             np.savetxt(Path(folder) / "hessian", hessian)
             guess = {"hessian": f"file:{folder}/hessian"}
         try:
             progress = geometric.optimize.run_optimizer(
-                customengine=surface,
+                customengine=engine,
                 input=str(Path(folder) / "relax"),
-                maxiter=level.most_steps,
+                maxiter=job.level.most_steps,
                 **guess,
                 **CONVERGENCE,
             )
+        except _Wandered:
+            return Relaxed(engine.positions, engine.steps, engine.rearranged)
         except GeomOptNotConvergedError as error:
             raise CalculationError(
-                FailureClass.CHEMISTRY, f"the relaxation did not converge within {level.most_steps} steps"
+                FailureClass.CHEMISTRY, f"the relaxation did not converge within {job.level.most_steps} steps"
             ) from error
         except (GeometricError, np.linalg.LinAlgError) as error:
             raise CalculationError(FailureClass.CHEMISTRY, f"the relaxation failed: {error}") from error
-    if surface.last is None:
-        raise CalculationError(FailureClass.CHEMISTRY, "the relaxation made no step")
-    return Relaxed(surface.last, np.asarray(progress.xyzs[-1]), surface.steps)
+    end = np.asarray(progress.xyzs[-1])
+    return Relaxed(end, engine.steps, rearranged(np.array(job.numbers), start, end))

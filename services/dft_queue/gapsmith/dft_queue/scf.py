@@ -7,10 +7,12 @@ import numpy as np
 from pyscf import dft, gto, lib
 
 from gapsmith.core.errors import CalculationError, FailureClass
-from gapsmith.dft_queue.basis import basis
+from gapsmith.core.geometry import element_symbol
+from gapsmith.core.levels import LevelOfTheory
+from gapsmith.dft_queue.basis import by_name
+from gapsmith.dft_queue.gpu import gpu4pyscf_version, on_cpu, on_gpu
 from gapsmith.dft_queue.integration import CachedNumInt
-from gapsmith.dft_queue.jobs import ELEMENTS
-from gapsmith.dft_queue.levels import LevelOfTheory
+from gapsmith.dft_queue.jobs import CalculationInput
 
 
 @dataclass(frozen=True)
@@ -43,21 +45,43 @@ class Converged:
     rung: str
 
 
-def molecule(numbers: tuple[int, ...], coordinates: np.ndarray, charge: int, spin: int, *, memory_mb: int) -> Any:
+def known_functional(name: str) -> bool:
+    """Whether PySCF (libxc) knows a density functional."""
+    try:
+        dft.libxc.parse_xc(name)
+    except (KeyError, ValueError):
+        return name.lower() == "hf"
+    return True
+
+
+def molecule(job: CalculationInput, coordinates: np.ndarray, *, memory_mb: int, verbose: int = 0) -> Any:
     """PySCF's molecule in the level's basis; coordinates (atoms, 3) in angstrom."""
-    atoms = [(ELEMENTS[number], tuple(row)) for number, row in zip(numbers, coordinates.tolist(), strict=True)]
-    return gto.M(atom=atoms, basis=basis(), charge=charge, spin=spin, cart=False, verbose=0, max_memory=memory_mb)
+    atoms = [(element_symbol(n), tuple(row)) for n, row in zip(job.numbers, coordinates.tolist(), strict=True)]
+    assert job.level.basis is not None  # the engine refuses levels without one
+    return gto.M(
+        atom=atoms,
+        basis=by_name(job.level.basis),
+        charge=job.charge,
+        spin=job.spin,
+        cart=False,
+        verbose=verbose,
+        max_memory=memory_mb,
+    )
 
 
 def mean_field(mol: Any, level: LevelOfTheory) -> Any:
-    """Density-fitted Kohn-Sham object, restricted without unpaired electrons, not converged yet."""
-    method = dft.RKS if mol.spin == 0 else dft.UKS
-    field = method(mol, xc=level.functional).density_fit(auxbasis=level.auxiliary_basis)
-    field.grids.level = level.grid_level
+    """Kohn-Sham object, restricted without unpaired electrons, not converged yet."""
+    field = (dft.RKS if mol.spin == 0 else dft.UKS)(mol, xc=level.method)
+    if level.density_fitting:
+        field = field.density_fit(auxbasis=level.density_fitting)
+    if level.grid is not None:
+        field.grids.level = level.grid
     field.conv_tol = level.convergence_hartree
     field.conv_tol_grad = level.gradient_convergence
-    field._numint = CachedNumInt()
     field.chkfile = None
+    if gpu4pyscf_version():
+        return on_gpu(field)
+    field._numint = CachedNumInt()
     return field
 
 
@@ -87,8 +111,12 @@ def converge(mol: Any, level: LevelOfTheory, *, start: Any = None, ladder: tuple
         if rung.second_order:
             field = field.newton()
         field.kernel(dm0=density)
+        print(
+            f"SCF rung {rung.name}: {'converged' if field.converged else 'not converged'}, {field.e_tot:.6f} hartree",
+            flush=True,
+        )
         if field.converged and np.isfinite(field.e_tot):
-            return Converged(field, rung.name)
+            return Converged(on_cpu(field), rung.name)
         density = field.make_rdm1()
     tried = ", ".join(rung.name for rung in ladder)
     raise CalculationError(FailureClass.CHEMISTRY, f"the SCF did not converge; tried in this order: {tried}")

@@ -13,7 +13,7 @@ from gapsmith.bus.service import Service, serve
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.messages import CalculationRequested, Event
 from gapsmith.core.settings import Settings
-from gapsmith.dft_queue.app import depth, make_app, ring
+from gapsmith.dft_queue.app import QUEUES, depth, make_app, ring
 from gapsmith.store import calculations
 from gapsmith.store.database import Connection
 
@@ -42,7 +42,7 @@ class DftQueueService(Service):
         """Wake a worker. If the broker is away the event counts as handled all the same: the sweep rings later."""
         assert isinstance(event, CalculationRequested)  # the only event there is a handler for
         try:
-            ring(self.app, [event.calculation_id])
+            ring(self.app, event.queue, [event.calculation_id])
         except UnavailableError as error:
             log.warning("nobody was woken", calculation=str(event.calculation_id), reason=str(error))
 
@@ -60,8 +60,10 @@ class DftQueueService(Service):
                 log.warning("lease expired", calculation=str(calculation_id))
         with self.database.transaction() as connection:
             overdue = calculations.waiting(connection, OVERDUE_S)
-        if overdue and (missing := len(overdue) - depth(self.app)) > 0:
-            ring(self.app, overdue[:missing])
+        for queue in QUEUES:
+            mine = [calculation_id for calculation_id, its in overdue if its == queue]
+            if mine and (missing := len(mine) - depth(self.app, queue)) > 0:
+                ring(self.app, queue, mine[:missing])
 
 
 def main(settings: Settings) -> None:

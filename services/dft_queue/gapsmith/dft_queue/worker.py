@@ -1,12 +1,17 @@
-"""The DFT worker: woken by Celery, takes the most urgent calculation from Postgres under a lease, computes it in a child."""
+"""The DFT worker: woken by Celery, takes the most urgent calculation from Postgres under a lease, computes it in a child.
+
+Told to end (SIGTERM), it gives what it computes back to the queue at once, so that a batch system's grace time is enough.
+"""
 
 import logging
 import os
 import socket
+import tempfile
 import threading
 import time
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,12 +22,14 @@ from celery.signals import worker_shutting_down
 
 from gapsmith.bus.service import configure_logging
 from gapsmith.core.errors import CalculationError, DataError, FailureClass, InputError, UnavailableError
+from gapsmith.core.levels import LevelOfTheory
 from gapsmith.core.settings import Settings
-from gapsmith.dft_queue.app import QUEUE, TASK, make_app
-from gapsmith.dft_queue.engine import Limits, Stopped, run_in_child
+from gapsmith.dft_queue import child
+from gapsmith.dft_queue.app import QUEUES, TASK, make_app
 from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.outcomes import store_failure, store_output
-from gapsmith.store import calculations, candidates, heartbeats
+from gapsmith.dft_queue.runner import Limits, Stopped, run_in_child, server, tail
+from gapsmith.store import calculations, candidates, heartbeats, levels
 from gapsmith.store.calculations import Calculation
 from gapsmith.store.database import Database
 
@@ -36,6 +43,7 @@ class Running:
 
     calculation: Calculation
     owner: str
+    folder: Path  # its log and its files
     renewed_at: float  # monotonic
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -47,7 +55,8 @@ class Worker:
         self.settings = settings
         self.database = database
         self.instance = f"{socket.gethostname()}-{os.getpid()}"
-        self.limits = Limits(settings.dft_memory_mb, settings.dft_time_limit_s, settings.dft_time_limit_s)
+        self.host = socket.gethostname()
+        self.queues = settings.dft_queues.split(",")
         self.stopping = threading.Event()
         self._running: dict[str, Running] = {}
         self._lock = threading.Lock()
@@ -63,19 +72,22 @@ class Worker:
         owner = f"{self.instance}-{uuid4().hex[:8]}"  # of this attempt only: a lost one cannot store anything
         asked = time.monotonic()
         with self.database.transaction() as connection:
-            calculation = calculations.claim(connection, owner, self.settings.lease_s)
+            calculation = calculations.claim(
+                connection, owner, self.settings.lease_s, queues=self.queues, host=self.host
+            )
         if calculation is None:
             return None
-        running = Running(calculation, owner, renewed_at=asked)
-        with self._lock:
-            self._running[owner] = running
-            if self.stopping.is_set():
-                running.stop.set()
-        try:
-            self._compute(running)
-        finally:
+        with tempfile.TemporaryDirectory(prefix="gapsmith-dft-", ignore_cleanup_errors=True) as folder:
+            running = Running(calculation, owner, Path(folder), renewed_at=asked)
             with self._lock:
-                del self._running[owner]
+                self._running[owner] = running
+                if self.stopping.is_set():
+                    running.stop.set()
+            try:
+                self._compute(running)
+            finally:
+                with self._lock:
+                    del self._running[owner]
         return calculation.id
 
     def _compute(self, running: Running) -> None:
@@ -83,11 +95,16 @@ class Worker:
         bound = log.bind(calculation=str(calculation.id), level=calculation.level, attempt=calculation.attempts)
         try:
             with self.database.transaction() as connection:
-                molecule = candidates.conformer(connection, calculation.conformer_id)
+                level = levels.get(connection, calculation.level_version)
+                molecule, method = candidates.geometry(connection, calculation.conformer_id)
+            if level is None:
+                raise DataError(
+                    f"the level of theory {calculation.level!r} ({calculation.level_version}) is not stored"
+                )
             job = CalculationInput.of(
-                molecule.numbers, molecule.coordinates, calculation.level, calculation.charge, calculation.spin
+                molecule.numbers, molecule.coordinates, level, calculation.charge, calculation.spin, method
             )
-            output = run_in_child(job, self.limits, running.stop)
+            output = run_in_child(job, running.folder, self._limits(level), running.stop)
         except Stopped:
             bound.info("calculation stopped")
             if self.stopping.is_set():
@@ -96,12 +113,21 @@ class Worker:
         except (CalculationError, DataError, InputError, OSError) as error:
             failure = _classified(error)
             bound.warning("calculation failed", failure_class=failure.failure_class, reason=failure.reason)
-            self._insist(running, lambda: store_failure(self.database, calculation, running.owner, failure))
+            log_tail = tail(running.folder)
+            self._insist(running, lambda: store_failure(self.database, calculation, running.owner, failure, log_tail))
         else:
+            found, files, log_tail = output, running.folder / child.FILES, tail(running.folder)
             stored = self._insist(
-                running, lambda: store_output(self.database, calculation, running.owner, molecule, output)
+                running,
+                lambda: store_output(
+                    self.database, calculation, running.owner, level, molecule, found, files, log_tail
+                ),
             )
-            bound.info("calculation done" if stored else "lease lost, result dropped", gap_ev=round(output.gap_ev, 4))
+            bound.info("calculation done" if stored else "lease lost, result dropped", gap_ev=output.gap_ev)
+
+    def _limits(self, level: LevelOfTheory) -> Limits:
+        seconds = level.time_limit_s or self.settings.dft_time_limit_s
+        return Limits(level.memory_mb or self.settings.dft_memory_mb, seconds, seconds)
 
     def _insist(self, running: Running, store: Any) -> bool:
         """Store an outcome; if Postgres is away, try until the lease is lost."""
@@ -123,7 +149,9 @@ class Worker:
             for running in held:
                 asked = time.monotonic()
                 with self.database.transaction() as connection:
-                    kept = calculations.renew(connection, running.calculation.id, running.owner, self.settings.lease_s)
+                    kept = calculations.renew(
+                        connection, running.calculation.id, running.owner, self.settings.lease_s, _progress(running)
+                    )
                 if kept:
                     running.renewed_at = asked
                 else:
@@ -143,6 +171,7 @@ class Worker:
 
     def serve(self) -> None:
         """Work until SIGTERM or SIGINT."""
+        server()  # children come from it, and it must come from the main thread
         app = make_app(self.settings)
 
         @app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]  # Celery has no types
@@ -163,7 +192,7 @@ class Worker:
             pool="threads",  # the computing is done by child processes
             concurrency=self.settings.dft_workers,
             hostname=f"dft@{self.instance}",
-            queues=[QUEUE],
+            queues=[QUEUES[name] for name in self.queues],
             loglevel=logging.WARNING,
             quiet=True,
             without_gossip=True,
@@ -185,6 +214,11 @@ class Worker:
         while not self.stopping.is_set():
             self.beat()
             self.stopping.wait(self.settings.heartbeat_s)
+
+
+def _progress(running: Running) -> str | None:
+    lines = tail(running.folder).splitlines()
+    return lines[-1][:200] if lines else None
 
 
 def _classified(error: Exception) -> CalculationError:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from gapsmith.core.errors import InputError
+from gapsmith.core.geometry import fault
 from gapsmith.core.units import HARTREE_TO_EV
 from gapsmith.data import qm9
 from gapsmith.surrogate.network import ELEMENTS
@@ -160,22 +161,8 @@ def from_geometries(
 
 def check_geometry(numbers: np.ndarray, coordinates: np.ndarray, where: str) -> None:
     """Raise InputError unless it is a molecule of known elements with distinct finite positions."""
-    if numbers.shape == (0,):
-        raise InputError(f"{where} has no atoms")
-    if numbers.ndim != 1 or coordinates.shape != (len(numbers), 3):
-        raise InputError(
-            f"{where}: numbers {numbers.shape} and coordinates {coordinates.shape} must be (atoms,) and (atoms, 3)"
-        )
+    if reason := fault(numbers, coordinates, LEAST_DISTANCE_ANGSTROM):
+        raise InputError(f"{where}: {reason}")
     unknown = sorted({int(number) for number in numbers} - set(ELEMENTS))
     if unknown:
         raise InputError(f"{where}: atomic numbers {unknown} are unknown to the surrogate; it knows {list(ELEMENTS)}")
-    if not np.isfinite(coordinates).all():
-        raise InputError(f"{where}: coordinates hold values that are not finite")
-    difference = coordinates[:, None] - coordinates[None]
-    distance = np.sqrt((difference**2).sum(-1)) + np.eye(len(numbers)) * 10
-    if distance.min() < LEAST_DISTANCE_ANGSTROM:
-        first, second = np.unravel_index(distance.argmin(), distance.shape)
-        raise InputError(
-            f"{where}: atoms {first + 1} and {second + 1} (the first is 1) are {distance.min():.3f} angstrom apart; "
-            "relax the geometry first"
-        )

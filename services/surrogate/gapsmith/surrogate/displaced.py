@@ -28,7 +28,7 @@ def folder(split: str) -> Path:
 
 def prepare_chunk(split: str, first: int) -> Path:
     """Compute one chunk from the chunk of relaxed geometries, unless it is there."""
-    from gapsmith.surrogate.relaxation import single_point  # tblite is not needed where chunks are only read
+    from gapsmith.core.xtb import single_point  # tblite is not needed where chunks are only read
 
     target = folder(split) / f"{first:06d}.safetensors"
     if target.is_file():

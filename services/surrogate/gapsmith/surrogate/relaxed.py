@@ -25,7 +25,7 @@ def folder(split: str) -> Path:
 
 def prepare_chunk(split: str, first: int) -> Path:
     """Relax the molecules of a split from number ``first`` to the end of its chunk, unless they are there."""
-    from gapsmith.surrogate.relaxation import relax  # tblite is not needed where chunks are only read
+    from gapsmith.core.xtb import relax  # tblite is not needed where chunks are only read
 
     target = folder(split) / f"{first:06d}.safetensors"
     if target.is_file():

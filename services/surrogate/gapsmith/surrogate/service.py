@@ -20,7 +20,7 @@ from gapsmith.store import candidates, models, outbox, tasks
 from gapsmith.store.database import Connection, Database
 from gapsmith.store.tasks import MOST_ATTEMPTS, Task
 from gapsmith.surrogate.predictor import SHIPPED, Predictor
-from gapsmith.surrogate.relaxation import METHOD, Relaxed, relax
+from gapsmith.core.xtb import METHOD, Relaxed, relax
 from gapsmith.surrogate.trainable import KIND
 from gapsmith.training.checkpoint import read_card, sha256
 

@@ -80,7 +80,7 @@ def relaxed(item: "Item") -> "Item":
     from dataclasses import replace
 
     from gapsmith.core.errors import CalculationError
-    from gapsmith.surrogate.relaxation import relax
+    from gapsmith.core.xtb import relax
 
     if item.geometry is None:
         return item

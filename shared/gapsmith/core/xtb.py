@@ -12,14 +12,15 @@ import numpy as np
 from tblite.exceptions import TBLiteRuntimeError, TBLiteTypeError, TBLiteValueError
 from tblite.interface import Calculator, Result
 
-from gapsmith.core.errors import CalculationError, FailureClass, InputError
+from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.geometry import fault, fragments
+from gapsmith.core.model_hessian import covalent_sums, model_hessian
 from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
-from gapsmith.surrogate.data import check_geometry
-from gapsmith.surrogate.hessian import covalent_sums, model_hessian
 
 METHOD: Final = "GFN2-xTB"
 MAX_STEPS = 150  # gradients
 GRADIENT_TOLERANCE = 5e-4  # hartree / bohr, largest component
+CLOSEST_ANGSTROM = 0.3  # generated molecules are rough; below this, nothing converges
 FRAGMENT_FACTOR = 2.0  # atoms farther than this times the sum of their radii hold no fragment together
 FIRST_TRUST, LEAST_TRUST, MOST_TRUST = 0.3, 0.02, 0.6  # bohr, largest displacement of an atom
 
@@ -40,30 +41,30 @@ def relax(
     coordinates: np.ndarray,
     *,
     charge: int = 0,
+    spin: int = 0,
     max_steps: int = MAX_STEPS,
     gradient_tolerance: float = GRADIENT_TOLERANCE,
 ) -> Relaxed:
-    """Relax a closed-shell molecule.
+    """Relax a molecule.
 
     Args:
         numbers: (atoms,) atomic numbers.
         coordinates: (atoms, 3), angstrom; rough ones will do.
         charge: in elementary charges.
+        spin: unpaired electrons.
         max_steps: gradients before giving up.
         gradient_tolerance: hartree / bohr, of the largest component.
 
     Raises:
-        CalculationError: of class chemistry, with the reason: broken input, odd electrons, no SCF convergence, the
+        CalculationError: of class chemistry, with the reason: broken input, impossible spin, no SCF convergence, the
             molecule falls apart, no convergence of the geometry.
     """
     numbers, start = np.asarray(numbers, dtype=np.int64), np.asarray(coordinates, dtype=np.float64)
-    try:
-        check_geometry(numbers, start, "relaxation")
-    except InputError as error:
-        raise _failed(str(error)) from error
-    if (int(numbers.sum()) - charge) % 2:
-        raise _failed(f"{int(numbers.sum()) - charge} electrons: only closed shells are relaxed")
-    evaluate = _Evaluator(numbers, start / BOHR_TO_ANGSTROM, charge)
+    if reason := fault(numbers, start, CLOSEST_ANGSTROM):
+        raise _failed(reason)
+    if (int(numbers.sum()) - charge - spin) % 2:
+        raise _failed(f"{int(numbers.sum()) - charge} electrons cannot have {spin} unpaired")
+    evaluate = Evaluator(numbers, start / BOHR_TO_ANGSTROM, charge, spin)
     reach = FRAGMENT_FACTOR * covalent_sums(numbers)
     whole = fragments(start / BOHR_TO_ANGSTROM, reach)
 
@@ -81,15 +82,16 @@ def relax(
     return Relaxed(relaxed, energy, gap, evaluate.calls, rmsd(start, relaxed))
 
 
-class _Evaluator:
-    """Energy and gradient by tblite, each from the density of the one before."""
+class Evaluator:
+    """Energy and gradient by tblite, each from the density of the one before; positions (n, 3) in bohr."""
 
-    def __init__(self, numbers: np.ndarray, positions: np.ndarray, charge: int) -> None:
+    def __init__(self, numbers: np.ndarray, positions: np.ndarray, charge: int = 0, spin: int = 0) -> None:
+        self.spin = spin
         self.calls = 0
         self.last = (np.nan, np.nan)  # energy in hartree and gap in eV of the newest point
-        self._result: Result | None = None
+        self.result: Result | None = None
         try:
-            self._calculator = Calculator(METHOD, numbers, positions, charge=float(charge))
+            self._calculator = Calculator(METHOD, numbers, positions, charge=float(charge), uhf=spin)
             self._calculator.set("verbosity", 0)
         except (TBLiteRuntimeError, TBLiteTypeError, TBLiteValueError) as error:
             raise _failed(f"GFN2-xTB refuses the molecule: {error}") from error
@@ -100,21 +102,30 @@ class _Evaluator:
         try:
             self._calculator.update(positions=positions)
             try:
-                result = self._calculator.singlepoint(self._result)
+                result = self._calculator.singlepoint(self.result)
             except TBLiteRuntimeError:
-                if self._result is None:
+                if self.result is None:
                     raise
                 result = self._calculator.singlepoint()  # the old density may be what hindered it
         except TBLiteRuntimeError as error:
             raise _failed(f"GFN2-xTB's SCF fails at step {self.calls}: {error}") from error
-        self._result = result
+        self.result = result
         energy, gradient = float(result.get("energy")), np.asarray(result.get("gradient"))
         if not (np.isfinite(energy) and np.isfinite(gradient).all()):
             raise _failed(f"GFN2-xTB's energy is not finite at step {self.calls}")
-        levels = np.asarray(result.get("orbital-energies"))
-        occupied = round(float(np.sum(result.get("orbital-occupations"))) / 2)
-        self.last = (energy, float(levels[occupied] - levels[occupied - 1]) * HARTREE_TO_EV)
+        homo, lumo = self.frontier_ev()
+        self.last = (energy, lumo - homo)
         return energy, gradient
+
+    def frontier_ev(self) -> tuple[float, float]:
+        """Energies of the highest occupied and the lowest empty orbital at the newest point."""
+        assert self.result is not None  # a point was computed
+        levels = np.asarray(self.result.get("orbital-energies"))
+        electrons = round(float(np.sum(self.result.get("orbital-occupations"))))
+        occupied = (electrons + self.spin) // 2
+        if occupied >= len(levels):  # a hydrogen molecule's minimal basis has one empty orbital, helium's none
+            return float(levels[occupied - 1]) * HARTREE_TO_EV, float("nan")
+        return float(levels[occupied - 1]) * HARTREE_TO_EV, float(levels[occupied]) * HARTREE_TO_EV
 
 
 def minimise(
@@ -171,17 +182,6 @@ def _update(hessian: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.nda
     return np.asarray(hessian - np.outer(along, along) / curvature + np.outer(change, change) / product)
 
 
-def fragments(positions: np.ndarray, reach: np.ndarray) -> int:
-    """Number of pieces when atoms within ``reach`` (n, n) of each other hold together; same unit as positions."""
-    near = np.sqrt(((positions[:, None] - positions[None]) ** 2).sum(-1)) < reach
-    label = np.arange(len(positions))
-    while True:
-        lower = np.where(near, label[None], len(label)).min(1)
-        if (lower == label).all():
-            return len(np.unique(label))
-        label = lower
-
-
 def rmsd(first: np.ndarray, second: np.ndarray) -> float:
     """Root mean square distance of two (n, 3) geometries after superposition (Kabsch, 1976)."""
     a, b = first - first.mean(0), second - second.mean(0)
@@ -197,11 +197,9 @@ def single_point(numbers: np.ndarray, coordinates: np.ndarray) -> tuple[float, n
         CalculationError: broken input, or no SCF convergence.
     """
     numbers, positions = np.asarray(numbers, dtype=np.int64), np.asarray(coordinates, dtype=np.float64)
-    try:
-        check_geometry(numbers, positions, "single point")
-    except InputError as error:
-        raise _failed(str(error)) from error
-    evaluate = _Evaluator(numbers, positions / BOHR_TO_ANGSTROM, 0)
+    if reason := fault(numbers, positions, CLOSEST_ANGSTROM):
+        raise _failed(reason)
+    evaluate = Evaluator(numbers, positions / BOHR_TO_ANGSTROM)
     energy, gradient = evaluate(positions / BOHR_TO_ANGSTROM)
     return energy * HARTREE_TO_EV, -gradient * (HARTREE_TO_EV / BOHR_TO_ANGSTROM), evaluate.last[1]
 

@@ -4,14 +4,23 @@ from typing import Final
 
 import numpy as np
 
+from gapsmith.core.geometry import covalent_radius_angstrom
+from gapsmith.core.units import BOHR_TO_ANGSTROM
+
 COVALENT_RADIUS_BOHR: Final = {1: 0.605, 6: 1.455, 7: 1.342, 8: 1.247, 9: 1.209}  # Pyykko and Atsumi, 2009
 STRETCH, BEND, PAIR = 0.45, 0.16, 0.004  # hartree / bohr^2, hartree / rad^2, hartree / bohr^2
 FLOOR = 0.02  # hartree / bohr^2, for what no spring holds: torsions
 
 
+def _radius_bohr(number: int) -> float:
+    if number in COVALENT_RADIUS_BOHR:
+        return COVALENT_RADIUS_BOHR[number]
+    return covalent_radius_angstrom(number) / BOHR_TO_ANGSTROM
+
+
 def covalent_sums(numbers: np.ndarray) -> np.ndarray:
     """(n, n) sums of covalent radii, bohr."""
-    radii = np.array([COVALENT_RADIUS_BOHR[int(number)] for number in numbers])
+    radii = np.array([_radius_bohr(int(number)) for number in numbers])
     return np.asarray(radii[:, None] + radii[None])
 
 

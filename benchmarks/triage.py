@@ -1,0 +1,95 @@
+"""Triage against the plain PySCF call on 50 random molecules of QM9: CPU-seconds and gaps.
+
+The plain call is direct SCF on grid 3 with PySCF's own thresholds, in the same basis set and with the same BLAS settings, so
+that only what the level of theory and the engine change is compared. It takes ten minutes for a molecule of nine heavy atoms, so
+only the first few molecules are timed with it. The others' gaps come from the same direct SCF begun from a density-fitted density and converged to 1e-7 hartree, which is some
+times faster and ends at the same gap (compared where both are there). Results are kept in ``benchmarks/reference/``;
+``python -m benchmarks.triage reference`` makes what is missing, in some hours.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gapsmith.data import qm9
+
+MOLECULES = 50
+SEED = 20261123
+TIMED = 5  # molecules that the plain call is timed on
+REFERENCE = Path(__file__).parent / "reference" / "direct_scf.jsonl"
+
+
+def chosen() -> Iterator[tuple[int, np.ndarray, np.ndarray, float]]:
+    """Index, (atoms,) numbers, (atoms, 3) angstrom and QM9's gap (eV) of the molecules."""
+    data = qm9.load()
+    for index in np.random.default_rng(SEED).choice(len(data), MOLECULES, replace=False):
+        atoms = data.atoms(int(index))
+        gap_ev = float(data.properties["gap_ev"][index])
+        yield int(index), data.numbers[atoms], data.coordinates[atoms].astype(np.float64), gap_ev
+
+
+def reference() -> dict[tuple[int, bool], dict[str, float]]:
+    """Results of direct SCF so far, by index and whether it was begun from PySCF's own guess, which makes it the plain call."""
+    lines = REFERENCE.read_text().splitlines() if REFERENCE.is_file() else []
+    return {(row["index"], row["plain"]): row for row in map(json.loads, lines)}
+
+
+def make_reference() -> None:
+    """Compute what is missing."""
+    REFERENCE.parent.mkdir(exist_ok=True)
+    known = reference()
+    molecules = list(chosen())
+    for plain, part in ((False, molecules), (True, molecules[:TIMED])):
+        for index, numbers, coordinates, _ in part:
+            if (index, plain) in known:
+                continue
+            row = {"index": index, "plain": plain, **_direct(numbers, coordinates, plain)}
+            with REFERENCE.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            print(row, flush=True)
+
+
+def _direct(numbers: np.ndarray, coordinates: np.ndarray, plain: bool) -> dict[str, float]:
+    from pyscf import dft, gto
+
+    from gapsmith.core.units import HARTREE_TO_EV
+    from gapsmith.dft_queue.basis import basis
+    from gapsmith.dft_queue.integration import CachedNumInt
+
+    atoms = [(int(number), position) for number, position in zip(numbers, coordinates, strict=True)]
+    mol = gto.M(atom=atoms, basis=basis(), verbose=0)
+    density = None
+    if not plain:
+        fitted = dft.RKS(mol, xc="b3lypg").density_fit(auxbasis="def2-universal-jkfit")
+        fitted.grids.level = 1
+        fitted._numint = CachedNumInt()
+        fitted.kernel()
+        density = fitted.make_rdm1()
+    started = time.process_time()
+    field = dft.RKS(mol, xc="b3lypg")
+    if not plain:
+        field.conv_tol = 1e-7
+    field.kernel(dm0=density)
+    occupied = int(numbers.sum()) // 2
+    gap = field.mo_energy[occupied] - field.mo_energy[occupied - 1]
+    return {
+        "gap_ev": float(gap) * HARTREE_TO_EV,
+        "energy_hartree": float(field.e_tot),
+        "cpu_s": round(time.process_time() - started, 2),
+        "converged": bool(field.converged),
+    }
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["reference"]:
+        sys.exit("python -m benchmarks.triage reference")
+    from gapsmith.dft_queue.runner import blas_environment
+
+    os.environ.update(blas_environment())  # PySCF reads it on import
+    make_reference()

@@ -1,0 +1,101 @@
+"""Kohn-Sham density functional theory with PySCF; on a GPU with GPU4PySCF where both are there."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
+from gapsmith.dft_queue.basis import elements_without
+from gapsmith.dft_queue.engines.protocol import Found
+from gapsmith.dft_queue.gpu import gpu4pyscf_version
+from gapsmith.dft_queue.jobs import CalculationInput
+from gapsmith.dft_queue.scf import Converged, converge, frontier_ev, known_functional, molecule, orthonormalised
+
+SAME_ANGSTROM = 1e-6
+
+
+class PyscfEngine:
+    """The engine ``pyscf``."""
+
+    def refusal(self, job: CalculationInput) -> str | None:
+        """What PySCF has no functional or basis functions for."""
+        level = job.level
+        if level.basis is None:
+            return f"level {level.name!r} names no basis set; PySCF needs one"
+        if not known_functional(level.method):
+            return f"level {level.name!r}: PySCF knows no density functional {level.method!r}"
+        if missing := elements_without(level.basis, job.numbers):
+            return f"the basis set {level.basis} has no functions for {', '.join(missing)}"
+        if level.density_fitting and (missing := elements_without(level.density_fitting, job.numbers)):
+            return f"the auxiliary basis set {level.density_fitting} has no functions for {', '.join(missing)}"
+        return None
+
+    def surface(self, job: CalculationInput, memory_mb: int) -> "PyscfSurface":
+        """Open a job."""
+        return PyscfSurface(job, memory_mb)
+
+    def software(self) -> Mapping[str, str]:
+        """Versions."""
+        found = {"pyscf": version("pyscf")}
+        gpu = gpu4pyscf_version()
+        return found | ({"gpu4pyscf": gpu} if gpu else {})
+
+
+class PyscfSurface:
+    """Every SCF starts from the density of the one before."""
+
+    def __init__(self, job: CalculationInput, memory_mb: int) -> None:
+        self._job, self._memory_mb = job, memory_mb
+        self._last: Converged | None = None
+
+    def gradient(self, positions: np.ndarray) -> tuple[float, np.ndarray]:
+        """Energy (hartree) and gradient (atoms, 3) (hartree / bohr)."""
+        field = self._converge(positions).mean_field
+        gradient = np.asarray(field.nuc_grad_method().kernel())
+        if not np.isfinite(gradient).all():
+            raise CalculationError(FailureClass.CHEMISTRY, "the gradient is not finite")
+        return float(field.e_tot), gradient
+
+    def properties(self, positions: np.ndarray, folder: Path) -> Found:
+        """Energies, dipole, Mulliken charges, and what the level asks for beside them."""
+        level = self._job.level
+        scf = self._converge(positions)
+        findings: list[str] = []
+        if level.stability:
+            from gapsmith.dft_queue.properties.checked import stable
+
+            scf, findings = stable(scf, self._job.level)
+        field = scf.mean_field
+        homo_ev, lumo_ev = frontier_ev(field, HARTREE_TO_EV)
+        values: dict[str, Any] = {
+            "energy_hartree": float(field.e_tot),
+            "homo_ev": homo_ev,
+            "lumo_ev": lumo_ev,
+            "gap_ev": lumo_ev - homo_ev,
+            "dipole_debye": float(np.linalg.norm(field.dip_moment(unit="Debye", verbose=0))),
+            "mulliken_e": tuple(float(charge) for charge in field.mulliken_pop(verbose=0)[1]),
+            "rung": scf.rung,
+        }
+        files: tuple[str, ...] = ()
+        if level.properties or level.minimum:
+            from gapsmith.dft_queue.properties.checked import asked_for
+
+            more, found, files = asked_for(field, level, folder)
+            values |= more
+            findings += found
+        return Found(values, tuple(findings), files)
+
+    def _converge(self, positions: np.ndarray) -> Converged:
+        mol = molecule(self._job, positions, memory_mb=self._memory_mb)
+        start = None
+        if self._last is not None:
+            before = np.asarray(self._last.mean_field.mol.atom_coords()) * BOHR_TO_ANGSTROM
+            if np.allclose(before, positions, atol=SAME_ANGSTROM):
+                return self._last
+            start = orthonormalised(self._last.mean_field, mol)
+        self._last = converge(mol, self._job.level, start=start)
+        return self._last

@@ -1,0 +1,187 @@
+"""Levels of theory by name: what is computed and how, as data, so that a user adds one without code."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gapsmith.core.errors import InputError
+
+SHIPPED: Final = Path(__file__).with_name("levels.yaml")
+GENERATED, GFN2 = "generated", "gfn2-xtb"  # methods of geometries that are no level's own
+Stage = Literal["gfn2-xtb", "self"]
+Property = Literal["polarizability", "frequencies", "excitations", "orbitals"]
+
+
+class LevelOfTheory(BaseModel):
+    """One level. Everything but ``name``, ``about``, limits and ``queue`` decides a result and so its identity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=60, pattern=r"^[a-z0-9][a-z0-9._-]*$", description="how it is asked for")
+    about: str = Field("", description="one line for people")
+    engine: str = Field(description="what computes it: pyscf, tblite, qcengine, or a plug-in")
+    method: str = Field(min_length=1, description="the engine's name of a density functional or another method")
+    basis: str | None = Field(None, description="basis set, by the engine's name")
+    density_fitting: str | None = Field(None, description="auxiliary basis set; none: exact integrals")
+    grid: int | None = Field(None, ge=0, le=9, description="fineness of the integration grid, PySCF's scale")
+    convergence_hartree: float = Field(1e-8, gt=0, lt=1e-2, description="of the SCF energy")
+    gradient_convergence: float | None = Field(None, gt=0, lt=1, description="norm of the orbital gradient")
+    relaxation: tuple[Stage, ...] = Field((), description="stages before the single point: gfn2-xtb, self")
+    most_steps: int = Field(60, gt=0, description="gradients of a relaxation before it counts as failed")
+    minimum: bool = Field(False, description="demand that no vibrational mode is imaginary")
+    stability: bool = Field(False, description="check that the wave function is a minimum")
+    properties: tuple[Property, ...] = Field((), description="beyond energies, gap, dipole and charges")
+    excitations: int = Field(5, gt=0, le=100, description="excited states, where they are asked for")
+    options: Mapping[str, Any] = Field(default_factory=dict, description="passed to the engine as they are")
+    revision: int = Field(1, gt=0, description="raise it when the same keys come to mean other numbers")
+    memory_mb: int | None = Field(None, gt=0, description="limit of one job; none: the worker's")
+    time_limit_s: float | None = Field(None, gt=0, description="wall-time limit of one job; none: the worker's")
+    charge: int = Field(0, ge=-10, le=10, description="of molecules that do not say theirs")
+    spin: int = Field(0, ge=0, le=20, description="unpaired electrons of molecules that do not say theirs")
+    queue: Literal["xtb", "dft"] = Field("dft", description="which workers take it; xtb: those for short jobs")
+
+    @field_validator("relaxation", "properties")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("each may be named once")
+        return value
+
+    @field_validator("relaxation")
+    @classmethod
+    def _in_order(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value == ("self", GFN2):
+            raise ValueError("gfn2-xtb comes before self")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_jobs(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and raw.get("engine") == "tblite":
+            return {"queue": "xtb", **raw}
+        return raw
+
+    @cached_property
+    def version(self) -> str:
+        """Hash of what decides a result; 16 hexadecimal digits."""
+        return self.identity(GENERATED)
+
+    def identity(self, geometry_method: str) -> str:
+        """The same for a geometry of some method: stages that it has behind it do not count.
+
+        So a triage of a geometry that is relaxed already is one calculation with a single point there.
+        """
+        deciding = self.model_dump(mode="json", exclude={"name", "about", "memory_mb", "time_limit_s", "queue"})
+        deciding["relaxation"] = self.stages(geometry_method)
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def own_geometry(self) -> str:
+        """Method of geometries that were relaxed at this level."""
+        return GFN2 if self.engine == "tblite" else "/".join(filter(None, (self.method, self.basis)))
+
+    def stages(self, geometry_method: str) -> tuple[Stage, ...]:
+        """Stages of the relaxation that a geometry of some method does not have behind it."""
+        first = (
+            ("gfn2-xtb",)
+            if geometry_method == GFN2
+            else self.relaxation
+            if geometry_method == self.own_geometry
+            else ()
+        )
+        return tuple(stage for stage in self.relaxation if stage not in first)
+
+
+class Levels(Mapping[str, LevelOfTheory]):
+    """Levels by name; an unknown name is an InputError that lists the known ones."""
+
+    def __init__(self, levels: Mapping[str, LevelOfTheory]) -> None:
+        self._levels = dict(levels)
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Self:
+        """The shipped levels and those of a user's file, which may replace shipped ones.
+
+        Raises:
+            InputError: the file cannot be read, or a key or value in it is not possible: which one and why.
+        """
+        written = _read(SHIPPED)
+        if path is not None:
+            written |= _read(path)
+        return cls({name: _level(name, written, path or SHIPPED) for name in written})
+
+    def __getitem__(self, name: str) -> LevelOfTheory:
+        """The level of a name."""
+        if name not in self._levels:
+            raise InputError(f"no level of theory is called {name!r}; there is: {', '.join(self._levels)}")
+        return self._levels[name]
+
+    def __iter__(self) -> Any:
+        """Names in the order of the files."""
+        return iter(self._levels)
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self._levels)
+
+
+@cache
+def shipped() -> Levels:
+    """The levels that come with gapsmith."""
+    return Levels.load()
+
+
+@cache
+def configured() -> Levels:
+    """The levels that this process knows: the shipped ones and those of ``GAPSMITH_LEVELS``; raises InputError."""
+    from gapsmith.core.settings import settings
+
+    return Levels.load(settings().levels)
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"levels of theory: {path} cannot be read: {error}") from error
+    levels = raw.get("levels") if isinstance(raw, dict) else None
+    if not isinstance(levels, dict) or not all(isinstance(value, dict) for value in levels.values()):
+        raise InputError(
+            f"levels of theory: {path} must hold a mapping 'levels' from names to keys; see {SHIPPED.name}"
+        )
+    if unknown := set(raw) - {"levels"}:
+        raise InputError(
+            f"levels of theory: {path}: unknown key {sorted(map(str, unknown))[0]!r}; only 'levels' is known"
+        )
+    return {str(name): value for name, value in levels.items()}
+
+
+def _level(name: str, written: Mapping[str, dict[str, Any]], path: Path) -> LevelOfTheory:
+    keys: dict[str, Any] = {}
+    chain: list[str] = []
+    at: Any = name
+    while at is not None:
+        if at in chain or at not in written:
+            fault = "extends itself" if at in chain else f"extends {at!r}, which is not there"
+            raise InputError(f"levels of theory: {path}: {name!r} {fault}; there is: {', '.join(written)}")
+        chain.append(at)
+        own = dict(written[at])
+        at = own.pop("extends", None)
+        if len(chain) > 1:
+            own.pop("about", None)
+        keys = {**own, **keys}
+    try:
+        return LevelOfTheory(name=name, **keys)
+    except (ValidationError, TypeError) as error:
+        if not isinstance(error, ValidationError):
+            raise InputError(f"levels of theory: {path}: level {name!r}: {error}") from error
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        known = f"; known keys: {', '.join(LevelOfTheory.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise InputError(f"levels of theory: {path}: level {name!r}: {where}: {first['msg']}{known}") from error
