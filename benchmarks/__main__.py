@@ -18,7 +18,8 @@ NAMES = (
     "sampling_steps",
     "mask_fraction",
     "surrogate",
-    "dft",
+    "triage",
+    "queue",
     "certificate",
     "quickstart",
 )

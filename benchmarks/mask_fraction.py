@@ -13,11 +13,11 @@ from gapsmith.core.chemistry import Identity
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CalculationError, InvalidMolecule
 from gapsmith.core.perception import perceive_bonds
+from gapsmith.core.xtb import relax
 from gapsmith.data import qm9
 from gapsmith.data.known import in_qm9
 from gapsmith.generator.generator import Generator
 from gapsmith.surrogate.predictor import Predictor
-from gapsmith.core.xtb import relax
 
 LEADS = 8
 ATTEMPTS = 32  # for each fraction, leads in turn

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch_geometric.nn import SchNet
 
+from gapsmith.core.xtb import relax
 from gapsmith.data import qm9
 from gapsmith.surrogate.data import Molecules, base_split
 from gapsmith.surrogate.evaluate import evaluate
 from gapsmith.surrogate.graph import Graph, graph
 from gapsmith.surrogate.inference import PAIRS_PER_BATCH, batches
 from gapsmith.surrogate.predictor import SHIPPED, Predictor
-from gapsmith.core.xtb import relax
 
 RELAXED = 30
 COMPARED = 500  # molecules of the comparison of speeds

@@ -1,16 +1,20 @@
 """Triage against the plain PySCF call on 50 random molecules of QM9: CPU-seconds and gaps.
 
 The plain call is direct SCF on grid 3 with PySCF's own thresholds, in the same basis set and with the same BLAS settings, so
-that only what the level of theory and the engine change is compared. It takes ten minutes for a molecule of nine heavy atoms, so
-only the first few molecules are timed with it. The others' gaps come from the same direct SCF begun from a density-fitted density and converged to 1e-7 hartree, which is some
-times faster and ends at the same gap (compared where both are there). Results are kept in ``benchmarks/reference/``;
-``python -m benchmarks.triage reference`` makes what is missing, in some hours.
+that only what the level of theory and the engine change is compared. It takes ten minutes for a molecule of nine heavy
+atoms, so only the first few molecules are timed with it. The others' gaps come from the same direct SCF begun from a
+density-fitted density and converged to 1e-7 hartree, which is some times faster and ends at the same gap (compared where
+both are there). Results are kept in ``benchmarks/reference/``; ``python -m benchmarks.triage reference`` makes what is
+missing, in some hours.
 """
 
 import json
 import os
+import statistics
 import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,8 +38,51 @@ def chosen() -> Iterator[tuple[int, np.ndarray, np.ndarray, float]]:
         yield int(index), data.numbers[atoms], data.coordinates[atoms].astype(np.float64), gap_ev
 
 
+def measure() -> dict[str, Any]:
+    """Compute all of them at the level ``single-point`` in children, as workers do, and compare."""
+    from gapsmith.core.levels import shipped
+    from gapsmith.dft_queue.jobs import CalculationInput
+    from gapsmith.dft_queue.runner import Limits, run_in_child
+
+    known, level = reference(), shipped()["single-point"]
+    to_qm9, to_direct, cpu, faster, rungs = [], [], [], [], Counter[str]()
+    for index, numbers, coordinates, qm9_gap_ev in chosen():
+        with tempfile.TemporaryDirectory(prefix="gapsmith-bench-") as folder:
+            job = CalculationInput.of(numbers, coordinates, level)
+            out = run_in_child(job, Path(folder), Limits())
+        assert out.gap_ev is not None
+        rungs[str(out.rung)] += 1
+        cpu.append(out.cpu_s)
+        to_qm9.append(1000 * abs(out.gap_ev - qm9_gap_ev))
+        if direct := known.get((index, True)) or known.get((index, False)):
+            to_direct.append(1000 * abs(out.gap_ev - direct["gap_ev"]))
+        if plain := known.get((index, True)):
+            faster.append(plain["cpu_s"] / out.cpu_s)
+        print(index, len(numbers), round(to_qm9[-1], 2), round(out.cpu_s, 1), flush=True)
+    both = [(known[i, True], known[i, False]) for i, plain in known if plain and (i, False) in known]
+    return {
+        "molecules": len(cpu),
+        "cpu_s_median": round(statistics.median(cpu), 2),
+        "scf_rungs": dict(rungs),
+        "to_qm9_mev": _spread(to_qm9),
+        "to_direct_scf_mev": {"molecules": len(to_direct), **_spread(to_direct)},
+        "times_faster_than_plain": {
+            "molecules": len(faster),
+            "least": round(min(faster), 1),
+            "median": round(statistics.median(faster), 1),
+        },
+        "largest_difference_of_the_two_references_mev": max(
+            (round(1000 * abs(a["gap_ev"] - b["gap_ev"]), 3) for a, b in both), default=None
+        ),
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": round(statistics.median(values), 2), "worst": round(max(values), 2)}
+
+
 def reference() -> dict[tuple[int, bool], dict[str, float]]:
-    """Results of direct SCF so far, by index and whether it was begun from PySCF's own guess, which makes it the plain call."""
+    """Results of direct SCF so far, by index and whether it is the plain call, begun from PySCF's own guess."""
     lines = REFERENCE.read_text().splitlines() if REFERENCE.is_file() else []
     return {(row["index"], row["plain"]): row for row in map(json.loads, lines)}
 

@@ -186,7 +186,7 @@ def test_ctrl_c_pauses_and_the_same_command_goes_on(home: Path, tmp_path: Path) 
         gapsmith(home, "run", str(file)), env=environment(home), capture_output=True, text=True, timeout=60, check=False
     )
     assert second.returncode == 2
-    assert "in use by another 'gapsmith run'" in second.stderr
+    assert "in use by another gapsmith command" in second.stderr
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert rows(home, "SELECT state FROM campaigns") == [{"state": "paused"}]

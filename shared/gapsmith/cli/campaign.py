@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _database() -> Iterator["Database"]:
-    from gapsmith.cli.machine import connected_settings
+    from gapsmith.stack.connect import connected_settings
     from gapsmith.store.database import Database
 
     with Database.from_settings(connected_settings()) as database:
@@ -28,7 +28,7 @@ def campaign() -> None:
 @campaign.command("list")
 def list_() -> None:
     """All campaigns with their state and counts."""
-    from gapsmith.cli.display import print_rows
+    from gapsmith.core.tables import print_rows
     from gapsmith.store import campaigns, candidates
 
     with _database() as database, database.transaction() as connection:

@@ -1,57 +1,19 @@
-"""What people read on a terminal: tables, and a campaign's progress live or as plain lines."""
+"""A campaign's progress as people read it: live on a terminal, or as plain lines."""
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from gapsmith.core.tables import duration
 
+if TYPE_CHECKING:
     from gapsmith.store.progress import Progress
 
 PLAIN_EVERY_S = 15.0
-
-
-def print_rows(rows: Sequence[Mapping[str, Any]], *, empty: str, title: str | None = None) -> None:
-    """A table on a terminal, tab-separated values in a pipe."""
-    if not rows:
-        click.echo(empty, err=not sys.stdout.isatty())
-        return
-    if not sys.stdout.isatty():
-        click.echo("\t".join(rows[0]))
-        for row in rows:
-            click.echo("\t".join(_text(value) for value in row.values()))
-        return
-    from rich.console import Console
-
-    Console().print(table(rows, title=title))
-
-
-def table(rows: Sequence[Mapping[str, Any]], *, title: str | None = None) -> "RenderableType":
-    """Rows as a rich table; numbers to the right."""
-    from rich import box
-    from rich.table import Table
-
-    out = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for name, value in rows[0].items():
-        out.add_column(name, justify="right" if isinstance(value, int | float) else "left", overflow="fold")
-    for row in rows:
-        out.add_row(*(_text(value) for value in row.values()))
-    return out
-
-
-def duration(seconds: float) -> str:
-    """For people: ``1h 02m``, ``3m 07s``, ``42s``."""
-    minutes, rest = divmod(int(max(0.0, seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h {minutes:02d}m"
-    return f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"
 
 
 def progress_lines(progress: "Progress") -> list[str]:
@@ -166,13 +128,3 @@ def watcher(title: str) -> Iterator[Watcher]:
 
     with Live(console=Console(), refresh_per_second=4, transient=False) as live:
         yield LiveWatcher(title, live)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    if isinstance(value, timedelta):
-        return duration(value.total_seconds())
-    return str(value)

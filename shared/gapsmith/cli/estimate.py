@@ -3,9 +3,9 @@
 import os
 from datetime import timedelta
 
-from gapsmith.cli.display import duration
 from gapsmith.core.campaign import CampaignConfig
 from gapsmith.core.settings import settings
+from gapsmith.core.tables import duration
 
 # CPU-seconds on one core of a 2.4 GHz server, rough: `python -m benchmarks dft` has 3, 5, 7 and 9 heavy atoms
 TRIAGE_CPU_S = {1: 0.7, 2: 0.8, 3: 0.9, 4: 1.6, 5: 2.5, 6: 4.0, 7: 6.3, 8: 9.5, 9: 14.5}

@@ -1,48 +1,10 @@
 """``gapsmith up``, ``down``, ``status``, ``migrate``: the embedded servers and services of this machine."""
 
 import time
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from gapsmith.core.settings import Settings
-
 START_WITHIN_S = 60.0
-
-
-def connected_settings(*, quiet: bool = False) -> "Settings":
-    """The settings, with the embedded stack's addresses where no server is named; starts it if it does not run.
-
-    Args:
-        quiet: do not say on standard error that servers are started.
-
-    Raises:
-        UnavailableError: the servers do not come up.
-    """
-    from gapsmith.core.settings import settings
-
-    own = settings()
-    if own.postgres_url and own.kafka_bootstrap and own.celery_broker_url:
-        return own
-    from gapsmith.stack.stack import EmbeddedStack
-
-    stack = EmbeddedStack.of(own)
-    if (found := stack.find()) is not None:
-        return found.apply(own)
-    if not quiet:
-        click.echo("starting the embedded servers; 'gapsmith down' stops them", err=True)
-    connected = stack.up().apply(own)
-    bring_up_to_date(connected)
-    return connected
-
-
-def bring_up_to_date(connected: "Settings") -> str:
-    """Apply missing migrations; returns the revision."""
-    from gapsmith.store.migrate import migrate as apply
-
-    assert connected.postgres_url is not None  # of connected settings
-    return apply(connected.postgres_url.get_secret_value())
 
 
 @click.command()
@@ -50,6 +12,7 @@ def bring_up_to_date(connected: "Settings") -> str:
 def up(servers_only: bool) -> None:
     """Start the embedded servers and all services in the background."""
     from gapsmith.stack import machine
+    from gapsmith.stack.connect import bring_up_to_date, connected_settings
 
     started = time.monotonic()
     connected = connected_settings(quiet=True)
@@ -79,8 +42,8 @@ def down() -> None:
 @click.command()
 def status() -> None:
     """Show servers, services, campaigns and models."""
-    from gapsmith.cli.display import print_rows
     from gapsmith.core.settings import settings
+    from gapsmith.core.tables import print_rows
     from gapsmith.stack.stack import EmbeddedStack
     from gapsmith.store import campaigns
     from gapsmith.store.database import Database
@@ -119,6 +82,8 @@ def status() -> None:
 @click.command()
 def migrate() -> None:
     """Bring the schema of the database up to date: of GAPSMITH_POSTGRES_URL, or the embedded one."""
+    from gapsmith.stack.connect import bring_up_to_date, connected_settings
+
     started = time.monotonic()
     revision = bring_up_to_date(connected_settings())
     click.echo(f"schema is at {revision} ({time.monotonic() - started:.1f} s)")

@@ -17,6 +17,11 @@ class LazyGroup(click.Group):
 
     COMMANDS: ClassVar[dict[str, tuple[str, str]]] = {  # name: (module:attribute, one line of help)
         "run": ("gapsmith.cli.run:run", "Run a campaign: start what it needs, show progress, print the hits."),
+        "dft": (
+            "gapsmith.dft_queue.commands.dft:dft",
+            "Compute your molecules through the DFT queue; write CSV, SDF, Parquet or JSON.",
+        ),
+        "jobs": ("gapsmith.cli.jobs:jobs", "List, explain, retry, cancel and re-prioritise DFT jobs."),
         "query": ("gapsmith.cli.query:query", "Question the candidate database; write SDF, CSV, Parquet or JSON."),
         "predict": (
             "gapsmith.surrogate.commands.predict:predict",

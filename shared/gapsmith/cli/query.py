@@ -80,8 +80,8 @@ def query(
 
 
 def _answer(question: "CandidateQuery", output: Path | None) -> None:
-    from gapsmith.cli.machine import connected_settings
     from gapsmith.core.settings import settings
+    from gapsmith.stack.connect import connected_settings
     from gapsmith.store.database import Database
     from gapsmith.store.query import find, geometries
 
@@ -110,7 +110,7 @@ def _show(rows: "list[CandidateRow]") -> None:
         return
     from rich.console import Console
 
-    from gapsmith.cli.display import table
+    from gapsmith.core.tables import table
 
     shown = [
         {

@@ -45,8 +45,8 @@ class Results:
 @click.option("--results", type=click.Path(path_type=Path), help="Folder for the files.  [results/<name>]")
 def report(name: str, results: Path | None) -> None:
     """Write the report, pictures, SDF and CSV of the campaign NAME again."""
-    from gapsmith.cli.machine import connected_settings
     from gapsmith.core.errors import InputError
+    from gapsmith.stack.connect import connected_settings
     from gapsmith.store import campaigns
     from gapsmith.store.database import Database
 
@@ -289,7 +289,7 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 def _time(seconds: float) -> str:
-    from gapsmith.cli.display import duration
+    from gapsmith.core.tables import duration
 
     return duration(seconds)
 

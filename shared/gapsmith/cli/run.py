@@ -1,7 +1,5 @@
 """``gapsmith run``: one command from a campaign file to a table of hits."""
 
-import fcntl
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -50,9 +48,9 @@ def run(file: Path, dry_run: bool, results: Path | None) -> None:
 
 
 def _run(config: "CampaignConfig", results: Path | None) -> None:
-    from gapsmith.cli.machine import bring_up_to_date, connected_settings
     from gapsmith.core.settings import settings
     from gapsmith.stack import machine
+    from gapsmith.stack.connect import bring_up_to_date, connected_settings, log_to
     from gapsmith.stack.stack import EmbeddedStack
     from gapsmith.store.database import Database
 
@@ -60,7 +58,7 @@ def _run(config: "CampaignConfig", results: Path | None) -> None:
     started = time.monotonic()
     with ExitStack() as cleanup:
         cleanup.enter_context(_alone(own.home, config.name))
-        cleanup.enter_context(_log_to(own.home / "logs" / "run.log"))
+        cleanup.enter_context(log_to(own.home / "logs" / "run.log"))
         behind = machine.background_pid(own.home) is not None
         stack = EmbeddedStack.of(own)
         if stack.find() is None:
@@ -147,8 +145,8 @@ def _watch(database: "Database", campaign: "Campaign", supervised: "Machine | No
 
 def _conclude(database: "Database", campaign: "Campaign", folder: Path) -> None:
     """Write the report and print the table of hits."""
-    from gapsmith.cli.display import duration, print_rows
     from gapsmith.cli.report import hits_table, write_report
+    from gapsmith.core.tables import duration, print_rows
     from gapsmith.store import campaigns
 
     with database.transaction() as connection:
@@ -169,47 +167,15 @@ def _conclude(database: "Database", campaign: "Campaign", folder: Path) -> None:
 
 
 @contextmanager
-def _log_to(path: Path) -> Iterator[None]:
-    """Structured logs of this process go to a file: the terminal belongs to the progress."""
-    import structlog
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        structlog.configure(
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.JSONRenderer(),
-            ],
-            logger_factory=structlog.WriteLoggerFactory(file=file),
-        )
-        try:
-            yield
-        finally:
-            structlog.reset_defaults()
-
-
-@contextmanager
 def _alone(home: Path, name: str) -> Iterator[None]:
     """Refuse a second run of the same campaign, and in one home a second run at all."""
     from gapsmith.core.errors import InputError
+    from gapsmith.stack.connect import foreground
 
-    path = home / "run.lock"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
-    except OSError as error:
-        raise InputError(f"GAPSMITH_HOME {home} cannot be written: {error.strerror}; choose another folder") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
+    with foreground(home, f"campaign {name}") as other:
+        if other is not None:
             raise InputError(
-                f"{home} is in use by another 'gapsmith run' ({file.read().strip() or 'just starting'}); wait for it, "
-                "or give this one another GAPSMITH_HOME"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()}, campaign {name}\n")
-        file.flush()
+                f"{home} is in use by another gapsmith command ({other}); wait for it, or give this one another "
+                "GAPSMITH_HOME"
+            )
         yield

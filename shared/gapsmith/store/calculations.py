@@ -315,6 +315,7 @@ def cancel(connection: Connection, calculation_id: UUID) -> bool:
     if row is None:
         return False
     attempts.end(connection, calculation_id, "cancelled", reason="cancelled while it ran")
+    _tell(connection, calculation_id, "cancelled", None)
     return True
 
 

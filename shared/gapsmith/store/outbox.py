@@ -34,6 +34,25 @@ def emit(connection: Connection, event: Event, *, source: str) -> UUID:
     return envelope.id
 
 
+def emit_all(connection: Connection, events: Sequence[Event], *, source: str) -> None:
+    """Store many events in one statement."""
+    if not events:
+        return
+    envelopes = [Envelope.wrap(event, source=source) for event in events]
+    connection.execute(
+        """INSERT INTO outbox (id, topic, type, key, envelope)
+           SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::jsonb[])""",
+        (
+            [envelope.id for envelope in envelopes],
+            [event.TOPIC for event in events],
+            [event.TYPE for event in events],
+            [str(event.campaign_id or envelope.id) for event, envelope in zip(events, envelopes, strict=True)],
+            [Jsonb(envelope.model_dump(mode="json")) for envelope in envelopes],
+        ),
+    )
+    connection.execute(f"NOTIFY {CHANNEL}")
+
+
 def unpublished(connection: Connection, limit: int = 500) -> list[Outgoing]:
     """The oldest events that nobody published, locked until the transaction ends; other relays skip them."""
     rows = connection.execute(

@@ -13,7 +13,7 @@ _OUTCOMES = (
     f"""UPDATE candidates c SET state = 'failed', reason = concat_ws(': ', k.failure_class, k.failure_reason),
                updated_at = now()
         {_TRIAGE} AND k.state = 'failed'""",
-    # cancelled for another campaign's sake or by hand: this campaign may choose it again
+    # cancelled for another campaign's sake: this campaign may choose it again (what a user cancels is withdrawn by then)
     f"""UPDATE candidates c SET state = 'scored', triage_id = NULL, updated_at = now()
         {_TRIAGE} AND k.state = 'cancelled'""",
     f"""UPDATE candidates c SET state = 'certified', certified_gap_ev = k.gap_ev, reason = NULL, updated_at = now(),
@@ -25,7 +25,7 @@ _OUTCOMES = (
                reason = concat_ws(': ', 'certificate failed', k.failure_class, k.failure_reason)
         {_CERTIFICATE} AND k.state = 'failed' AND c.reason IS NULL""",
     f"""UPDATE candidates c SET certificate_id = NULL, updated_at = now()
-        {_CERTIFICATE} AND k.state = 'cancelled'""",
+        {_CERTIFICATE} AND k.state = 'cancelled' AND c.reason IS NULL""",
 )
 
 # Calculations of campaigns that are paused or have ended wait. Who shares one and runs takes it over.

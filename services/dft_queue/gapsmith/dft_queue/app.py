@@ -90,7 +90,7 @@ def declare(app: Celery) -> None:
         UnavailableError: the broker does not answer, or holds a queue of that name with other properties.
     """
     with _channel(app) as channel:
-        _declare(app, channel)
+        declare_on(app, channel)
 
 
 def ring(app: Celery, queue: str, calculation_ids: Iterable[UUID]) -> None:
@@ -100,7 +100,7 @@ def ring(app: Celery, queue: str, calculation_ids: Iterable[UUID]) -> None:
         UnavailableError: the broker does not answer, or refuses a message.
     """
     with _channel(app) as channel:
-        _declare(app, channel)
+        declare_on(app, channel)
         producer = app.amqp.Producer(channel)
         for calculation_id in calculation_ids:
             app.send_task(TASK, args=[str(calculation_id)], queue=QUEUES[queue], producer=producer, retry=False)
@@ -120,7 +120,8 @@ def dead(app: Celery) -> int:
         return int(_dead_queue().bind(channel).queue_declare().message_count)
 
 
-def _declare(app: Celery, channel: Any) -> None:
+def declare_on(app: Celery, channel: Any) -> None:
+    """The same on a channel of one's own; raises the transport's errors."""
     if _is_rabbitmq(app):
         _dead_queue().bind(channel).declare()
     for queue in app.amqp.queues.values():
@@ -136,12 +137,12 @@ def _channel(app: Celery) -> Iterator[Any]:
     impatient = {} if _is_rabbitmq(app) else {"socket_timeout": ANSWER_S}  # a worker's own connection must be patient
     connection = app.connection_for_write(connect_timeout=ANSWER_S, transport_options=impatient)
     try:
-        connection.connect()
+        connection.ensure_connection(max_retries=max(len(connection.alt) - 1, 0))  # each address of a cluster once
         if _is_rabbitmq(app):
             connection.connection.transport.sock.settimeout(ANSWER_S)
         yield connection.channel()
     except PreconditionFailed as error:
-        raise UnavailableError(_mismatch(connection.as_uri(), str(error.reply_text))) from error
+        raise UnavailableError(mismatch(connection.as_uri(), str(error.reply_text))) from error
     except (OperationalError, OSError, AMQPError, MessageNacked, *connection.connection_errors) as error:
         connection.collect()  # without a farewell, which a broker that hangs would not answer
         raise UnavailableError(
@@ -152,7 +153,8 @@ def _channel(app: Celery) -> Iterator[Any]:
         connection.release()
 
 
-def _mismatch(uri: str, text: str) -> str:
+def mismatch(uri: str, text: str) -> str:
+    """What to tell a person whose RabbitMQ has a queue that is not as we declare it: ``text`` is what it said."""
     found = re.search(r"queue '([^']+)' in vhost '([^']+)'", text)
     command = f": rabbitmqctl --vhost '{found[2]}' delete_queue '{found[1]}'" if found else ""
     return (

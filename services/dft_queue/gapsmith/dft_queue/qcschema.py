@@ -175,7 +175,8 @@ def _validated(found: Mapping[str, Any], source: str) -> Any:
     try:
         return model(**fields)
     except (MoleculeFormatError, NotAnElementError, ValidationError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"QCSchema: {source}: not a molecule: {' '.join(str(error).split())[:300]}") from error
+        words = " ".join(str(getattr(error, "message", error)).split())  # QCElemental's errors keep theirs apart
+        raise InputError(f"QCSchema: {source}: not a molecule: {words[:300]}") from error
 
 
 def _provenance(output: CalculationOutput) -> dict[str, Any]:

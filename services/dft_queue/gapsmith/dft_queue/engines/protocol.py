@@ -54,7 +54,7 @@ class Engine(Protocol):
     """A quantum-chemistry program."""
 
     def refusal(self, job: CalculationInput) -> str | None:
-        """Why a job's molecule or level is not for this engine, in one sentence; None if it is. Quick: nothing is computed."""
+        """Why a job's molecule or level is not for this engine, in one sentence, or None. Quick: nothing is computed."""
         ...
 
     def surface(self, job: CalculationInput, memory_mb: int) -> Surface:

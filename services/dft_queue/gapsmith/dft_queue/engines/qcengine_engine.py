@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import qcengine
+from qcelemental.exceptions import NotAnElementError, ValidationError
 from qcengine.config import TaskConfig
 from qcengine.exceptions import (
     ConvergenceError,
@@ -51,12 +52,14 @@ class QCEngineEngine:
         if not isinstance(options.get("keywords", {}), Mapping):
             return f"{where}: options.keywords must be a mapping from the program's keywords to values"
         program, programs = options.get("program"), sorted(qcengine.list_all_programs())
-        if program not in programs:
+        if not isinstance(program, str) or program not in programs:
             near = difflib.get_close_matches(str(program), programs, n=1)
             guess = f"; did you mean {near[0]}?" if near else ""
             return f"{where}: options.program must name a program of QCEngine, not {program!r}{guess} ({', '.join(programs)})"
         if asked := [name for name in NOT_PASSED_ON if getattr(level, name) is not None]:
-            return f"{where}: {', '.join(asked)} cannot be passed on to {program}; use its own names in options.keywords"
+            return (
+                f"{where}: {', '.join(asked)} cannot be passed on to {program}; use its own names in options.keywords"
+            )
         asked = [*level.properties, *(name for name in ("minimum", "stability") if getattr(level, name))]
         if asked:
             return f"{where}: {', '.join(asked)} cannot be computed with {program} through QCEngine here"
@@ -64,7 +67,11 @@ class QCEngineEngine:
             _harness(program).found(raise_error=True)
         except ModuleNotFoundError as error:
             return f"{where}: {program} is not installed on this machine: {error}"
-        if program == "mopac" and (reason := MOPAC.refusal(_model(job, "gradient"), _config(1000), job.numbers)):
+        try:
+            model = _model(job, "gradient")
+        except (NotAnElementError, ValidationError, ValueError, InputError) as error:
+            return f"QCSchema does not take the molecule: {_short(getattr(error, 'message', str(error)))}"
+        if program == "mopac" and (reason := MOPAC.refusal(model, _config(1000), job.numbers)):
             return f"{where}: {reason}"
         return None
 

@@ -1,0 +1,96 @@
+"""Settings with servers: those that are named, or the embedded ones, which are started if they do not run."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from gapsmith.core.settings import Settings
+
+
+def connected_settings(*, quiet: bool = False) -> "Settings":
+    """The settings, with the embedded stack's addresses where no server is named; starts it if it does not run.
+
+    Args:
+        quiet: do not say on standard error that servers are started.
+
+    Raises:
+        UnavailableError: the servers do not come up.
+    """
+    from gapsmith.core.settings import settings
+
+    own = settings()
+    if own.postgres_url and own.kafka_bootstrap and own.celery_broker_url:
+        return own
+    from gapsmith.stack.stack import EmbeddedStack
+
+    stack = EmbeddedStack.of(own)
+    if (found := stack.find()) is not None:
+        return found.apply(own)
+    if not quiet:
+        click.echo("starting the embedded servers; 'gapsmith down' stops them", err=True)
+    connected = stack.up().apply(own)
+    bring_up_to_date(connected)
+    return connected
+
+
+def bring_up_to_date(connected: "Settings") -> str:
+    """Apply missing migrations; returns the revision."""
+    from gapsmith.store.migrate import migrate as apply
+
+    assert connected.postgres_url is not None  # of connected settings
+    return apply(connected.postgres_url.get_secret_value())
+
+
+@contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Structured logs of this process go to a file: the terminal belongs to the progress."""
+    import structlog
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        structlog.configure(
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.JSONRenderer(),
+            ],
+            logger_factory=structlog.WriteLoggerFactory(file=file),
+        )
+        try:
+            yield
+        finally:
+            structlog.reset_defaults()
+
+
+@contextmanager
+def foreground(home: Path, what: str) -> Iterator[str | None]:
+    """Be the one command in the foreground that runs a home's services: None, or in words who is.
+
+    Raises:
+        InputError: the home folder cannot be written.
+    """
+    from gapsmith.core.errors import InputError
+
+    path = home / "run.lock"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise InputError(f"GAPSMITH_HOME {home} cannot be written: {error.strerror}; choose another folder") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            yield file.read().strip() or "just starting"
+            return
+        file.truncate(0)
+        file.write(f"process {os.getpid()}, {what}\n")
+        file.flush()
+        yield None
