@@ -15,7 +15,7 @@ import yaml
 from celery.utils.quorum_queues import detect_quorum_queues
 
 from gapsmith.core.settings import Settings
-from gapsmith.dft_queue.app import make_app
+from gapsmith.dft_queue.app import LONGEST_JOB_S, QUEUES, make_app
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "compose"
@@ -24,6 +24,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (FOLDER / "Dockerfile").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = sorted(PROJECT["entry-points"]["gapsmith.services"])
+SPECIAL = {"xtb_worker": "dft_worker"}  # the same program with other settings
 SERVERS = ["kafka", "postgres", "rabbitmq"]
 RUN_AND_END = ["gapsmith", "migrate"]
 DEFAULTS = dict(
@@ -59,20 +60,21 @@ def test_the_schema_sees_a_misspelt_key() -> None:
 
 
 def test_every_part_of_the_system_is_there() -> None:
-    assert sorted(SERVICES) == sorted([*OURS, *SERVERS, *RUN_AND_END])
+    assert sorted(SERVICES) == sorted([*OURS, *SPECIAL, *SERVERS, *RUN_AND_END])
     assert SERVICES["kafka"]["image"].startswith("apache/kafka:4.")
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", [*OURS, *SPECIAL])
 def test_a_service_is_started_and_checked_by_its_name(name: str) -> None:
     service = SERVICES[name]
-    assert service["command"] == [name, "serve"]
-    assert service["healthcheck"]["test"] == ["CMD", "gapsmith", name, "healthy"]
+    program = SPECIAL.get(name, name)
+    assert service["command"] == [program, "serve"]
+    assert service["healthcheck"]["test"] == ["CMD", "gapsmith", program, "healthy"]
     assert service["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
     assert service["restart"] == "unless-stopped"
 
 
-@pytest.mark.parametrize("name", [*OURS, *RUN_AND_END])
+@pytest.mark.parametrize("name", [*OURS, *SPECIAL, *RUN_AND_END])
 def test_our_containers_have_few_rights(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
@@ -155,7 +157,7 @@ def test_volumes_are_declared_and_data_survives() -> None:
     assert mounts["kafka"] == [["kafka", SERVICES["kafka"]["environment"]["KAFKA_LOG_DIRS"]]]
     writable = [name for name, found in mounts.items() if ["home", "/var/lib/gapsmith"] in found]
     assert writable == ["trainer"]
-    for _, path, *_ in (mount for name in [*OURS, *RUN_AND_END] for mount in mounts[name]):
+    for _, path, *_ in (mount for name in [*OURS, *SPECIAL, *RUN_AND_END] for mount in mounts[name]):
         assert path in DOCKERFILE  # made there, with its owner
 
 
@@ -171,13 +173,23 @@ def test_rabbitmq_makes_quorum_queues() -> None:
     assert "default_queue_type = quorum" in COMPOSE["configs"][mounted["source"]]["content"].splitlines()
 
 
+def test_every_kind_of_job_has_its_workers() -> None:
+    served = [service["environment"].get("GAPSMITH_DFT_QUEUES") for service in SERVICES.values() if "build" in service]
+    assert sorted(kind for kind in served if kind) == sorted(QUEUES)
+
+
+def test_rabbitmq_waits_for_a_job_as_long_as_our_queues_say() -> None:
+    (mounted,) = SERVICES["rabbitmq"]["configs"]
+    assert f"consumer_timeout = {LONGEST_JOB_S * 1000}" in COMPOSE["configs"][mounted["source"]]["content"].splitlines()
+
+
 def test_workers_know_that_their_queue_is_a_quorum_queue() -> None:
     url = "amqp://gapsmith:word@rabbitmq:5672//"
     app = make_app(Settings(celery_broker_url=url))  # type: ignore[arg-type]  # pydantic parses the text
     assert detect_quorum_queues(app, app.connection_for_write().transport.driver_type)[0]
 
 
-@pytest.mark.parametrize("name", [*OURS, *RUN_AND_END])
+@pytest.mark.parametrize("name", [*OURS, *SPECIAL, *RUN_AND_END])
 def test_the_image_can_be_built_from_what_the_context_holds(name: str) -> None:
     build = SERVICES[name]["build"]
     assert (FOLDER / build["context"]).resolve() == ROOT

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from multiprocessing import connection
+from multiprocessing import connection, forkserver
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def server() -> Any:
     os.environ.update(blas_environment())  # read when the numerical libraries are imported there
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "gapsmith.dft_queue.warm"])
-    context.Process(target=os.getpid).start()  # starts the server; its imports go on in the background
+    forkserver.ensure_running()  # its imports go on in the background
     return context
 
 

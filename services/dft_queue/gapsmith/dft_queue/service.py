@@ -20,6 +20,7 @@ from gapsmith.store.database import Connection
 log = structlog.get_logger()
 
 SWEEP_EVERY_S = 2.0
+MOST_RINGS = 200  # of one queue in one sweep: more than any cluster's workers take until the next
 OVERDUE_S = 5.0  # a calculation that is due and unclaimed for so long may have lost its message
 
 
@@ -63,7 +64,7 @@ class DftQueueService(Service):
         for queue in QUEUES:
             mine = [calculation_id for calculation_id, its in overdue if its == queue]
             if mine and (missing := len(mine) - depth(self.app, queue)) > 0:
-                ring(self.app, queue, mine[:missing])
+                ring(self.app, queue, mine[: min(missing, MOST_RINGS)])
 
 
 def main(settings: Settings) -> None:

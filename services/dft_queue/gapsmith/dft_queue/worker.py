@@ -188,7 +188,7 @@ class Worker:
         pulse = threading.Thread(target=self._pulse, daemon=True)
         pulse.start()
         log.info("serving", service=NAME, pid=os.getpid(), at_a_time=self.settings.dft_workers)
-        app.Worker(
+        worker = app.Worker(
             pool="threads",  # the computing is done by child processes
             concurrency=self.settings.dft_workers,
             hostname=f"dft@{self.instance}",
@@ -197,7 +197,8 @@ class Worker:
             quiet=True,
             without_gossip=True,
             without_mingle=True,
-        ).start()
+        )
+        worker.start()
         self.stop()
         pulse.join(timeout=5.0)
         try:
@@ -206,6 +207,8 @@ class Worker:
         except UnavailableError as error:
             log.warning("no farewell", reason=str(error))
         log.info("stopped", service=NAME)
+        if worker.exitcode:  # Celery has logged why
+            raise SystemExit(worker.exitcode)
 
     def _on_shutdown(self, **_: Any) -> None:
         threading.Thread(target=self.stop, daemon=True).start()  # not from the signal handler, which may hold the lock
