@@ -21,6 +21,7 @@ NAMES = (
     "triage",
     "queue",
     "certificate",
+    "queue_listing",
     "quickstart",
 )
 RESULTS = Path(__file__).parent / "results"

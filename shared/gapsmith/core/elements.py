@@ -12,14 +12,13 @@ SYMBOLS: Final = ("X", *_IN_ORDER.split())  # by atomic number; X stands for non
 
 
 def formula(numbers: Iterable[int], charge: int = 0) -> str:
-    """Formula in Hill's order (carbon, hydrogen, the rest by the alphabet), such as C2H6O or H4N+.
+    """Formula as RDKit writes it: carbon, hydrogen, the rest by the alphabet, the charge; such as C2H6O or H4N+.
 
     Args:
         numbers: atomic numbers within 1 to 118.
         charge: total charge.
     """
     counts = Counter(SYMBOLS[number] for number in numbers)
-    first = ("C", "H") if "C" in counts else ()
-    order = [*(symbol for symbol in first if symbol in counts), *sorted(set(counts) - set(first))]
+    order = sorted(counts, key=lambda symbol: (symbol != "C", symbol != "H", symbol))
     sign = "" if charge == 0 else ("+" if charge > 0 else "-") + (str(abs(charge)) if abs(charge) > 1 else "")
     return "".join(f"{symbol}{counts[symbol] if counts[symbol] > 1 else ''}" for symbol in order) + sign

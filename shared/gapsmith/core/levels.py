@@ -88,14 +88,9 @@ class LevelOfTheory(BaseModel):
 
     def stages(self, geometry_method: str) -> tuple[Stage, ...]:
         """Stages of the relaxation that a geometry of some method does not have behind it."""
-        first = (
-            ("gfn2-xtb",)
-            if geometry_method == GFN2
-            else self.relaxation
-            if geometry_method == self.own_geometry
-            else ()
-        )
-        return tuple(stage for stage in self.relaxation if stage not in first)
+        if geometry_method == self.own_geometry:
+            return ()
+        return tuple(stage for stage in self.relaxation if stage != geometry_method)
 
 
 class Levels(Mapping[str, LevelOfTheory]):

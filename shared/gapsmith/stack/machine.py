@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,12 +24,18 @@ STOP_WITHIN_S = 40.0
 
 
 class Machine:
-    """Services under a supervisor, and the embedded servers under a keeper."""
+    """Services under a supervisor, and the embedded servers under a keeper.
 
-    def __init__(self, connected: Settings) -> None:
+    Args:
+        connected: settings with servers.
+        only: names of services; none: all.
+    """
+
+    def __init__(self, connected: Settings, only: Sequence[str] = ()) -> None:
         self._keeper = Keeper(EmbeddedStack.of(settings()))
         self._logs = connected.home / "logs"
-        self.supervisor = Supervisor(service_specs(), _environment(connected), self._logs)
+        specs = [spec for spec in service_specs() if not only or spec.name in only]
+        self.supervisor = Supervisor(specs, _environment(connected), self._logs)
 
     def notes(self) -> list[str]:
         """What a person should know: services that had to be started again, servers that do not come back."""
@@ -138,6 +144,7 @@ def _environment(connected: Settings) -> dict[str, str]:
         "GAPSMITH_POSTGRES_URL": connected.postgres_url.get_secret_value(),
         "GAPSMITH_KAFKA_BOOTSTRAP": connected.kafka_bootstrap,
         "GAPSMITH_CELERY_BROKER_URL": connected.celery_broker_url.get_secret_value(),
+        "GAPSMITH_DFT_WORKERS": str(connected.dft_workers),
         "OMP_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,

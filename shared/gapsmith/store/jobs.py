@@ -235,6 +235,24 @@ def cancel(connection: Connection, jobs: JobFilter, *, source: str = "cli") -> l
     return changed
 
 
+def adopt(connection: Connection, ids: Sequence[UUID]) -> None:
+    """See to it that jobs which a person waits for are not held up by campaigns that share them.
+
+    Those of campaigns that do not run need not wait for them any more; those that a campaign took back are queued again.
+    """
+    connection.execute(
+        """UPDATE calculations k SET campaign_id = NULL WHERE k.id = ANY(%s) AND k.state = 'queued'
+           AND EXISTS (SELECT 1 FROM campaigns g WHERE g.id = k.campaign_id AND g.state <> 'running')""",
+        (list(ids),),
+    )
+    taken_back = connection.execute(
+        "SELECT id FROM calculations WHERE id = ANY(%s) AND state = 'cancelled' AND failure_reason IS DISTINCT FROM %s",
+        (list(ids), CANCELLED),
+    ).fetchall()
+    if taken_back:
+        retry(connection, JobFilter(ids=tuple(row["id"] for row in taken_back)), source="cli")
+
+
 def prioritise(connection: Connection, jobs: JobFilter, priority: int) -> list[Changed]:
     """Set the priority of queued and running jobs: of the queued ones, the highest start first."""
     return _change(connection, jobs, "'queued', 'running'", f"priority = {int(priority)}")

@@ -31,10 +31,12 @@ def test_every_command_of_the_table_loads_and_has_help() -> None:
         assert "Usage:" in result.output
 
 
-def test_help_and_query_import_neither_torch_nor_rdkit() -> None:
+def test_help_query_and_jobs_import_neither_torch_nor_rdkit() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from gapsmith.cli.main import cli\n"
         "CliRunner().invoke(cli, ['--help']); import gapsmith.cli.query, gapsmith.store.query, gapsmith.stack.stack\n"
+        "import gapsmith.cli.jobs, gapsmith.cli.jobs_show, gapsmith.cli.jobs_why\n"
+        "import gapsmith.store.jobs, gapsmith.store.job_story\n"
         "sys.exit(bool({'torch', 'rdkit', 'pyscf', 'celery', 'matplotlib'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from tblite.interface import Calculator
 
 from gapsmith.core.errors import CalculationError, FailureClass
-from gapsmith.core.units import BOHR_TO_ANGSTROM
-from gapsmith.core.model_hessian import model_hessian
 from gapsmith.core.geometry import fragments
+from gapsmith.core.model_hessian import model_hessian
+from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.core.xtb import METHOD, Relaxed, relax, rmsd
 
 WATER = np.array([8, 1, 1]), np.array([[0.0, 0.0, 0.0], [0.9, 0.1, 0.0], [-0.2, 0.95, 0.1]])

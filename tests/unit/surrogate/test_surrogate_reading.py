@@ -12,9 +12,9 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from gapsmith.core.errors import InputError
+from gapsmith.core.reading import read
 from gapsmith.surrogate.commands.predict import predict
 from gapsmith.surrogate.predictor import KIND, Predictor
-from gapsmith.surrogate.reading import read
 from gapsmith.surrogate.trainable import build
 from gapsmith.training.checkpoint import save_model
 

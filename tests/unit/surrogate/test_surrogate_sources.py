@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from gapsmith.core.errors import CalculationError, DataError
+from gapsmith.core.xtb import single_point
 from gapsmith.surrogate import data, displaced, relaxed, sources
 from gapsmith.surrogate.config import FOLDER, load
-from gapsmith.core.xtb import single_point
 
 WATER = np.array([8, 1, 1]), np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
 ODD = np.array([8, 1]), np.array([[0.0, 0.0, 0.0], [0.97, 0.0, 0.0]])  # a radical: refused

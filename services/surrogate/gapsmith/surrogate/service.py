@@ -16,11 +16,11 @@ from gapsmith.core.errors import CalculationError, CheckpointError
 from gapsmith.core.messages import CandidatesProposed, CandidatesScored, Event, ModelPromoted
 from gapsmith.core.perception import same_connectivity
 from gapsmith.core.settings import Settings
+from gapsmith.core.xtb import METHOD, Relaxed, relax
 from gapsmith.store import candidates, models, outbox, tasks
 from gapsmith.store.database import Connection, Database
 from gapsmith.store.tasks import MOST_ATTEMPTS, Task
 from gapsmith.surrogate.predictor import SHIPPED, Predictor
-from gapsmith.core.xtb import METHOD, Relaxed, relax
 from gapsmith.surrogate.trainable import KIND
 from gapsmith.training.checkpoint import read_card, sha256
 

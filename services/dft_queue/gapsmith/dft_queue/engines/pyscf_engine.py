@@ -16,6 +16,8 @@ from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.scf import Converged, converge, frontier_ev, known_functional, molecule, orthonormalised
 
 SAME_ANGSTROM = 1e-6
+STEEP = 1e-2  # hartree / bohr: above it a relaxation is far from its end, and a loose SCF points the same way
+LOOSE = {"convergence_hartree": 1e-5, "gradient_convergence": 1.5e-3}
 
 
 class PyscfEngine:
@@ -51,13 +53,15 @@ class PyscfSurface:
     def __init__(self, job: CalculationInput, memory_mb: int) -> None:
         self._job, self._memory_mb = job, memory_mb
         self._last: Converged | None = None
+        self._steepest = 0.0  # largest component of the newest gradient; the first point is converged as the level says
 
     def gradient(self, positions: np.ndarray) -> tuple[float, np.ndarray]:
         """Energy (hartree) and gradient (atoms, 3) (hartree / bohr)."""
-        field = self._converge(positions).mean_field
+        field = self._converge(positions, loose=self._steepest > STEEP).mean_field
         gradient = np.asarray(field.nuc_grad_method().kernel())
         if not np.isfinite(gradient).all():
             raise CalculationError(FailureClass.CHEMISTRY, "the gradient is not finite")
+        self._steepest = float(np.abs(gradient).max())
         return float(field.e_tot), gradient
 
     def properties(self, positions: np.ndarray, folder: Path) -> Found:
@@ -89,13 +93,17 @@ class PyscfSurface:
             findings += found
         return Found(values, tuple(findings), files)
 
-    def _converge(self, positions: np.ndarray) -> Converged:
+    def _converge(self, positions: np.ndarray, *, loose: bool = False) -> Converged:
+        level = self._job.level
+        if loose and level.convergence_hartree < LOOSE["convergence_hartree"]:
+            level = level.model_copy(update=LOOSE)
         mol = molecule(self._job, positions, memory_mb=self._memory_mb)
         start = None
         if self._last is not None:
-            before = np.asarray(self._last.mean_field.mol.atom_coords()) * BOHR_TO_ANGSTROM
-            if np.allclose(before, positions, atol=SAME_ANGSTROM):
+            field = self._last.mean_field
+            before = np.asarray(field.mol.atom_coords()) * BOHR_TO_ANGSTROM
+            if np.allclose(before, positions, atol=SAME_ANGSTROM) and field.conv_tol <= level.convergence_hartree:
                 return self._last
-            start = orthonormalised(self._last.mean_field, mol)
-        self._last = converge(mol, self._job.level, start=start)
+            start = orthonormalised(field, mol)
+        self._last = converge(mol, level, start=start)
         return self._last

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from gapsmith.core.reading import Item
     from gapsmith.surrogate.predictor import Prediction, Predictor
-    from gapsmith.surrogate.reading import Item
 
 CHUNK = 200  # molecules that are predicted together
 
@@ -36,9 +36,9 @@ def predict(file: Path, output: Path, weights: Path | None, relax: bool, device:
     from rich.progress import track
 
     from gapsmith.core.errors import InputError, UnavailableError
+    from gapsmith.core.reading import read
     from gapsmith.core.settings import settings
     from gapsmith.surrogate.predictor import SHIPPED, Predictor
-    from gapsmith.surrogate.reading import read
     from gapsmith.training.files import replacing
 
     if output.suffix.lower() != ".csv":
@@ -54,6 +54,7 @@ def predict(file: Path, output: Path, weights: Path | None, relax: bool, device:
             writer = csv.DictWriter(target, fieldnames=columns(predictor))
             writer.writeheader()
             for item in track(read(file), "molecules", console=Console(stderr=True)):
+                item = neutral(item)
                 items.append(relaxed(item) if item.rough or relax else item)
                 if len(items) == CHUNK:
                     failed += write(writer, predictor, items)
@@ -73,6 +74,15 @@ def columns(predictor: "Predictor") -> list[str]:
             column = predictor.config.column(name)
             found += [column, f"{column}_std", f"{column}_low90", f"{column}_high90"]
     return [*found, "latent_distance", "out_of_distribution", "error"]
+
+
+def neutral(item: "Item") -> "Item":
+    """The same, or with the reason why it cannot be predicted: the models have seen no ions."""
+    from dataclasses import replace
+
+    return (
+        replace(item, geometry=None, error="it is charged; only neutral molecules are known") if item.charge else item
+    )
 
 
 def relaxed(item: "Item") -> "Item":

@@ -1,0 +1,77 @@
+"""Who does the work of ``gapsmith dft``: servers and workers that run already, or embedded ones for as long as it takes."""
+
+from contextlib import ExitStack
+from typing import Final, Self
+
+from gapsmith.core.errors import UnavailableError
+from gapsmith.core.settings import Settings, settings
+from gapsmith.stack import machine
+from gapsmith.stack.connect import bring_up_to_date, connected_settings, foreground, log_to
+from gapsmith.stack.machine import Machine
+from gapsmith.stack.stack import EmbeddedStack
+from gapsmith.stack.supervisor import ServiceState
+
+SERVICES: Final = ("dft_queue", "dft_worker")
+
+
+class Hands:
+    """Servers, and workers if need be; what was started here is stopped at the end.
+
+    Args:
+        workers: DFT workers, if they are started here; none: the settings'.
+    """
+
+    def __init__(self, workers: int | None) -> None:
+        self._own = settings()
+        if workers is not None:
+            self._own = self._own.model_copy(update={"dft_workers": workers})
+        self._cleanup = ExitStack()
+        self._machine: Machine | None = None
+        self._others: str | None = None  # who computes, if others do
+        self.connected: Settings = self._own
+
+    def __enter__(self) -> Self:
+        """Find or start the servers; raises UnavailableError."""
+        try:
+            self._open()
+        except BaseException:
+            self._cleanup.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop what was started."""
+        self._cleanup.close()
+
+    def _open(self) -> None:
+        own = self._own
+        if own.postgres_url and own.kafka_bootstrap and own.celery_broker_url:
+            self._others = "the workers of the settings' servers"
+            return
+        stack = EmbeddedStack.of(own)
+        if machine.background_pid(own.home) is not None:
+            self._others = "the workers of gapsmith up"
+        elif (other := self._cleanup.enter_context(foreground(own.home, "gapsmith dft"))) is not None:
+            self._others = f"the workers of {other}"
+        elif stack.find() is None:
+            self._cleanup.callback(stack.down)
+        self.connected = connected_settings(quiet=True).model_copy(update={"dft_workers": own.dft_workers})
+        bring_up_to_date(self.connected)
+
+    def work(self) -> str:
+        """Start workers unless others compute; who does, for a person."""
+        if self._others is not None:
+            return f"{self._others} compute"
+        if self._machine is None:
+            self._cleanup.enter_context(log_to(self._own.home / "logs" / "dft.log"))
+            self._machine = self._cleanup.enter_context(Machine(self.connected, SERVICES))
+        return f"{self.connected.dft_workers} workers compute here"
+
+    def notes(self) -> list[str]:
+        """What a person should know of the workers that were started here; raises UnavailableError if they gave up."""
+        if self._machine is None:
+            return []
+        notes = self._machine.notes()
+        if any(status.state is ServiceState.FAILED for status in self._machine.supervisor.statuses()):
+            raise UnavailableError(f"the DFT workers do not run: {'; '.join(notes)}")
+        return notes

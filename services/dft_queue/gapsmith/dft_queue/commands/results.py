@@ -1,0 +1,148 @@
+"""Results of ``gapsmith dft``: a row for every record of the input, in its order, whole or not at all."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TextIO
+from uuid import UUID
+
+import numpy as np
+
+from gapsmith.core.codec import decode
+from gapsmith.core.domain import Molecule
+from gapsmith.core.errors import UnavailableError
+from gapsmith.core.output import check_output as check
+from gapsmith.core.output import plain, sdf_record
+from gapsmith.dft_queue.commands.submitting import Asked
+from gapsmith.store.database import Connection
+from gapsmith.training.files import replacing
+
+STANDARD_OUTPUT: Final = Path("-")
+NUMBERS: Final = ("gap_ev", "homo_ev", "lumo_ev", "energy_hartree", "dipole_debye", "cpu_s")
+COLUMNS: Final = (
+    "name", "smiles", "formula", "level", "state", "gap_ev", "homo_ev", "lumo_ev", "energy_hartree", "dipole_debye", "rung",
+    "reason", "findings", "cpu_s", "reused", "calculation_id",
+)  # fmt: skip
+NOTHING: Final = Molecule(np.zeros(0, np.uint8), np.zeros((0, 3)), np.zeros(0, np.int8), np.zeros((0, 3), np.int16))
+
+Row = Mapping[str, Any]
+
+
+def check_output(path: Path) -> None:
+    """Raise InputError if no file of this name can be written."""
+    if path != STANDARD_OUTPUT:
+        check(path, WRITERS)
+
+
+def rows(connection: Connection, asked: Sequence[Asked], level: str) -> list[Row]:
+    """A row for every record, with what its job has come to."""
+    ids = list({one.job for one in asked if one.job is not None})
+    found = {
+        row["id"]: row
+        for row in connection.execute(
+            """SELECT id, state, gap_ev, homo_ev, lumo_ev, energy_hartree, dipole_debye, rung, cpu_s, findings,
+                      failure_class, failure_reason FROM calculations WHERE id = ANY(%s)""",
+            (ids,),
+        )
+    }
+    return [_row(one, level, None if one.job is None else found[one.job]) for one in asked]
+
+
+def _row(one: Asked, level: str, job: Mapping[str, Any] | None) -> Row:
+    entry = one.entry
+    values: dict[str, Any] = dict.fromkeys(COLUMNS)
+    values |= {
+        "name": entry.name,
+        "smiles": entry.smiles,
+        "formula": entry.formula,
+        "level": level,
+        "reused": one.reused,
+    }
+    if job is None:
+        return values | {"state": "refused", "reason": entry.refusal}
+    values |= {key: job[key] for key in ("state", "rung", *NUMBERS)}
+    ended_badly = job["state"] in ("failed", "cancelled")
+    reason = ": ".join(filter(None, (job["failure_class"], job["failure_reason"]))) if ended_badly else None
+    return values | {"reason": reason, "findings": "; ".join(job["findings"]) or None, "calculation_id": job["id"]}
+
+
+def write(connection: Connection, path: Path, found: Sequence[Row], asked: Sequence[Asked]) -> None:
+    """Write rows in the format of the file's ending, or as CSV to standard output.
+
+    Raises:
+        UnavailableError: the file cannot be written, for example on a full disk; then nothing is there.
+    """
+    if path == STANDARD_OUTPUT:
+        _separated(sys.stdout, found)
+        return
+    try:
+        with replacing(path) as partial:
+            WRITERS[path.suffix.lower()](partial, found, asked, connection)
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _separated(stream: TextIO, found: Sequence[Row]) -> None:
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([plain(row[name]) if row[name] is not None else "" for name in COLUMNS] for row in found)
+
+
+def _csv(path: Path, found: Sequence[Row], _: Sequence[Asked], __: Connection) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        _separated(stream, found)
+
+
+def _parquet(path: Path, found: Sequence[Row], _: Sequence[Asked], __: Connection) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = dict.fromkeys(NUMBERS, pa.float64()) | {"reused": pa.bool_()}
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
+    records = [{key: str(value) if isinstance(value, UUID) else value for key, value in row.items()} for row in found]
+    pq.write_table(pa.Table.from_pylist(records, schema=schema), path)
+
+
+def _sdf(path: Path, found: Sequence[Row], asked: Sequence[Asked], connection: Connection) -> None:
+    """Final geometries; what was refused has the geometry of its file, or no atoms."""
+    stored = {
+        row.pop("id"): decode(**row)
+        for row in connection.execute(
+            """SELECT k.id, f.numbers, f.coordinates_angstrom, f.bonds, f.charges FROM calculations k
+               JOIN conformers f ON f.id = coalesce(k.result_conformer_id, k.conformer_id) WHERE k.id = ANY(%s)""",
+            ([one.job for one in asked if one.job is not None],),
+        ).fetchall()
+    }
+    with path.open("w", encoding="utf-8") as stream:
+        for row, one in zip(found, asked, strict=True):
+            molecule = stored[one.job] if one.job is not None else one.entry.molecule or NOTHING
+            stream.write(sdf_record(molecule, one.entry.name, {key: row[key] for key in COLUMNS if key != "name"}))
+
+
+def _json(path: Path, found: Sequence[Row], asked: Sequence[Asked], connection: Connection) -> None:
+    """QCSchema: an AtomicResult for what was computed, a FailedOperation for the rest."""
+    from gapsmith.dft_queue.commands.export import results
+
+    done = results(connection, [one.job for one in asked if one.job is not None])
+    documents = []
+    for row, one in zip(found, asked, strict=True):
+        if one.job in done:
+            document = done[one.job]
+            documents.append({**document, "extras": {**document["extras"], "name": one.entry.name}})
+            continue
+        error = {"error_type": row["state"], "error_message": row["reason"] or f"it is {row['state']}"}
+        job = None if one.job is None else str(one.job)
+        documents.append({"success": False, "error": error, "id": job, "extras": {"name": one.entry.name}})
+    with path.open("w", encoding="utf-8") as stream:
+        json.dump(documents, stream, indent=1)
+        stream.write("\n")
+
+
+WRITERS: Final[Mapping[str, Callable[[Path, Sequence[Row], Sequence[Asked], Connection], None]]] = {
+    ".csv": _csv,
+    ".sdf": _sdf,
+    ".json": _json,
+    ".parquet": _parquet,
+}

@@ -1,0 +1,190 @@
+"""Waits until jobs have ended and shows how far they are: a bar on a terminal, plain lines in a pipe."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import click
+
+from gapsmith.core.errors import UnavailableError
+from gapsmith.core.tables import duration
+from gapsmith.store import jobs
+from gapsmith.store.database import Connection, Database
+
+LOOK_EVERY_S: Final = 0.5
+ADOPT_EVERY_S: Final = 5.0
+PLAIN_EVERY_S: Final = 15.0
+PATIENCE_S: Final = 60.0  # with a database that does not answer: an embedded one is started again meanwhile
+ALONE_AFTER_S: Final = 60.0  # without any worker
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How many jobs are where."""
+
+    queued: int
+    running: int
+    done: int
+    failed: int  # and cancelled
+
+    @property
+    def total(self) -> int:
+        """All."""
+        return self.queued + self.running + self.done + self.failed
+
+    @property
+    def ended(self) -> int:
+        """Those with an outcome."""
+        return self.done + self.failed
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast it goes since waiting began."""
+
+    ended: int
+    elapsed_s: float
+
+    def words(self, left: int) -> str:
+        """For people: molecules a minute and the time left."""
+        if not self.ended or self.elapsed_s <= 0:
+            return "time left unknown"
+        rate = self.ended / self.elapsed_s
+        return f"{60 * rate:.1f} a minute, about {duration(left / rate)} left"
+
+
+class View(Protocol):
+    """Shows it."""
+
+    def show(self, now: Standing, pace: Pace) -> None:
+        """Where the jobs are."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something to know, said once."""
+        ...
+
+
+class PlainView:
+    """A line on standard error when something has ended, at most every few seconds."""
+
+    def __init__(self) -> None:
+        self._last = -1
+        self._when = 0.0
+        self._noted: set[str] = set()
+
+    def show(self, now: Standing, pace: Pace) -> None:
+        """Print a line if there is news."""
+        silent = time.monotonic() - self._when
+        if now.ended == self._last or (silent < PLAIN_EVERY_S and self._last >= 0 and now.ended < now.total):
+            return
+        self._last, self._when = now.ended, time.monotonic()
+        click.echo(
+            f"{now.done} of {now.total} done, {now.failed} failed, {now.running} running, "
+            f"{pace.words(now.total - now.ended)}",
+            err=True,
+        )
+
+    def note(self, text: str) -> None:
+        """Print it."""
+        if text not in self._noted:
+            self._noted.add(text)
+            click.echo(f"note: {text}", err=True)
+
+
+class LiveView:
+    """A bar on standard error."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+        self._task = progress.add_task("molecules", total=None, words="")
+        self._noted: set[str] = set()
+
+    def show(self, now: Standing, pace: Pace) -> None:
+        """Redraw."""
+        words = f"{now.failed} failed, {now.running} running, {pace.words(now.total - now.ended)}"
+        self._progress.update(self._task, total=now.total, completed=now.ended, words=words)
+
+    def note(self, text: str) -> None:
+        """Print it above the bar."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self._progress.console.print(f"note: {text}", style="yellow", markup=False)
+
+
+@contextmanager
+def view() -> Iterator[View]:
+    """A bar on a terminal, plain lines otherwise."""
+    if not sys.stderr.isatty():
+        yield PlainView()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield LiveView(progress)
+
+
+def wait(
+    database: Database,
+    ids: Sequence[UUID],
+    shown: View,
+    *,
+    stopped: Callable[[], bool],
+    notes: Callable[[], Sequence[str]] = list,
+) -> Standing:
+    """Wait until all jobs have ended or ``stopped``; returns where they are then.
+
+    Raises:
+        UnavailableError: the database is away for too long, or ``notes`` says that nobody will compute.
+    """
+    began = heard = time.monotonic()
+    looked_after = -ADOPT_EVERY_S
+    ended_before: int | None = None
+    while True:
+        for text in notes():
+            shown.note(text)
+        try:
+            with database.transaction() as connection:
+                if time.monotonic() - looked_after >= ADOPT_EVERY_S:
+                    looked_after = time.monotonic()
+                    jobs.adopt(connection, ids)
+                now = standing(connection, ids)
+                alone = not now.running and not _heard_of_workers(connection)
+        except UnavailableError as error:
+            if time.monotonic() - heard > PATIENCE_S:
+                raise
+            shown.note(str(error))
+            time.sleep(LOOK_EVERY_S)
+            continue
+        heard = time.monotonic()
+        ended_before = now.ended if ended_before is None else ended_before
+        shown.show(now, Pace(now.ended - ended_before, heard - began))
+        if now.ended == now.total or stopped():
+            return now
+        if alone and heard - began > ALONE_AFTER_S:
+            shown.note("no DFT worker was heard of within the last minute; start one with: gapsmith dft_worker serve")
+        time.sleep(LOOK_EVERY_S)
+
+
+def standing(connection: Connection, ids: Sequence[UUID]) -> Standing:
+    """Where jobs are."""
+    rows = connection.execute(
+        "SELECT state, count(*) AS n FROM calculations WHERE id = ANY(%s) GROUP BY state", (list(ids),)
+    ).fetchall()
+    found = {row["state"]: int(row["n"]) for row in rows}
+    failed = found.get("failed", 0) + found.get("cancelled", 0)
+    return Standing(found.get("queued", 0), found.get("running", 0), found.get("done", 0), failed)
+
+
+def _heard_of_workers(connection: Connection) -> bool:
+    row = connection.execute(
+        """SELECT 1 FROM heartbeats WHERE service = 'dft_worker' AND seen_at > now() - make_interval(secs => %s)""",
+        (ALONE_AFTER_S,),
+    ).fetchone()
+    return row is not None

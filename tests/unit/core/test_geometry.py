@@ -1,0 +1,53 @@
+"""Bonds that break and form, as seen from two geometries."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gapsmith.core.geometry import element_symbol, fault, rearranged
+
+ETHANOL = np.array([6, 6, 8, 1, 1, 1, 1, 1, 1])
+GEOMETRY = np.array(
+    [[-1.21, -0.24, 0.0], [0.0, 0.56, 0.0], [1.17, -0.25, 0.0], [-2.1, 0.4, 0.0], [-1.23, -0.88, 0.88],
+     [-1.23, -0.88, -0.88], [0.02, 1.21, 0.89], [0.02, 1.21, -0.89], [1.94, 0.32, 0.0]]
+)  # fmt: skip
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31))
+def test_vibrations_rearrange_nothing(seed: int) -> None:
+    shaken = GEOMETRY + np.random.default_rng(seed).normal(0, 0.04, GEOMETRY.shape)
+    assert rearranged(ETHANOL, GEOMETRY, shaken) is None
+
+
+def test_a_bond_that_breaks_and_one_that_forms_are_named() -> None:
+    moved = GEOMETRY.copy()
+    moved[8] = GEOMETRY[0] + [0, 1.1, 0]  # the hydroxyl's hydrogen, to the first carbon
+    words = rearranged(ETHANOL, GEOMETRY, moved)
+    assert words is not None
+    assert "O3-H9 broke" in words
+    assert "C1-H9 formed" in words
+    assert rearranged(ETHANOL, moved, moved) is None
+
+
+@pytest.mark.parametrize(
+    ("numbers", "coordinates", "words"),
+    [
+        ([], np.zeros((0, 3)), "no atoms"),
+        ([1, 1], [[0, 0, 0]], "must be"),
+        ([1, 1], [[0, 0, 0], [0, 0, np.inf]], "not finite"),
+        ([1, 1, 8], [[0, 0, 5], [0, 0, 0], [0, 0, 0.2]], r"atoms 2 and 3 \(the first is 1\) are 0.200 angstrom apart"),
+    ],
+)
+def test_what_is_no_geometry(numbers: list[int], coordinates: object, words: str) -> None:
+    found = fault(np.array(numbers), np.array(coordinates, dtype=float), 0.5)
+    assert found is not None
+
+    assert re.search(words, found)
+
+
+def test_symbols() -> None:
+    assert [element_symbol(number) for number in (1, 17, 86)] == ["H", "Cl", "Rn"]

@@ -1,0 +1,88 @@
+"""Levels of theory as data: what a user may write, and what is refused with the place where it stands."""
+
+from pathlib import Path
+
+import pytest
+
+from gapsmith.core.errors import InputError
+from gapsmith.core.levels import GENERATED, GFN2, LevelOfTheory, Levels, shipped
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_shipped_levels() -> None:
+    assert list(shipped()) == ["xtb", "single-point", "triage", "certificate", "spectra"]
+    assert shipped()["xtb"].queue == "xtb"
+    assert {level.queue for name, level in shipped().items() if name != "xtb"} == {"dft"}
+    assert all(level.about for level in shipped().values())
+    assert len({level.version for level in shipped().values()}) == 5
+
+
+def test_a_user_adds_a_level_without_code(tmp_path: Path) -> None:
+    path = write(tmp_path, "levels:\n  big:\n    extends: certificate\n    basis: def2-tzvp\n    memory_mb: 9000\n")
+    level = Levels.load(path)["big"]
+    assert (level.basis, level.memory_mb, level.method) == ("def2-tzvp", 9000, "b3lypg")
+    assert level.relaxation == ("gfn2-xtb", "self")
+    assert level.about == ""  # that of the certificate does not describe it
+    assert level.own_geometry == "b3lypg/def2-tzvp"
+
+
+def test_a_shipped_level_may_be_replaced_and_what_extends_it_follows(tmp_path: Path) -> None:
+    path = write(tmp_path, "levels:\n  single-point: {engine: pyscf, method: pbe0, basis: def2-svp}\n")
+    levels = Levels.load(path)
+    assert levels["triage"].method == "pbe0"
+    assert levels["triage"].version != shipped()["triage"].version
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("levels:\n  a: {extends: triage, bassis: sto-3g}\n", r"level 'a': bassis: Extra inputs.*known keys: .*basis"),
+        ("levels:\n  a: {extends: triage, grid: 12}\n", "level 'a': grid: .*less than or equal to 9"),
+        ("levels:\n  a: {extends: triage, relaxation: [self, gfn2-xtb]}\n", "gfn2-xtb comes before self"),
+        ("levels:\n  a: {extends: triage, properties: [orbitals, orbitals]}\n", "each may be named once"),
+        ("levels:\n  a: {extends: triage, properties: [colour]}\n", r"properties\.0"),
+        ("levels:\n  A b: {extends: triage}\n", "level 'A b': name"),
+        ("levels:\n  a: {extends: b}\n  b: {extends: a}\n", "extends itself"),
+        ("levels:\n  a: {extends: nothing}\n", "extends 'nothing', which is not there"),
+        ("levels:\n  a: {method: pbe}\n", "level 'a': engine: Field required"),
+        ("levels: [a]\n", "must hold a mapping 'levels'"),
+        ("level: {}\n", "must hold a mapping 'levels'"),
+        ("levels: {}\nmore: 1\n", "unknown key 'more'"),
+        ("levels: {\n", "cannot be read"),
+        ("levels:\n  a: {extends: triage, 1: 2}\n", "level 'a'"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, words: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(InputError, match=words) as caught:
+        Levels.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_unknown_names_and_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no level of theory is called 'ccsd'; there is: xtb, single-point"):
+        shipped()["ccsd"]
+    with pytest.raises(InputError, match="cannot be read"):
+        Levels.load(tmp_path / "absent.yaml")
+
+
+def test_definitions_survive_the_database() -> None:
+    for level in shipped().values():
+        again = LevelOfTheory.model_validate_json(level.model_dump_json())
+        assert again == level
+        assert again.version == level.version
+
+
+def test_stages_that_a_geometry_has_behind_it_are_skipped() -> None:
+    certificate = shipped()["certificate"]
+    assert certificate.stages(GENERATED) == ("gfn2-xtb", "self")
+    assert certificate.stages(GFN2) == ("self",)
+    assert certificate.stages(certificate.own_geometry) == ()
+    assert shipped()["single-point"].stages(GENERATED) == ()
+    assert shipped()["xtb"].stages(GENERATED) == ("self",)
+    assert shipped()["xtb"].stages(GFN2) == ()
