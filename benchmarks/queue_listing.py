@@ -71,7 +71,8 @@ def _fill(database: Database) -> None:
                 [(one, *encode(METHANE)) for one in ids],
             )
             cursor.executemany(
-                """INSERT INTO calculations (id, content_hash, level, level_version, conformer_id, state, priority, created_at)
+                """INSERT INTO calculations (id, content_hash, level, level_version, conformer_id, state, priority,
+                                             created_at)
                    VALUES (gen_random_uuid(), %s, %s, %s, %s, 'queued', %s, now() - make_interval(secs => %s))""",
                 [
                     (one.hex, ("triage", "certificate")[place % 2], versions[place % 2], one, place % 3, JOBS - place)

@@ -90,13 +90,14 @@ def _state(one: "Story") -> str:
 
 
 def _definition(definition: Mapping[str, Any]) -> list[str]:
-    hidden = {"name", "revision"}
-    shown = {
-        key: value for key, value in definition.items() if key not in hidden and value not in (None, [], {}, False, "")
-    }
-    return [
-        f"  {key} {', '.join(map(str, value)) if isinstance(value, list) else value}" for key, value in shown.items()
-    ]
+    from gapsmith.core.levels import LevelOfTheory
+
+    out = []
+    for key in LevelOfTheory.model_fields:
+        value = definition.get(key)
+        if key not in ("name", "revision", "queue") and value not in (None, [], {}, False, ""):
+            out.append(f"  {key} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    return out
 
 
 def _results(one: "Story") -> Iterator[str]:

@@ -11,10 +11,13 @@ START_WITHIN_S = 60.0
 @click.option("--servers-only", is_flag=True, help="No services: Postgres, Kafka and the DFT workers' broker alone.")
 def up(servers_only: bool) -> None:
     """Start the embedded servers and all services in the background."""
+    from gapsmith.core.settings import settings
     from gapsmith.stack import machine
-    from gapsmith.stack.connect import bring_up_to_date, connected_settings
+    from gapsmith.stack.connect import bring_up_to_date, connected_settings, stay
+    from gapsmith.stack.stack import EmbeddedStack
 
     started = time.monotonic()
+    stay(EmbeddedStack.of(settings()))
     connected = connected_settings(quiet=True)
     bring_up_to_date(connected)
     if not servers_only and machine.background_pid(connected.home) is None:

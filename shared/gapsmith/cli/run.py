@@ -50,7 +50,7 @@ def run(file: Path, dry_run: bool, results: Path | None) -> None:
 def _run(config: "CampaignConfig", results: Path | None) -> None:
     from gapsmith.core.settings import settings
     from gapsmith.stack import machine
-    from gapsmith.stack.connect import bring_up_to_date, connected_settings, log_to
+    from gapsmith.stack.connect import bring_up_to_date, connected_settings, log_to, using
     from gapsmith.stack.stack import EmbeddedStack
     from gapsmith.store.database import Database
 
@@ -60,9 +60,7 @@ def _run(config: "CampaignConfig", results: Path | None) -> None:
         cleanup.enter_context(_alone(own.home, config.name))
         cleanup.enter_context(log_to(own.home / "logs" / "run.log"))
         behind = machine.background_pid(own.home) is not None
-        stack = EmbeddedStack.of(own)
-        if stack.find() is None:
-            cleanup.callback(stack.down)  # what this command starts it stops
+        cleanup.enter_context(using(EmbeddedStack.of(own)))  # what this command starts it stops
         connected = connected_settings(quiet=True)
         bring_up_to_date(connected)
         database = cleanup.enter_context(Database.from_settings(connected))

@@ -17,9 +17,8 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, empty: str, title: str | No
         click.echo(empty, err=not sys.stdout.isatty())
         return
     if not sys.stdout.isatty():
-        click.echo("\t".join(rows[0]))
-        for row in rows:
-            click.echo("\t".join(_text(value) for value in row.values()))
+        lines = ["\t".join(rows[0]), *("\t".join(_text(value) for value in row.values()) for row in rows)]
+        click.echo("\n".join(lines))
         return
     from rich.console import Console
 

@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from gapsmith.core.settings import Settings
+    from gapsmith.stack.stack import EmbeddedStack
 
 
 def connected_settings(*, quiet: bool = False) -> "Settings":
@@ -94,3 +95,39 @@ def foreground(home: Path, what: str) -> Iterator[str | None]:
         file.write(f"process {os.getpid()}, {what}\n")
         file.flush()
         yield None
+
+
+@contextmanager
+def using(stack: "EmbeddedStack") -> Iterator[None]:
+    """Use a home's servers. If they do not run, they are to run for commands in the foreground only: the last one stops them.
+
+    Raises:
+        InputError: the home folder cannot be written.
+    """
+    from gapsmith.stack.state import make_home
+
+    make_home(stack.home)
+    with (stack.home / "users.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # waits while the last one stops them
+        if stack.find() is None:
+            _for_a_while(stack).touch()
+        try:
+            yield
+        finally:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass  # another one uses them
+            else:
+                if _for_a_while(stack).exists():
+                    stack.down()
+                    _for_a_while(stack).unlink(missing_ok=True)
+
+
+def stay(stack: "EmbeddedStack") -> None:
+    """Let servers run on after the commands that use them."""
+    _for_a_while(stack).unlink(missing_ok=True)
+
+
+def _for_a_while(stack: "EmbeddedStack") -> Path:
+    return stack.home / "for-a-while"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -138,10 +139,17 @@ def listed(connection: Connection, jobs: JobFilter, *, limit: int = 50, before: 
         f"{_LIST} WHERE {where} ORDER BY k.created_at DESC, k.id LIMIT %(limit)s",
         {**values, "before": before, "limit": limit},
     ).fetchall()
-    return [
-        Job(formula=formula(row.pop("numbers"), row.pop("charge")), state=JobState(row.pop("state")), **row)
-        for row in rows
-    ]
+    return [_job(row) for row in rows]
+
+
+def _job(row: dict[str, Any]) -> Job:
+    numbers, charge, state = row.pop("numbers"), row.pop("charge"), row.pop("state")
+    return Job(formula=_formula(bytes(numbers), charge), state=JobState(state), **row)
+
+
+@lru_cache(maxsize=10_000)
+def _formula(numbers: bytes, charge: int) -> str:
+    return formula(numbers, charge)
 
 
 def counts(connection: Connection, jobs: JobFilter) -> dict[JobState, int]:

@@ -117,3 +117,18 @@ def test_jobs_are_queued_for_others_and_an_sdf_of_the_cheap_level_comes_back(hom
     assert all(mol.GetProp("state") == "done" for mol in read)
     water = read[0].GetConformer().GetPositions()
     assert 0.95 < ((water[0] - water[1]) ** 2).sum() ** 0.5 < 0.97  # GFN2-xTB's water
+
+
+def test_of_two_at_once_the_one_that_stays_goes_on_alone(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "few.smi").write_text("O water\nC methane\n")
+    (tmp_path / "more.smi").write_text("".join(f"{'C' * length}O alcohol-{length}\n" for length in range(1, 4)))
+    first = start(home, "dft", tmp_path / "few.smi", "--level", "xtb", "-o", tmp_path / "few.csv")
+    deadline = time.monotonic() + PATIENCE_S
+    while service_pid(home, "dft_worker") is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    second = start(home, "dft", tmp_path / "more.smi", "--level", "triage", "-o", tmp_path / "more.csv")
+    for command, name, count in ((first, "few.csv", 2), (second, "more.csv", 3)):
+        code, _, errors = finished(command)
+        assert code == 0, errors
+        assert [row["state"] for row in table((tmp_path / name).read_text()).values()] == ["done"] * count
+    assert EmbeddedStack(home).find() is None

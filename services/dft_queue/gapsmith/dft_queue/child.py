@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+RAISE_MEMORY = "the level's memory_mb, or GAPSMITH_DFT_MEMORY_MB, raises it"
 WORKING_MB = 100  # least that a calculation needs beside what is imported
 LOG, OUTCOME, FILES = "log", "outcome.json", "files"  # names in the calculation's folder
 
@@ -59,9 +60,7 @@ def _outcome(text: str, folder: Path, memory_mb: int) -> dict[str, Any]:
         return {"failure": [error.failure_class, error.reason]}
     except MemoryError:
         reason = f"needs more memory than the limit of {memory_mb} MB"
-        return {
-            "failure": [FailureClass.POISON, f"{reason}; the level's memory_mb, or GAPSMITH_DFT_MEMORY_MB, raises it"]
-        }
+        return {"failure": [FailureClass.POISON, f"{reason}; {RAISE_MEMORY}"]}
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
             raise
@@ -102,7 +101,7 @@ def _limit(memory_mb: int, cpu_s: float) -> str | None:
     if memory_mb < taken_mb + WORKING_MB:  # libraries that get no memory may crash without a word
         return (
             f"the memory limit of {memory_mb} MB is too small: {taken_mb} MB are taken before anything is computed; "
-            "the level's memory_mb, or GAPSMITH_DFT_MEMORY_MB, raises it"
+            f"{RAISE_MEMORY}"
         )
     memory = memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))

@@ -13,7 +13,7 @@ STEP_BOHR: Final = 5e-3  # of the central differences
 
 
 def xtb_hessian(job: CalculationInput, coordinates: np.ndarray) -> np.ndarray | None:
-    """Numerical Hessian at coordinates (atoms, 3) in angstrom, (3 atoms, 3 atoms) in hartree / bohr^2; None where GFN2-xTB has no answer."""
+    """Numerical Hessian (3 atoms, 3 atoms) in hartree / bohr^2 at coordinates (atoms, 3) in angstrom; None if it fails."""
     numbers = np.asarray(job.numbers, dtype=np.int64)
     positions = np.asarray(coordinates, dtype=np.float64) / BOHR_TO_ANGSTROM
     try:

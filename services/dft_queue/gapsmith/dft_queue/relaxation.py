@@ -29,6 +29,21 @@ CONVERGENCE: Final = {
     "convergence_dmax": 3.0e-2,
 }
 
+QUIET: Final = """
+[loggers]
+keys=root
+[handlers]
+keys=nowhere
+[formatters]
+keys=
+[logger_root]
+level=CRITICAL
+handlers=nowhere
+[handler_nowhere]
+class=logging.NullHandler
+args=()
+"""  # geomeTRIC's page for every step; ours is a line
+
 
 @dataclass(frozen=True)
 class Relaxed:
@@ -87,10 +102,13 @@ def relax(job: CalculationInput, surface: Surface, start: np.ndarray) -> Relaxed
             np.savetxt(Path(folder) / "hessian", hessian)
             guess = {"hessian": f"file:{folder}/hessian"}
         try:
+            (Path(folder) / "quiet.ini").write_text(QUIET)
             progress = geometric.optimize.run_optimizer(
                 customengine=engine,
                 input=str(Path(folder) / "relax"),
                 maxiter=job.level.most_steps,
+                reset=False,  # the modes of moving and turning, which cost nothing, would have it forget the Hessian
+                logIni=str(Path(folder) / "quiet.ini"),
                 **guess,
                 **CONVERGENCE,
             )

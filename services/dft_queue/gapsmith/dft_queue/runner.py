@@ -20,6 +20,7 @@ from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput
 
 POLL_S = 0.05
 TAIL_CHARACTERS = 4000
+RAISE_TIME = "the level's time_limit_s, or GAPSMITH_DFT_TIME_LIMIT_S, raises it"
 
 
 class Stopped(Exception):
@@ -86,7 +87,7 @@ def run_in_child(
         process.join()
         process.close()
     if status is None:
-        reason = f"not done after {limits.wall_s:g} s, the time limit; the level's time_limit_s, or GAPSMITH_DFT_TIME_LIMIT_S, raises it"
+        reason = f"not done after {limits.wall_s:g} s, the time limit; {RAISE_TIME}"
         raise CalculationError(FailureClass.TRANSIENT, reason)
     if status == 0:
         return _read(folder / child.OUTCOME)
@@ -113,13 +114,13 @@ def _read(path: Path) -> CalculationOutput:
 def _death(status: int, log: str, limits: Limits) -> CalculationError:
     last = log.splitlines()[-1].strip() if log else "it wrote nothing"
     if status == -signal.SIGXCPU:
-        reason = f"used up its CPU-time limit of {limits.cpu_s:g} s; the level's time_limit_s, or GAPSMITH_DFT_TIME_LIMIT_S, raises it"
+        reason = f"used up its CPU-time limit of {limits.cpu_s:g} s; {RAISE_TIME}"
         return CalculationError(FailureClass.POISON, reason)
     if status < 0:
         name = signal.Signals(-status).name
         return CalculationError(FailureClass.COMPUTE_LOST, f"its process was ended by {name}; last output: {last}")
     if "MemoryError" in log or "failed to map segment" in log or "Cannot allocate memory" in log:
-        reason = f"the memory limit of {limits.memory_mb} MB is too small; the level's memory_mb, or GAPSMITH_DFT_MEMORY_MB, raises it"
+        reason = f"the memory limit of {limits.memory_mb} MB is too small; {child.RAISE_MEMORY}"
         return CalculationError(FailureClass.POISON, reason)
     if "No space left on device" in log or "Disk quota exceeded" in log:
         return CalculationError(FailureClass.TRANSIENT, f"the disk is full; last output: {last}")

@@ -1,21 +1,23 @@
 """Who does the work of ``gapsmith dft``: servers and workers that run already, or embedded ones for as long as it takes."""
 
+import time
 from contextlib import ExitStack
 from typing import Final, Self
 
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.settings import Settings, settings
 from gapsmith.stack import machine
-from gapsmith.stack.connect import bring_up_to_date, connected_settings, foreground, log_to
+from gapsmith.stack.connect import bring_up_to_date, connected_settings, foreground, log_to, using
 from gapsmith.stack.machine import Machine
 from gapsmith.stack.stack import EmbeddedStack
 from gapsmith.stack.supervisor import ServiceState
 
 SERVICES: Final = ("dft_queue", "dft_worker")
+ASK_EVERY_S: Final = 2.0
 
 
 class Hands:
-    """Servers, and workers if need be; what was started here is stopped at the end.
+    """Servers, and workers if need be; what was started here is stopped at the end, unless another command uses it.
 
     Args:
         workers: DFT workers, if they are started here; none: the settings'.
@@ -27,7 +29,8 @@ class Hands:
             self._own = self._own.model_copy(update={"dft_workers": workers})
         self._cleanup = ExitStack()
         self._machine: Machine | None = None
-        self._others: str | None = None  # who computes, if others do
+        self._others: str | None = None  # who computes for good
+        self._asked = -ASK_EVERY_S  # when it was last tried to be the one who computes
         self.connected: Settings = self._own
 
     def __enter__(self) -> Self:
@@ -48,13 +51,9 @@ class Hands:
         if own.postgres_url and own.kafka_bootstrap and own.celery_broker_url:
             self._others = "the workers of the settings' servers"
             return
-        stack = EmbeddedStack.of(own)
         if machine.background_pid(own.home) is not None:
             self._others = "the workers of gapsmith up"
-        elif (other := self._cleanup.enter_context(foreground(own.home, "gapsmith dft"))) is not None:
-            self._others = f"the workers of {other}"
-        elif stack.find() is None:
-            self._cleanup.callback(stack.down)
+        self._cleanup.enter_context(using(EmbeddedStack.of(own)))
         self.connected = connected_settings(quiet=True).model_copy(update={"dft_workers": own.dft_workers})
         bring_up_to_date(self.connected)
 
@@ -63,14 +62,26 @@ class Hands:
         if self._others is not None:
             return f"{self._others} compute"
         if self._machine is None:
+            with ExitStack() as held:
+                other = held.enter_context(foreground(self._own.home, "gapsmith dft"))
+                self._asked = time.monotonic()
+                if other is not None:
+                    return f"the workers of another command compute ({other})"
+                self._cleanup.push(held.pop_all())
             self._cleanup.enter_context(log_to(self._own.home / "logs" / "dft.log"))
             self._machine = self._cleanup.enter_context(Machine(self.connected, SERVICES))
         return f"{self.connected.dft_workers} workers compute here"
 
     def notes(self) -> list[str]:
-        """What a person should know of the workers that were started here; raises UnavailableError if they gave up."""
-        if self._machine is None:
+        """What a person should know of the workers; raises UnavailableError if those that were started here gave up.
+
+        When the command whose workers computed has ended, workers are started here.
+        """
+        if self._others is not None:
             return []
+        if self._machine is None:
+            words = self.work() if time.monotonic() - self._asked > ASK_EVERY_S else ""
+            return [words] if self._machine is not None else []
         notes = self._machine.notes()
         if any(status.state is ServiceState.FAILED for status in self._machine.supervisor.statuses()):
             raise UnavailableError(f"the DFT workers do not run: {'; '.join(notes)}")

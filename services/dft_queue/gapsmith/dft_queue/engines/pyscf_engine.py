@@ -12,6 +12,7 @@ from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
 from gapsmith.dft_queue.basis import elements_without
 from gapsmith.dft_queue.engines.protocol import Found
 from gapsmith.dft_queue.gpu import gpu4pyscf_version
+from gapsmith.dft_queue.gradient import gradient
 from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.scf import Converged, converge, frontier_ev, known_functional, molecule, orthonormalised
 
@@ -58,11 +59,11 @@ class PyscfSurface:
     def gradient(self, positions: np.ndarray) -> tuple[float, np.ndarray]:
         """Energy (hartree) and gradient (atoms, 3) (hartree / bohr)."""
         field = self._converge(positions, loose=self._steepest > STEEP).mean_field
-        gradient = np.asarray(field.nuc_grad_method().kernel())
-        if not np.isfinite(gradient).all():
+        slope = gradient(field)
+        if not np.isfinite(slope).all():
             raise CalculationError(FailureClass.CHEMISTRY, "the gradient is not finite")
-        self._steepest = float(np.abs(gradient).max())
-        return float(field.e_tot), gradient
+        self._steepest = float(np.abs(slope).max())
+        return float(field.e_tot), slope
 
     def properties(self, positions: np.ndarray, folder: Path) -> Found:
         """Energies, dipole, Mulliken charges, and what the level asks for beside them."""

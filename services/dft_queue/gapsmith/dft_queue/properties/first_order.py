@@ -16,6 +16,7 @@ from pyscf.dft.numint import NumInt
 RELATIVE_RESIDUAL: Final = 1e-9  # of a density that is taken to be of that form
 SHARE_OF_MEMORY: Final = 0.25  # for integrals, and as much for values on the grid
 POINTS: Final = 4096  # of the grid at a time
+BLOCK_MB: Final = 50
 
 
 class OccupiedSpace:
@@ -87,7 +88,7 @@ class ResponseDF(df.DF):  # type: ignore[misc]  # PySCF has no types
         return coulomb, exchange.reshape(densities.shape)
 
     def _blocks(self) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-        """Integrals (auxiliary, functions, functions) and, by spin, (auxiliary x occupied, functions); kept while there is room."""
+        """Integrals (auxiliary, functions, functions); by spin (auxiliary x occupied, functions). Kept if there is room."""
         room = SHARE_OF_MEMORY * self.max_memory * 1e6
         for number, packed in enumerate(self.loop()):
             block = self._kept.get(number)
@@ -101,7 +102,24 @@ class ResponseDF(df.DF):  # type: ignore[misc]  # PySCF has no types
             yield block
 
 
-class ResponseNumInt(NumInt):  # type: ignore[misc]  # PySCF has no types
+class BoundedNumInt(NumInt):  # type: ignore[misc]  # PySCF has no types
+    """PySCF's integration in blocks of bounded size: by itself it takes gigabytes for second derivatives, and is slower."""
+
+    def block_loop(
+        self,
+        mol: Any,
+        grids: Any,
+        nao: int | None = None,
+        deriv: int = 0,
+        max_memory: float = 2000,
+        *rest: Any,
+        **more: Any,
+    ) -> Any:
+        """Blocks of the grid."""
+        return super().block_loop(mol, grids, nao, deriv, min(max_memory, BLOCK_MB), *rest, **more)
+
+
+class ResponseNumInt(BoundedNumInt):
     """Integration whose second derivatives of a GGA make use of the occupied space."""
 
     def __init__(self, space: OccupiedSpace) -> None:

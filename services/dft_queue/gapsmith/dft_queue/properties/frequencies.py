@@ -10,23 +10,17 @@ from typing import Any, Final
 import numpy as np
 from pyscf.data import nist
 from pyscf.data.elements import COMMON_ISOTOPE_MASSES
-from pyscf.hessian import thermo
+from pyscf.hessian import rhf, thermo, uhf
 
 from gapsmith.core.errors import CalculationError, FailureClass
-from gapsmith.dft_queue.properties.response import occupied, prepared, unrestricted
+from gapsmith.dft_queue.properties.response import occupied, prepared, tightened, unrestricted
 
 LINEAR_BOHR: Final = 0.02  # a molecule with all atoms this close to one axis is linear
+SHARE_OF_MEMORY: Final = 1 / 9  # PySCF counts one of the nine components of the integrals' second derivatives
 AMU_TO_ELECTRON_MASS: Final = nist.ATOMIC_MASS / nist.E_MASS
 # pi N_A / (3 c^2 4 pi eps0) for (e / sqrt(amu))^2 in km / mol
 KM_MOL: Final = (
-    nist.AVOGADRO
-    * np.pi
-    / 3
-    / nist.LIGHT_SPEED_SI**2
-    * 8.9875517923e9
-    * nist.E_CHARGE**2
-    / nist.ATOMIC_MASS
-    * 1e-3
+    nist.AVOGADRO * np.pi / 3 / nist.LIGHT_SPEED_SI**2 * 8.9875517923e9 * nist.E_CHARGE**2 / nist.ATOMIC_MASS * 1e-3
 )
 
 
@@ -57,8 +51,7 @@ def frequencies(field: Any) -> Frequencies:
     mol = field.mol
     if mol.natm == 1:
         return Frequencies(np.zeros(0), np.zeros(0), np.zeros((0, 1, 3)), 0.0)
-    ready = prepared(field, tight=True)
-    hessian, dipole_derivatives = _derivatives(ready)
+    hessian, dipole_derivatives = _derivatives(tightened(field))
     masses = np.array([COMMON_ISOTOPE_MASSES[charge] for charge in mol.atom_charges()])
     found = thermo.harmonic_analysis(_straightened(mol, masses), hessian, imaginary_freq=False, mass=masses)
     modes = np.asarray(found["norm_mode"])  # (modes, atoms, 3) per sqrt(amu)
@@ -72,37 +65,42 @@ def frequencies(field: Any) -> Frequencies:
     )
 
 
-def _derivatives(ready: Any) -> tuple[np.ndarray, np.ndarray]:
+def _derivatives(field: Any) -> tuple[np.ndarray, np.ndarray]:
     """Second derivatives of the energy (atoms, atoms, 3, 3) in hartree / bohr^2, and of the dipole (atoms, 3, 3) in e."""
-    solver = ready.Hessian()
-    orbitals = ready.mo_energy, ready.mo_coeff, ready.mo_occ
+    solver = field.Hessian()
+    solver.max_memory = field.max_memory * SHARE_OF_MEMORY
+    orbitals = field.mo_energy, field.mo_coeff, field.mo_occ
     try:
-        first = solver.make_h1(ready.mo_coeff, ready.mo_occ)
-        changes, energies = solver.solve_mo1(*orbitals, first)
-        hessian = solver.hess_elec(*orbitals, mo1=changes, mo_e1=energies, h1ao=first) + solver.hess_nuc(ready.mol)
+        first = solver.make_h1(field.mo_coeff, field.mo_occ)
+        induced = (uhf if unrestricted(field) else rhf).gen_vind(prepared(field), field.mo_coeff, field.mo_occ)
+        changes, energies = solver.solve_mo1(*orbitals, first, fx=induced)
+        del induced  # it keeps integrals, and what comes needs the memory
+        hessian = solver.hess_elec(*orbitals, mo1=changes, mo_e1=energies, h1ao=first) + solver.hess_nuc(field.mol)
     except RuntimeError as error:
         if "emory" not in str(error):
             raise
-        reason = f"second derivatives need more than the memory limit of {ready.max_memory} MB; raise the level's memory_mb"
+        reason = (
+            f"second derivatives need more than the memory limit of {field.max_memory} MB; raise the level's memory_mb"
+        )
         raise CalculationError(FailureClass.POISON, reason) from error
-    dipole = _dipole_derivatives(ready, changes)
+    dipole = _dipole_derivatives(field, changes)
     if not (np.isfinite(hessian).all() and np.isfinite(dipole).all()):
         raise CalculationError(FailureClass.CHEMISTRY, "the second derivatives of the energy are not finite")
     return (hessian + hessian.transpose(1, 0, 3, 2)) / 2, dipole
 
 
-def _dipole_derivatives(ready: Any, changes: Any) -> np.ndarray:
-    """d dipole_y / d position_ax, (atoms, 3, 3), from the change of the occupied orbitals with every displacement."""
-    mol = ready.mol
+def _dipole_derivatives(field: Any, changes: Any) -> np.ndarray:
+    """D dipole_y / d position_ax, (atoms, 3, 3), from the change of the occupied orbitals with every displacement."""
+    mol = field.mol
     position = mol.intor_symmetric("int1e_r", comp=3)
-    spins = changes if unrestricted(ready) else (changes,)
-    density = ready.make_rdm1()
-    density = density.sum(axis=0) if unrestricted(ready) else density
+    spins = changes if unrestricted(field) else (changes,)
+    density = field.make_rdm1()
+    density = density.sum(axis=0) if unrestricted(field) else density
     functions = mol.nao
     gradient = mol.intor("int1e_irp").reshape(3, 3, functions, functions)  # <i| r_y d_x j>
     found = np.zeros((mol.natm, 3, 3))
     for atom, (_, _, first, last) in enumerate(mol.aoslice_by_atom()):
-        for orbitals, by_atom in zip(occupied(ready), spins, strict=True):
+        for orbitals, by_atom in zip(occupied(field), spins, strict=True):
             shift = np.asarray(by_atom[atom])  # (3, functions, occupied)
             found[atom] -= (4 / len(spins)) * np.einsum("xpi,ypq,qi->xy", shift, position, orbitals, optimize=True)
         moved = slice(first, last)

@@ -25,7 +25,9 @@ def polarizability(field: Any) -> np.ndarray:
     ready = prepared(field)
     mol = ready.mol
     with mol.with_common_orig(mol.atom_coords().mean(axis=0)):
-        dipole = -mol.intor_symmetric("int1e_r", comp=3)  # of an electron: the field's first-order Hamiltonian is minus it
+        dipole = -mol.intor_symmetric(
+            "int1e_r", comp=3
+        )  # of an electron: the field's first-order Hamiltonian is minus it
     coefficients, energies, occupations = ready.mo_coeff, ready.mo_energy, ready.mo_occ
     if unrestricted(ready):
         h1 = [_in_orbitals(dipole, *spin) for spin in zip(coefficients, occupations, strict=True)]
