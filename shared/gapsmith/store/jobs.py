@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gapsmith.core.elements import formula
 from gapsmith.core.errors import FailureClass, InputError
 from gapsmith.core.messages import CalculationFinished, CalculationRequested
-from gapsmith.store import campaigns, outbox
+from gapsmith.store import outbox
 from gapsmith.store.database import Connection
 
 SHORT: Final = 8  # characters of an id that people are shown
@@ -71,11 +71,11 @@ class JobFilter(BaseModel):
 
     def check(self, connection: Connection) -> None:
         """Raise InputError if it names a campaign or a level that there is nothing of, with those that there are."""
-        if self.campaign is not None and campaigns.by_name(connection, self.campaign) is None:
-            names = [one.name for one in campaigns.every(connection)]
-            raise InputError(
-                f"--campaign: no campaign is called {self.campaign!r}; there is: {', '.join(names) or 'none yet'}"
-            )
+        if self.campaign is not None:
+            rows = connection.execute("SELECT name FROM campaigns ORDER BY created_at").fetchall()
+            if self.campaign not in (names := [row["name"] for row in rows]):
+                there = f"there is: {', '.join(names) or 'none yet'}"
+                raise InputError(f"--campaign: no campaign is called {self.campaign!r}; {there}")
         if self.level is not None:
             rows = connection.execute("SELECT DISTINCT level FROM calculations ORDER BY level").fetchall()
             if self.level not in (levels := [row["level"] for row in rows]):
