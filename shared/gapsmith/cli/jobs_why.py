@@ -9,7 +9,6 @@ from gapsmith.core.tables import duration
 if TYPE_CHECKING:
     from gapsmith.store.job_story import Story, Surroundings
 
-IDLE_TOO_LONG_S: Final = 60.0  # due for so long while a worker is there: it may not take this queue
 
 # What a failure class means; the first of the hints whose word is in the reason says what to do.
 MEANING: Final = {
@@ -76,14 +75,14 @@ def _queued(one: "Story", around: "Surroundings") -> Iterator[str]:
             else f"To compute it all the same: gapsmith jobs cancel {str(one.id)[:8]} and then retry"
         )
     if around.workers == 0:
-        yield "No DFT worker was heard of within the last minute. To start one: gapsmith up, or gapsmith dft_worker serve"
+        yield (
+            f"No worker that takes the queue {one.queue} (GAPSMITH_DFT_QUEUES) was heard of within the last minute. "
+            "To start one: gapsmith up, or gapsmith dft_worker serve"
+        )
     for host, until in around.suspended.items():
         yield f"Host {host} gets no jobs until {until.astimezone():%H:%M:%S}: one after another was lost there."
     if not held:
         yield f"{around.ahead} of its queue come before it, and {around.running} are running."
-        idle = -one.due_in_s > IDLE_TOO_LONG_S and around.workers and not around.running and not around.ahead
-        if idle and not around.suspended:
-            yield f"Workers are there and idle: does one take the queue {one.queue}? GAPSMITH_DFT_QUEUES says which it takes."
 
 
 def _running(one: "Story", around: "Surroundings") -> Iterator[str]:

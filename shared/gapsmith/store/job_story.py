@@ -154,9 +154,11 @@ def surroundings(connection: Connection, job_id: UUID) -> Surroundings:
         (job_id,),
     ).fetchone()
     assert row is not None  # an aggregate without GROUP BY
-    beats = connection.execute(
-        """SELECT instance FROM heartbeats WHERE service = %s AND seen_at > now() - make_interval(secs => %s)""",
-        (WORKER, HEARD_WITHIN_S),
+    beats = connection.execute(  # a worker's state begins with the queues that it takes jobs from
+        """SELECT instance FROM heartbeats WHERE service = %s AND seen_at > now() - make_interval(secs => %s)
+           AND (SELECT queue FROM calculations WHERE id = %s)
+               = ANY(string_to_array(split_part(heartbeats.state, ':', 1), ','))""",
+        (WORKER, HEARD_WITHIN_S, job_id),
     ).fetchall()
     hosts = sorted({beat["instance"].rpartition("-")[0] for beat in beats})  # an instance is a host and a process id
     until = {host: attempts.suspended(connection, host) for host in hosts}

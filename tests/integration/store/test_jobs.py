@@ -285,7 +285,7 @@ def test_why_explains_every_state(queue: Queue) -> None:
     assert "cancelled by its user" in why["cancelled"]
     assert "on node7, attempt 1" in why["running"]
     assert "holds it for" in why["running"]
-    assert "No DFT worker was heard of" in why["queued"]
+    assert "No worker that takes the queue dft" in why["queued"]
     assert "0 of its queue come before it, and 1 are running" in why["queued"]
     both = queue.say("why", made["done"], made["failed"])
     assert why["done"].strip() in both
@@ -298,11 +298,17 @@ def test_why_a_queued_job_waits(queue: Queue) -> None:
             connection, parse_campaign({"name": "gaps", "target": {"value": 4.0}}), source="test"
         )
         campaigns.set_state(connection, campaign.id, CampaignState.PAUSED, source="test")
-        heartbeats.beat(connection, "dft_worker", "node-7-42", "idle")
+        heartbeats.beat(connection, "dft_worker", "node-7-42", "dft: idle")
+        heartbeats.beat(connection, "dft_worker", "node-8-42", "xtb: idle")
     mine = queue.ask(campaign_id=campaign.id)
     assert "campaign gaps is paused" in queue.say("why", mine)
     assert "gapsmith campaign resume gaps" in queue.say("why", mine)
-    assert "No DFT worker" not in queue.say("why", mine)
+    assert "No worker" not in queue.say("why", mine)
+    with queue.database.transaction() as connection:
+        connection.execute("UPDATE heartbeats SET seen_at = now() - interval '10 minutes' WHERE state = 'dft: idle'")
+    assert "No worker that takes the queue dft" in queue.say("why", mine)
+    with queue.database.transaction() as connection:
+        connection.execute("UPDATE heartbeats SET seen_at = now()")
     first, urgent = queue.ask(), queue.ask(priority=5)
     assert "0 of its queue come before it" in queue.say("why", urgent)
     assert "1 of its queue come before it" in queue.say("why", first)  # the paused campaign's does not count

@@ -145,7 +145,8 @@ class Worker:
             held = list(self._running.values())
         try:
             with self.database.transaction() as connection:
-                heartbeats.beat(connection, NAME, self.instance, f"computing {len(held)}" if held else "idle")
+                doing = f"computing {len(held)}" if held else "idle"
+                heartbeats.beat(connection, NAME, self.instance, f"{','.join(self.queues)}: {doing}")
             for running in held:
                 asked = time.monotonic()
                 with self.database.transaction() as connection:
