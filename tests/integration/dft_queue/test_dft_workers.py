@@ -228,7 +228,7 @@ def test_what_is_cancelled_damaged_or_impossible_does_not_stop_the_worker(queue:
     assert queue.get(impossible).failure_class == "poison"
     assert "10 electrons cannot have 1 unpaired" in (queue.get(impossible).failure_reason or "")
     assert queue.get(cancelled).state == "cancelled"
-    assert queue.finished_events() == [str(damaged), str(impossible)]
+    assert queue.finished_events() == [str(cancelled), str(damaged), str(impossible)]
 
 
 def test_a_broker_that_dies_and_forgets_everything_costs_only_time(queue: Queue) -> None:

@@ -35,6 +35,7 @@ from gapsmith.store.database import Database
 
 log = structlog.get_logger()
 NAME = "dft_worker"
+ONE_CALL_S = 600.0  # after so long a message is acknowledged, though more work waits
 
 
 @dataclass
@@ -177,8 +178,10 @@ class Worker:
 
         @app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]  # Celery has no types
         def calculate(calculation_id: str) -> None:
+            until = time.monotonic() + ONE_CALL_S
             try:
-                self.calculate_next()
+                while self.calculate_next() is not None and time.monotonic() < until:
+                    pass  # while there is work there is no need to wait for the bell
             except UnavailableError as error:
                 log.warning("woken in vain", calculation=calculation_id, reason=str(error))
 

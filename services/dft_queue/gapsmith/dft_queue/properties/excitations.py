@@ -11,6 +11,7 @@ from gapsmith.dft_queue.properties.response import by_spin, prepared, unrestrict
 
 TOLERANCE: Final = 1e-3  # of the residual: energies are then right to 1e-5 eV, oscillator strengths to 1e-5
 MOST_CYCLES: Final = 60
+TRIAL_VECTORS: Final = 600  # kept; PySCF takes room for thousands where the limit allows it
 EV_NM: Final = 1239.8419843320026  # energy times wavelength
 
 
@@ -45,6 +46,7 @@ def excitations(field: Any, states: int) -> list[Excitation]:
     for method, response in (("TDDFT", ready.TDDFT()), ("TDA", ready.TDA())):
         response.nstates, response.conv_tol, response.max_cycle = wanted, TOLERANCE, MOST_CYCLES
         response.verbose = 0
+        response.max_memory = min(ready.max_memory, 64e-6 * there * (TRIAL_VECTORS + 2 * wanted))
         try:
             response.kernel()
         except (
