@@ -49,11 +49,8 @@ def excitations(field: Any, states: int) -> list[Excitation]:
         response.max_memory = min(ready.max_memory, 64e-6 * there * (TRIAL_VECTORS + 2 * wanted))
         try:
             response.kernel()
-        except (
-            RuntimeError,
-            np.linalg.LinAlgError,
-        ):  # full TDDFT has no real solution around an unstable wave function
-            continue
+        except (RuntimeError, np.linalg.LinAlgError):
+            continue  # around an unstable wave function full TDDFT has no real solution
         energies = np.asarray(response.e)
         if len(energies) == wanted and np.all(response.converged) and np.all(energies > 0):
             strengths = response.oscillator_strength()

@@ -1,8 +1,8 @@
 """Is a wave function a minimum? The lowest curvature of the energy in the space of orbital rotations.
 
 Bauernschmitt and Ahlrichs, J. Chem. Phys. 104, 9047 (1996). PySCF's own ``stability`` looks for three roots, from a start
-that spreads over all rotations, and at complex orbitals too: for a molecule of five heavy atoms 218 products with the Hessian,
-where the two lowest roots take 19.
+that is spread over all rotations, and at complex orbitals too. For a molecule of five heavy atoms that takes 218 products
+with the Hessian; the two lowest roots take 19.
 """
 
 from collections.abc import Callable
