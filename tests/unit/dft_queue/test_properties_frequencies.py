@@ -136,6 +136,13 @@ def test_an_atom_has_none() -> None:
     assert found.zero_point_energy_hartree == 0
 
 
+def test_a_tight_memory_limit_changes_nothing() -> None:
+    field = converged(*WATER)
+    plenty = frequencies(field)
+    field.max_memory = field.mol.max_memory = 20
+    np.testing.assert_allclose(frequencies(field).wavenumbers_cm1, plenty.wavenumbers_cm1, atol=0.05)
+
+
 def test_too_little_memory_is_said() -> None:
     field = converged(*WATER)
     field.max_memory = field.mol.max_memory = 0.1

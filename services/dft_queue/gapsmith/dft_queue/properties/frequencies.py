@@ -4,19 +4,24 @@ Analytic, for a molecule of five heavy atoms takes a third of the CPU-seconds th
 The response to nuclear displacements, which the Hessian needs anyway, gives the derivatives of the dipole for nothing.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
 from pyscf.data import nist
 from pyscf.data.elements import COMMON_ISOTOPE_MASSES
+from pyscf.df.hessian import rhf as df_rhf
+from pyscf.df.hessian import uhf as df_uhf
 from pyscf.hessian import rhf, thermo, uhf
 
 from gapsmith.core.errors import CalculationError, FailureClass
 from gapsmith.dft_queue.properties.response import occupied, prepared, tightened, unrestricted
 
 LINEAR_BOHR: Final = 0.02  # a molecule with all atoms this close to one axis is linear
-SHARE_OF_MEMORY: Final = 1 / 9  # PySCF counts one of the nine components of the integrals' second derivatives
+SHARE_OF_MEMORY: Final = 0.1  # for a block of derivative integrals, which is there twice while it is put in order
 AMU_TO_ELECTRON_MASS: Final = nist.ATOMIC_MASS / nist.E_MASS
 # pi N_A / (3 c^2 4 pi eps0) for (e / sqrt(amu))^2 in km / mol
 KM_MOL: Final = (
@@ -68,16 +73,18 @@ def frequencies(field: Any) -> Frequencies:
 def _derivatives(field: Any) -> tuple[np.ndarray, np.ndarray]:
     """Second derivatives of the energy (atoms, atoms, 3, 3) in hartree / bohr^2, and of the dipole (atoms, 3, 3) in e."""
     solver = field.Hessian()
-    solver.max_memory = field.max_memory * SHARE_OF_MEMORY
+    block_mb = field.max_memory * SHARE_OF_MEMORY
+    solver.max_memory = block_mb / 0.3 / 9  # PySCF takes 0.3 of it, counting one of nine components
     orbitals = field.mo_energy, field.mo_coeff, field.mo_occ
     try:
-        first = solver.make_h1(field.mo_coeff, field.mo_occ)
+        with _blocks(max(1, int(block_mb * 1e6 / 8 / 3 / field.mol.nao**2))):
+            first = solver.make_h1(field.mo_coeff, field.mo_occ)
         induced = (uhf if unrestricted(field) else rhf).gen_vind(prepared(field), field.mo_coeff, field.mo_occ)
         changes, energies = solver.solve_mo1(*orbitals, first, fx=induced)
         del induced  # it keeps integrals, and what comes needs the memory
         hessian = solver.hess_elec(*orbitals, mo1=changes, mo_e1=energies, h1ao=first) + solver.hess_nuc(field.mol)
-    except RuntimeError as error:
-        if "emory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "emory" not in str(error):
             raise
         reason = (
             f"second derivatives need more than the memory limit of {field.max_memory} MB; raise the level's memory_mb"
@@ -87,6 +94,24 @@ def _derivatives(field: Any) -> tuple[np.ndarray, np.ndarray]:
     if not (np.isfinite(hessian).all() and np.isfinite(dipole).all()):
         raise CalculationError(FailureClass.CHEMISTRY, "the second derivatives of the energy are not finite")
     return _invariant((hessian + hessian.transpose(1, 0, 3, 2)) / 2), dipole
+
+
+@contextmanager
+def _blocks(most: int) -> Iterator[None]:
+    """Derivative integrals with that many auxiliary functions at a time, where PySCF takes 480 whatever the memory."""
+    there = df_rhf.ao2mo
+
+    def partition(locations: Any, wanted: int) -> Any:
+        return there.outcore.balance_partition(locations, min(wanted, most))
+
+    smaller = SimpleNamespace(outcore=SimpleNamespace(balance_partition=partition))
+    for module in (df_rhf, df_uhf):
+        module.ao2mo = smaller
+    try:
+        yield
+    finally:
+        for module in (df_rhf, df_uhf):
+            module.ao2mo = there
 
 
 def _invariant(hessian: np.ndarray) -> np.ndarray:
