@@ -9,7 +9,6 @@ from gapsmith.dft_queue.properties.excitations import excitations
 from gapsmith.dft_queue.properties.frequencies import frequencies
 from gapsmith.dft_queue.properties.orbitals import write_cubes
 from gapsmith.dft_queue.properties.polarizability import polarizability
-from gapsmith.dft_queue.properties.response import prepared
 from gapsmith.dft_queue.properties.stability import check_stability
 from gapsmith.dft_queue.scf import Converged, converge
 
@@ -46,8 +45,6 @@ def asked_for(field: Any, level: LevelOfTheory, folder: Path) -> tuple[dict[str,
     values: dict[str, Any] = {}
     findings: list[str] = []
     files: tuple[str, ...] = ()
-    if level.minimum or set(level.properties) - {"orbitals"}:
-        field = prepared(field)  # once for all
     if "polarizability" in level.properties:
         print("polarizability", flush=True)
         values["polarizability_bohr3"] = tuple(tuple(map(float, row)) for row in polarizability(field))
