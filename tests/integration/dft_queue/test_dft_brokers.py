@@ -38,6 +38,7 @@ from gapsmith.stack.processes import wait_until
 pytestmark = [pytest.mark.service, pytest.mark.timeout(300)]
 
 PATIENCE_S = 120.0  # a crowded machine may take many times its usual time
+NEW_QUEUE_S = 8.0  # after which RabbitMQ surely has a new queue on disk; confirmed messages are there at once
 VISIBILITY_S = 2  # of Redis, in place of a day
 
 # A worker that writes down what it was woken for; after the word "hold" it never comes back from a task.
@@ -252,6 +253,7 @@ def test_rabbitmq_killed_and_started_again_has_kept_every_message(
     ring(app, "dft", [before])
     soon(lambda: one.was_woken_for(before))
     ring(app, "xtb", [uuid4() for _ in range(20)])
+    time.sleep(NEW_QUEUE_S)
     rabbitmq.kill()
     with pytest.raises(UnavailableError) as caught:
         ring(app, "dft", [after])

@@ -9,7 +9,7 @@ from gapsmith.core.errors import CalculationError, FailureClass
 from gapsmith.core.levels import shipped
 from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
 from gapsmith.dft_queue.jobs import CalculationInput
-from gapsmith.dft_queue.properties.frequencies import KM_MOL, frequencies
+from gapsmith.dft_queue.properties.frequencies import KM_MOL, _blocks, frequencies
 from gapsmith.dft_queue.scf import converge, molecule
 
 LEVEL = shipped()["single-point"]
@@ -136,11 +136,14 @@ def test_an_atom_has_none() -> None:
     assert found.zero_point_energy_hartree == 0
 
 
-def test_a_tight_memory_limit_changes_nothing() -> None:
-    field = converged(*WATER)
-    plenty = frequencies(field)
-    field.max_memory = field.mol.max_memory = 20
-    np.testing.assert_allclose(frequencies(field).wavenumbers_cm1, plenty.wavenumbers_cm1, atol=0.05)
+@pytest.mark.parametrize("unrestricted", [False, True])
+def test_smaller_blocks_change_nothing(unrestricted: bool) -> None:
+    water = converged(*WATER)
+    field = water.to_uks() if unrestricted else water
+    solver = field.Hessian()
+    whole = np.array(solver.make_h1(field.mo_coeff, field.mo_occ))
+    with _blocks(7):
+        np.testing.assert_allclose(solver.make_h1(field.mo_coeff, field.mo_occ), whole, atol=1e-10)
 
 
 def test_too_little_memory_is_said() -> None:

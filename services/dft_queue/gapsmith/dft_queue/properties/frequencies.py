@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
+from pyscf import lib
 from pyscf.data import nist
 from pyscf.data.elements import COMMON_ISOTOPE_MASSES
 from pyscf.df.hessian import rhf as df_rhf
@@ -22,6 +23,7 @@ from gapsmith.dft_queue.properties.response import occupied, prepared, tightened
 
 LINEAR_BOHR: Final = 0.02  # a molecule with all atoms this close to one axis is linear
 SHARE_OF_MEMORY: Final = 0.1  # for a block of derivative integrals, which is there twice while it is put in order
+MARGIN: Final = 1.1  # of memory
 AMU_TO_ELECTRON_MASS: Final = nist.ATOMIC_MASS / nist.E_MASS
 # pi N_A / (3 c^2 4 pi eps0) for (e / sqrt(amu))^2 in km / mol
 KM_MOL: Final = (
@@ -74,6 +76,7 @@ def _derivatives(field: Any) -> tuple[np.ndarray, np.ndarray]:
     """Second derivatives of the energy (atoms, atoms, 3, 3) in hartree / bohr^2, and of the dipole (atoms, 3, 3) in e."""
     solver = field.Hessian()
     block_mb = field.max_memory * SHARE_OF_MEMORY
+    _check_memory(field, block_mb)
     solver.max_memory = block_mb / 0.3 / 9  # PySCF takes 0.3 of it, counting one of nine components
     orbitals = field.mo_energy, field.mo_coeff, field.mo_occ
     try:
@@ -86,10 +89,7 @@ def _derivatives(field: Any) -> tuple[np.ndarray, np.ndarray]:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "emory" not in str(error):
             raise
-        reason = (
-            f"second derivatives need more than the memory limit of {field.max_memory} MB; raise the level's memory_mb"
-        )
-        raise CalculationError(FailureClass.POISON, reason) from error
+        raise _too_little_memory(field) from error
     dipole = _dipole_derivatives(field, changes)
     if not (np.isfinite(hessian).all() and np.isfinite(dipole).all()):
         raise CalculationError(FailureClass.CHEMISTRY, "the second derivatives of the energy are not finite")
@@ -112,6 +112,24 @@ def _blocks(most: int) -> Iterator[None]:
     finally:
         for module in (df_rhf, df_uhf):
             module.ao2mo = there
+
+
+def _check_memory(field: Any, block_mb: float) -> None:
+    """Refuse what would end in a crash of PySCF's C code: an atom's block of derivative integrals is not split."""
+    if getattr(field, "with_df", None) is None:
+        return
+    widest = max(stop - start for _, _, start, stop in field.mol.aoslice_by_atom())
+    atom_mb = 9 * field.mol.nao * widest * field.with_df.get_naoaux() * 8 / 1e6
+    needed_mb = MARGIN * (lib.current_memory()[1] + 2 * (atom_mb + block_mb))  # each is there twice for a while
+    if needed_mb > field.max_memory:
+        raise _too_little_memory(field, f" (about {needed_mb:.0f} MB)")
+
+
+def _too_little_memory(field: Any, needed: str = "") -> CalculationError:
+    limit = f"the memory limit of {field.max_memory} MB"
+    return CalculationError(
+        FailureClass.POISON, f"second derivatives need more than {limit}{needed}; raise the level's memory_mb"
+    )
 
 
 def _invariant(hessian: np.ndarray) -> np.ndarray:

@@ -41,6 +41,8 @@ def tightened(field: Any) -> Any:
         reason = "the SCF converged, but not tightly enough for second derivatives, or to another state"
         raise CalculationError(FailureClass.CHEMISTRY, reason)
     tight._numint = BoundedNumInt()
+    if hasattr(field._numint, "reset"):
+        field._numint.reset()  # values on the grid that it keeps: what comes needs the memory
     return tight
 
 
