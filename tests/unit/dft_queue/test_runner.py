@@ -20,6 +20,7 @@ from gapsmith.dft_queue.runner import Limits, Stopped, run_in_child, server, tai
 LEVEL = shipped()["single-point"]
 GEOMETRY = np.array([[0.0, 0.0, 0.1177], [0.0, 0.7555, -0.4712], [0.0, -0.7555, -0.4712]])
 WATER = CalculationInput.of(np.array([8, 1, 1]), GEOMETRY, LEVEL)
+HEAVY = CalculationInput.of(np.full(30, 6), np.array([(1.5 * i, 0.1 * (i % 2), 0.0) for i in range(30)]), LEVEL)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,15 +61,17 @@ def test_too_little_memory_is_named() -> None:
 
 
 def test_a_child_that_overstays_is_killed() -> None:
-    error = failure(Limits(wall_s=0.3))
+    with pytest.raises(CalculationError) as caught:
+        run(HEAVY, Limits(wall_s=0.3))
+    assert not children()
+    error = caught.value
     assert error.failure_class == FailureClass.TRANSIENT
     assert "not done after 0.3 s" in error.reason
 
 
 def test_a_child_that_uses_too_much_cpu_time_is_quarantined() -> None:
-    heavy = CalculationInput.of(np.full(30, 6), np.array([(1.5 * i, 0.1 * (i % 2), 0.0) for i in range(30)]), LEVEL)
     with pytest.raises(CalculationError, match="CPU-time limit of 1 s") as caught:
-        run(heavy, Limits(cpu_s=1.0))
+        run(HEAVY, Limits(cpu_s=1.0))
     assert caught.value.failure_class == FailureClass.POISON
 
 

@@ -10,6 +10,7 @@ from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.dft_queue.jobs import CalculationInput
 
 STEP_BOHR: Final = 5e-3  # of the central differences
+SOFTEST: Final = 5e-3  # hartree / bohr^2; at the zeros of moving and turning geomeTRIC would forget the whole Hessian
 
 
 def xtb_hessian(job: CalculationInput, coordinates: np.ndarray) -> np.ndarray | None:
@@ -29,7 +30,10 @@ def xtb_hessian(job: CalculationInput, coordinates: np.ndarray) -> np.ndarray | 
             hessian[place] = (ahead - behind) / (2 * STEP_BOHR)
     except TBLiteRuntimeError:
         return None
-    return np.asarray((hessian + hessian.T) / 2) if np.isfinite(hessian).all() else None
+    if not np.isfinite(hessian).all():
+        return None
+    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    return np.asarray((vectors * np.maximum(np.abs(values), SOFTEST)) @ vectors.T)
 
 
 def _gradient(calculator: Calculator, positions: np.ndarray) -> np.ndarray:

@@ -107,7 +107,6 @@ def relax(job: CalculationInput, surface: Surface, start: np.ndarray) -> Relaxed
                 customengine=engine,
                 input=str(Path(folder) / "relax"),
                 maxiter=job.level.most_steps,
-                reset=False,  # the modes of moving and turning, which cost nothing, would have it forget the Hessian
                 logIni=str(Path(folder) / "quiet.ini"),
                 **guess,
                 **CONVERGENCE,
