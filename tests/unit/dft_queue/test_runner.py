@@ -28,10 +28,18 @@ def warm_server() -> None:
     server()
 
 
+def alive(process: psutil.Process) -> bool:
+    return process.status() != psutil.STATUS_ZOMBIE  # others' dead children may not have been waited for yet
+
+
+def servers() -> list[psutil.Process]:
+    living = [one for one in psutil.Process().children() if alive(one)]
+    return [one for one in living if any("forkserver" in word for word in one.cmdline())]
+
+
 def children() -> list[psutil.Process]:
     """Children of the fork server: calculations."""
-    servers = [one for one in psutil.Process().children() if any("forkserver" in word for word in one.cmdline())]
-    return [child for one in servers for child in one.children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for one in servers() for child in one.children() if alive(child)]
 
 
 def run(job: CalculationInput, limits: Limits, stop: threading.Event | None = None) -> CalculationOutput:
@@ -117,7 +125,7 @@ def test_the_log_tells_what_was_done(tmp_path: Path) -> None:
 
 def test_a_fork_server_that_dies_is_replaced() -> None:
     run(WATER, Limits())
-    (one,) = [one for one in psutil.Process().children() if any("forkserver" in word for word in one.cmdline())]
+    (one,) = servers()
     one.kill()
     while one.status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)

@@ -6,7 +6,6 @@ Celery would make 28 queues more at RabbitMQ for jobs that are to start later, w
 from typing import Any
 
 from amqp.exceptions import PreconditionFailed
-from celery.bootsteps import StartStopStep
 from celery.worker import consumer as celery_consumer
 
 from gapsmith.core.errors import UnavailableError
@@ -16,30 +15,27 @@ _Base: Any = celery_consumer.Consumer  # Celery has no types
 _UNWANTED = ":DelayedDelivery"
 
 
-class Topology(StartStopStep):  # type: ignore[misc]
-    """Declares everything at each connection, for the broker may be a new one."""
-
-    requires = (celery_consumer.Connection,)
-
-    def start(self, parent: Any) -> None:
-        """Raises UnavailableError, which ends the worker, if a queue has other properties."""
-        try:
-            with parent.connection.channel() as channel:
-                declare_on(parent.app, channel)
-        except PreconditionFailed as error:
-            raise UnavailableError(mismatch(parent.connection.as_uri(), str(error.reply_text))) from error
-
-
 class Blueprint(_Base.Blueprint):  # type: ignore[misc]
     """The steps in which a worker connects."""
 
-    default_steps = (
-        *(step for step in _Base.Blueprint.default_steps if not step.endswith(_UNWANTED)),
-        f"{__name__}:{Topology.__name__}",
-    )
+    default_steps = tuple(step for step in _Base.Blueprint.default_steps if not step.endswith(_UNWANTED))
 
 
 class Consumer(_Base):  # type: ignore[misc]
     """What ``worker_consumer`` names."""
 
     Blueprint = Blueprint
+
+    def connect(self) -> Any:
+        """Connect and declare everything, each time, for the broker may be a new one.
+
+        Raises:
+            UnavailableError: a queue has other properties; it ends the worker.
+        """
+        connection = super().connect()
+        try:
+            with connection.channel() as channel:
+                declare_on(self.app, channel)
+        except PreconditionFailed as error:
+            raise UnavailableError(mismatch(connection.as_uri(), str(error.reply_text))) from error
+        return connection
