@@ -44,8 +44,8 @@ def server() -> Any:
     """
     os.environ.update(blas_environment())  # read when the numerical libraries are imported there
     context = multiprocessing.get_context("forkserver")
-    # multiprocessing has every child run the worker's main module again: quick if all that it imports is there
-    context.set_forkserver_preload(["gapsmith.cli.main", "gapsmith.dft_queue.warm"])
+    # multiprocessing has every child run the worker's main module again: quick if what it imports is there
+    context.set_forkserver_preload(["click", "gapsmith.core.errors", "gapsmith.dft_queue.warm"])
     forkserver.ensure_running()  # its imports go on in the background
     return context
 
