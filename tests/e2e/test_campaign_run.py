@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -172,7 +173,8 @@ def test_each_service_killed_once_and_then_everything(home: Path, tmp_path: Path
     assert killed == set(SERVICES), "the campaign ended before every service was killed once"
     # now all at once: the command, its services, the servers
     for running in [p for p in psutil.process_iter() if _of_home(p, home)]:
-        running.kill()
+        with suppress(psutil.NoSuchProcess):  # a child whose parent was killed just before it
+            running.kill()
     process.wait(30)
     finish(start(home, file, tmp_path), tmp_path)
     check_bookkeeping(home)

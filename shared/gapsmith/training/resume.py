@@ -58,16 +58,7 @@ def load(
     Raises:
         CheckpointError: the run is damaged, or of another model.
     """
-    try:
-        record: dict[str, Any] = json.loads((directory / "state.json").read_text())
-        path = directory / record.pop("tensors")
-        digest = record.pop("sha256", None)  # the first runs were saved without
-        state = TrainingState(**record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{directory / 'state.json'} is damaged ({error!r}); choose another folder") from error
-    tensors = load_tensors(path)
-    if digest is not None and sha256(path) != digest:
-        raise CheckpointError(f"{path} does not match its SHA-256: it is damaged; choose another folder")
+    state, tensors = _read(directory)
     try:
         model.load_state_dict(_part(tensors, "model."))
         own = _part(tensors, "ema.")
@@ -82,6 +73,29 @@ def load(
     except (RuntimeError, KeyError, ValueError) as error:
         raise CheckpointError(f"the run saved in {directory} is of another model; choose another folder") from error
     return state
+
+
+def load_average(directory: Path, model: nn.Module) -> TrainingState:
+    """Load the averaged weights of a saved run into the model; raises CheckpointError as ``load`` does."""
+    state, tensors = _read(directory)
+    try:
+        model.load_state_dict(_part(tensors, "ema."))
+    except RuntimeError as error:
+        raise CheckpointError(f"the run saved in {directory} is of another model; choose another folder") from error
+    return state
+
+
+def _read(directory: Path) -> tuple[TrainingState, dict[str, Tensor]]:
+    try:
+        record: dict[str, Any] = json.loads((directory / "state.json").read_text())
+        path, digest = directory / record.pop("tensors"), record.pop("sha256")
+        state = TrainingState(**record)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{directory / 'state.json'} is damaged ({error!r}); choose another folder") from error
+    tensors = load_tensors(path)
+    if sha256(path) != digest:
+        raise CheckpointError(f"{path} does not match its SHA-256: it is damaged; choose another folder")
+    return state, tensors
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -256,7 +256,9 @@ def test_the_keeper_starts_a_crashed_server_again(stack: EmbeddedStack, addresse
         victim = pids(stack)["celery"]
         assert victim is not None
         os.kill(victim, signal.SIGKILL)
-        assert wait_until(lambda: stack.find() == addresses and pids(stack)["celery"] != victim, 40)
+        assert wait_until(lambda: pids(stack)["celery"] not in (None, victim), 40)
+        assert wait_until(lambda: {status.state for status in stack.status()} == {"running"}, 40)
+        assert stack.find() == addresses
         usable(addresses)
         assert keeper.problem is None
     finally:

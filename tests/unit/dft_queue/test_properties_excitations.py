@@ -7,29 +7,14 @@ import pytest
 from pyscf import tdscf
 from pyscf.dft.numint import NumInt
 from pyscf.scf import _vhf
+from wave_functions import LEVEL, converged, of_both_spins
 
 from gapsmith.core.errors import CalculationError, FailureClass
-from gapsmith.core.levels import shipped
 from gapsmith.core.units import HARTREE_TO_EV
-from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.properties import excitations as module
 from gapsmith.dft_queue.properties.excitations import excitations
 from gapsmith.dft_queue.properties.polarizability import polarizability
-from gapsmith.dft_queue.scf import converge, mean_field, molecule
-
-LEVEL = shipped()["single-point"]
-
-
-def converged(numbers: list[int], positions: list[list[float]], spin: int = 0) -> Any:
-    job = CalculationInput.of(np.array(numbers), np.array(positions), LEVEL, spin=spin)
-    return converge(molecule(job, job.positions, memory_mb=2000), LEVEL).mean_field
-
-
-def of_both_spins(field: Any) -> Any:
-    """The same wave function as an unrestricted one."""
-    found = field.to_uks()
-    found.converged = True
-    return found
+from gapsmith.dft_queue.scf import mean_field
 
 
 @pytest.fixture(scope="module")

@@ -6,26 +6,10 @@ import numpy as np
 import pytest
 from pyscf import df
 from pyscf.dft.numint import NumInt
+from wave_functions import converged, of_both_spins
 
-from gapsmith.core.levels import shipped
-from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.properties import first_order
 from gapsmith.dft_queue.properties.response import by_spin, prepared
-from gapsmith.dft_queue.scf import converge, molecule
-
-LEVEL = shipped()["single-point"]
-
-
-def converged(numbers: list[int], positions: list[list[float]], spin: int = 0) -> Any:
-    job = CalculationInput.of(np.array(numbers), np.array(positions), LEVEL, spin=spin)
-    return converge(molecule(job, job.positions, memory_mb=2000), LEVEL).mean_field
-
-
-def of_both_spins(field: Any) -> Any:
-    """The same wave function as an unrestricted one."""
-    found = field.to_uks()
-    found.converged = True
-    return found
 
 
 @pytest.fixture(scope="module")

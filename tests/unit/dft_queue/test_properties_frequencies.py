@@ -4,15 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from wave_functions import converged, of_both_spins
 
 from gapsmith.core.errors import CalculationError, FailureClass
-from gapsmith.core.levels import shipped
 from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
-from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.properties.frequencies import KM_MOL, _blocks, frequencies
-from gapsmith.dft_queue.scf import converge, molecule
 
-LEVEL = shipped()["single-point"]
 METHANE = (  # QM9's molecule 1
     [6, 1, 1, 1, 1],
     [
@@ -32,11 +29,6 @@ WATER = (  # QM9's molecule 3
     ],
 )
 CYANIDE = ([6, 7, 1], [[-0.0005, 0.0285, 0.0], [0.015, -1.123, -0.006], [-0.015, 1.095, 0.006]])  # of hydrogen, 5
-
-
-def converged(numbers: list[int], positions: list[list[float]], spin: int = 0) -> Any:
-    job = CalculationInput.of(np.array(numbers), np.array(positions), LEVEL, spin=spin)
-    return converge(molecule(job, job.positions, memory_mb=2000), LEVEL).mean_field
 
 
 @pytest.mark.parametrize(
@@ -118,9 +110,7 @@ def test_planar_ammonia_is_a_saddle_point() -> None:
 
 def test_restricted_and_unrestricted_agree() -> None:
     field = converged(*WATER)
-    both = field.to_uks()
-    both.converged = True
-    restricted, unrestricted = frequencies(field), frequencies(both)
+    restricted, unrestricted = frequencies(field), frequencies(of_both_spins(field))
     np.testing.assert_allclose(unrestricted.wavenumbers_cm1, restricted.wavenumbers_cm1, atol=0.5)
     np.testing.assert_allclose(unrestricted.ir_intensities_km_mol, restricted.ir_intensities_km_mol, rtol=2e-3)
 

@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyscf.tools.cubegen import Cube
+from wave_functions import LEVEL, converged
 
-from gapsmith.core.levels import shipped
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.properties.orbitals import MOST_POINTS, _grid, write_cubes
-from gapsmith.dft_queue.scf import converge, molecule
+from gapsmith.dft_queue.scf import molecule
 
-LEVEL = shipped()["single-point"]
 NUMBERS = [6, 8, 1, 1]  # formaldehyde
 POSITIONS = [[0.0, 0.0, 0.0], [0.0, 0.0, 1.205], [0.0, 0.94, -0.59], [0.0, -0.94, -0.59]]
 FULL_DISK = """
@@ -43,11 +42,6 @@ except OSError as error:
 else:
     print("written", sorted(path.name for path in folder.iterdir()))
 """
-
-
-def converged(numbers: list[int], positions: list[list[float]], spin: int = 0) -> Any:
-    job = CalculationInput.of(np.array(numbers), np.array(positions), LEVEL, spin=spin)
-    return converge(molecule(job, job.positions, memory_mb=2000), LEVEL).mean_field
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,13 @@ _Base: Any = celery_consumer.Consumer  # Celery has no types
 _UNWANTED = ":DelayedDelivery"
 
 
-class Blueprint(_Base.Blueprint):  # type: ignore[misc]
+class Blueprint(_Base.Blueprint):  # type: ignore[misc]  # Celery has no types
     """The steps in which a worker connects."""
 
     default_steps = tuple(step for step in _Base.Blueprint.default_steps if not step.endswith(_UNWANTED))
 
 
-class Consumer(_Base):  # type: ignore[misc]
+class Consumer(_Base):  # type: ignore[misc]  # Celery has no types
     """What ``worker_consumer`` names."""
 
     Blueprint = Blueprint

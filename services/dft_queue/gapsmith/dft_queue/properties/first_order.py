@@ -75,7 +75,7 @@ class ResponseDF(df.DF):  # type: ignore[misc]  # PySCF has no types
         if with_k and omega is None:
             factors = self._space.factors(densities.reshape(-1, *densities.shape[-2:]))
         if factors is None:
-            return super().get_jk(dm, hermi, with_j, with_k, direct_scf_tol, omega)  # type: ignore[no-any-return]
+            return super().get_jk(dm, hermi, with_j, with_k, direct_scf_tol, omega)  # type: ignore[no-any-return]  # PySCF has no types
         coulomb = super().get_jk(densities, hermi, True, False, direct_scf_tol)[0] if with_j else None
         functions = densities.shape[-1]
         first, second = np.zeros((2, len(factors), functions, functions))

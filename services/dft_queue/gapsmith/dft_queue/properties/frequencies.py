@@ -22,8 +22,8 @@ from gapsmith.core.errors import CalculationError, FailureClass
 from gapsmith.dft_queue.properties.response import occupied, prepared, tightened, unrestricted
 
 LINEAR_BOHR: Final = 0.02  # a molecule with all atoms this close to one axis is linear
-SHARE_OF_MEMORY: Final = 0.1  # for a block of derivative integrals, which is there twice while it is put in order
-MARGIN: Final = 1.1  # of memory
+SHARE_OF_MEMORY: Final = 0.12  # of what is free, for a block of derivative integrals
+COPIES: Final = 2.2  # an array is there twice while it is put in order; the rest is small
 AMU_TO_ELECTRON_MASS: Final = nist.ATOMIC_MASS / nist.E_MASS
 # pi N_A / (3 c^2 4 pi eps0) for (e / sqrt(amu))^2 in km / mol
 KM_MOL: Final = (
@@ -75,8 +75,7 @@ def frequencies(field: Any) -> Frequencies:
 def _derivatives(field: Any) -> tuple[np.ndarray, np.ndarray]:
     """Second derivatives of the energy (atoms, atoms, 3, 3) in hartree / bohr^2, and of the dipole (atoms, 3, 3) in e."""
     solver = field.Hessian()
-    block_mb = field.max_memory * SHARE_OF_MEMORY
-    _check_memory(field, block_mb)
+    block_mb = SHARE_OF_MEMORY * _free_mb(field)
     solver.max_memory = block_mb / 0.3 / 9  # PySCF takes 0.3 of it, counting one of nine components
     orbitals = field.mo_energy, field.mo_coeff, field.mo_occ
     try:
@@ -114,19 +113,20 @@ def _blocks(most: int) -> Iterator[None]:
             module.ao2mo = there
 
 
-def _check_memory(field: Any, block_mb: float) -> None:
-    """Refuse what would end in a crash of PySCF's C code: an atom's block of derivative integrals is not split."""
-    if getattr(field, "with_df", None) is None:
-        return
+def _free_mb(field: Any) -> float:
+    """What the limit leaves beside all that the process holds; refuses what would end in a crash of PySCF's C code."""
+    free_mb = float(field.max_memory - lib.current_memory()[1])
     widest = max(stop - start for _, _, start, stop in field.mol.aoslice_by_atom())
-    atom_mb = 9 * field.mol.nao * widest * field.with_df.get_naoaux() * 8 / 1e6
-    needed_mb = MARGIN * (lib.current_memory()[1] + 2 * (atom_mb + block_mb))  # each is there twice for a while
-    if needed_mb > field.max_memory:
-        raise _too_little_memory(field, f" (about {needed_mb:.0f} MB)")
+    fitting = field.with_df.get_naoaux() if getattr(field, "with_df", None) is not None else 0
+    atom_mb = 9 * field.mol.nao * widest * fitting * 8 / 1e6  # an atom's block of derivative integrals is not split
+    lacking_mb = COPIES * atom_mb - (1 - COPIES * SHARE_OF_MEMORY) * free_mb
+    if lacking_mb > 0:
+        raise _too_little_memory(field, f" (about {lacking_mb:.0f} MB more)")
+    return free_mb
 
 
 def _too_little_memory(field: Any, needed: str = "") -> CalculationError:
-    limit = f"the memory limit of {field.max_memory} MB"
+    limit = f"the memory limit of {field.max_memory:.0f} MB"
     return CalculationError(
         FailureClass.POISON, f"second derivatives need more than {limit}{needed}; raise the level's memory_mb"
     )
