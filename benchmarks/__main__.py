@@ -19,6 +19,7 @@ NAMES = (
     "mask_fraction",
     "surrogate",
     "triage",
+    "levels",
     "queue",
     "certificate",
     "queue_listing",

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 if TYPE_CHECKING:  # servers' libraries are imported by the tests that use them, not by the unit tests
     from gapsmith.core.settings import Settings
     from gapsmith.store.database import Database
 
+hypothesis_settings.register_profile("gapsmith", deadline=None)  # speed is measured in benchmarks/
+hypothesis_settings.load_profile("gapsmith")
 pytest_plugins = ["rabbitmq_node"]
 
 SERVICE_FIXTURES = {"postgres_server", "postgres_url", "settings", "database", "service_folder"}

@@ -116,9 +116,7 @@ class Budget(Section):
     @field_validator("wall_time")
     @classmethod
     def _positive(cls, value: timedelta) -> timedelta:
-        if value <= timedelta(0):
-            raise ValueError("wall_time must be more than nothing")
-        return value
+        return _more_than_nothing("wall_time", value)
 
 
 class Acquisition(Section):
@@ -150,12 +148,25 @@ class Dft(Section):
 
 
 class Retraining(Section):
-    """When the surrogate learns from the labels."""
+    """When the surrogate learns from the labels: at the first of the three, and one training at a time."""
 
     enabled: bool = Field(True, description="off: the shipped surrogate stays")
     every_labels: int = Field(8, gt=0, description="new labels that start a training")
+    drift: float | None = Field(
+        None,
+        gt=1,
+        description="also when new labels' errors are so many times as large as predicted (4 labels or more)",
+    )
+    every: Duration | None = Field(
+        None, description="also after so long with new labels: seconds, or for example 10m, 1h30m"
+    )
     steps: int = Field(150, gt=0, le=1_000_000, description="optimiser steps of a training")
     processes: int = Field(1, gt=0, le=1024, description="data-parallel processes; more than one needs Horovod")
+
+    @field_validator("every")
+    @classmethod
+    def _positive(cls, value: timedelta | None) -> timedelta | None:
+        return None if value is None else _more_than_nothing("every", value)
 
 
 class CampaignConfig(Section):
@@ -184,6 +195,12 @@ class CampaignConfig(Section):
                 "what the models were trained on: predictions there are extrapolations, and few or no hits are likely"
             )
         return found
+
+
+def _more_than_nothing(name: str, value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError(f"{name} must be more than nothing")
+    return value
 
 
 def read_campaign(path: Path) -> CampaignConfig:

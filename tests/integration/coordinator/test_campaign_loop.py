@@ -350,6 +350,31 @@ def test_a_new_model_replaces_queued_selections_that_are_clearly_worse(world: An
     assert seen.last_verdict == "better by 20 meV"
 
 
+def test_errors_beyond_their_bars_start_a_training(world: Any) -> None:
+    retraining = {"every_labels": 100, "drift": 3.0}
+    campaign = world.campaign(budget={"dft_jobs": 20}, retraining=retraining)
+    world.score(campaign, [world.guess(4.0 + 0.001 * n, 0.1) for n in range(12)])
+    world.news()
+
+    def finish(count: int, error_ev: float) -> int:
+        for _ in range(count):
+            calculation = world.begin()
+            (row,) = world.rows(
+                """SELECT p.gap_ev FROM candidates c JOIN predictions p ON p.candidate_id = c.id
+                   WHERE c.triage_id = %s""",
+                calculation,
+            )
+            world.finish(calculation, row["gap_ev"] + error_ev)
+        world.tick()
+        return len(world.rows("SELECT 1 FROM outbox WHERE topic = %s", TrainingRequested.TOPIC))
+
+    assert finish(4, 0.2) == 0  # two standard deviations
+    with world.database.transaction() as connection:
+        seen = snapshot.take(connection, campaigns.get(connection, campaign.id), workers=WORKERS)
+    assert seen.drift == pytest.approx(2.0)
+    assert finish(4, -0.5) == 1  # then five: 3.8 over all
+
+
 def test_a_generator_that_finds_nothing_new_ends_the_campaign(world: Any) -> None:
     campaign = world.campaign(dft={"certify": False})
     world.news()

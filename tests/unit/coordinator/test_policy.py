@@ -126,6 +126,25 @@ def test_training_follows_new_labels(fields: dict[str, int], trains: bool) -> No
 
 
 @pytest.mark.parametrize(
+    ("fields", "trains"),
+    [
+        ({"labels": 9, "trained_labels": 5, "drift": 2.1}, True),
+        ({"labels": 9, "trained_labels": 5, "drift": 1.9}, False),
+        ({"labels": 8, "trained_labels": 5, "drift": 9.0}, False),  # three errors say little
+        ({"labels": 9, "trained_labels": 5, "drift": 9.0, "open_trainings": 1}, False),
+        ({"labels": 6, "trained_labels": 5, "since_training_s": 601.0}, True),
+        ({"labels": 6, "trained_labels": 5, "since_training_s": 599.0}, False),
+        ({"labels": 5, "trained_labels": 5, "since_training_s": 601.0}, False),  # nothing new to learn
+    ],
+)
+def test_training_follows_drift_and_time(fields: dict[str, Any], trains: bool) -> None:
+    policy = {"every_labels": 100, "drift": 2.0, "every": "10m"}
+    assert decide(campaign(budget={"dft_jobs": 100}, retraining=policy), snapshot(**fields)).train is trains
+    without = {"every_labels": 100}
+    assert not decide(campaign(budget={"dft_jobs": 100}, retraining=without), snapshot(**fields)).train
+
+
+@pytest.mark.parametrize(
     ("sections", "fields", "reason"),
     [
         ({}, {"used_jobs": 6, "labels": 6}, "the budget of 6 DFT jobs is spent"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gapsmith.core.campaign import CampaignConfig
+from gapsmith.core.campaign import CampaignConfig, Retraining
 from gapsmith.core.domain import CampaignState
 
 QUEUE_AHEAD = 1  # triage jobs that wait beyond one per worker, so that no worker ever waits for the coordinator
@@ -12,6 +12,7 @@ MOST_OPEN_REQUESTS = 3  # more would be drawn before anything was learnt from th
 BARREN_REQUESTS = 10  # so many requests in a row without one usable molecule: there is nothing more to find
 PRIOR_YIELD, PRIOR_PASS = 0.25, 0.7  # usable share of what is drawn, and of what is proposed, before anything is known
 PRIOR_WEIGHT = 32.0  # in molecules
+LABELS_THAT_SHOW_DRIFT = 4  # fewer errors say little about their spread
 QUEUED_ADVANTAGE = 2.0  # a queued selection gives way only to what is twice as good
 
 
@@ -55,6 +56,8 @@ class Snapshot:
     parents: int = 0  # candidates that could be regrown
     trained_labels: int = 0  # how many labels there were at the last request for a training
     open_trainings: int = 0
+    since_training_s: float = 0.0  # since a training was asked for, or since the campaign began
+    drift: float = 0.0  # root mean square of the new labels' errors in predicted standard deviations
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,18 @@ def decide(config: CampaignConfig, now: Snapshot) -> Decisions:
         dispatch=_dispatch(config, now, left),
         generate=_generate(config, now, left),
         certify=config.dft.certify and now.uncertified_hits > 0,
-        train=(
-            config.retraining.enabled
-            and left > 0  # what is learnt must still be of use
-            and now.open_trainings == 0
-            and now.labels - now.trained_labels >= config.retraining.every_labels
-        ),
+        # what is learnt must still be of use
+        train=left > 0 and now.open_trainings == 0 and _due(config.retraining, now),
     )
+
+
+def _due(policy: Retraining, now: Snapshot) -> bool:
+    new = now.labels - now.trained_labels
+    if not policy.enabled or new <= 0:
+        return False
+    drifted = policy.drift is not None and new >= LABELS_THAT_SHOW_DRIFT and now.drift >= policy.drift
+    late = policy.every is not None and now.since_training_s >= policy.every.total_seconds()
+    return new >= policy.every_labels or drifted or late
 
 
 def stop_reason(config: CampaignConfig, now: Snapshot) -> str | None:

@@ -27,7 +27,8 @@ _CANDIDATES = """
 # making a task: then there was nothing to do, or it went to the dead letters.
 _ASKED = """
     WITH asked AS (
-        SELECT o.sequence, o.envelope -> 'data' AS data, coalesce(t.finished_at, i.handled_at) AS answered_at,
+        SELECT o.sequence, o.created_at AS asked_at, o.envelope -> 'data' AS data,
+               coalesce(t.finished_at, i.handled_at) AS answered_at,
                CASE WHEN t.id IS NULL THEN i.event_id IS NOT NULL ELSE t.state IN ('done', 'failed') END AS answered
         FROM outbox o LEFT JOIN tasks t ON t.id = o.id
         LEFT JOIN inbox i ON i.event_id = o.id AND i.consumer = %(service)s
@@ -39,7 +40,7 @@ def take(connection: Connection, campaign: Campaign, *, workers: int) -> Snapsho
     window = campaign.config.target.window
     counts = _row(connection, _CANDIDATES, {"campaign": campaign.id, "low": window.low_ev, "high": window.high_ev})
     proposed, usable = counts.pop("proposed"), counts.pop("usable")
-    trained_labels, open_trainings = _trainings(connection, campaign.id)
+    trainings = _trainings(connection, campaign.id)
     return Snapshot(
         state=campaign.state,
         elapsed_s=campaign.elapsed_s,
@@ -48,8 +49,10 @@ def take(connection: Connection, campaign: Campaign, *, workers: int) -> Snapsho
         requests=_requests(connection, campaign.id),
         proposals=_proposals(connection, campaign.id, proposed, usable),
         parents=counts["waiting"] + counts["labels"],
-        trained_labels=trained_labels,
-        open_trainings=open_trainings,
+        trained_labels=trainings["labels"],
+        open_trainings=trainings["open"],
+        since_training_s=float(trainings["seconds"]),
+        drift=_drift(connection, campaign.id, trainings["labels"]) if campaign.config.retraining.drift else 0.0,
     )
 
 
@@ -90,16 +93,34 @@ def _proposals(connection: Connection, campaign_id: UUID, proposed: int, usable:
     )
 
 
-def _trainings(connection: Connection, campaign_id: UUID) -> tuple[int, int]:
-    row = _asked(
+def _trainings(connection: Connection, campaign_id: UUID) -> dict[str, int]:
+    return _asked(
         connection,
         campaign_id,
         TrainingRequested,
         "trainer",
-        """SELECT coalesce(max((data ->> 'labels')::int), 0) AS labels, count(*) FILTER (WHERE NOT answered) AS open
+        """SELECT coalesce(max((data ->> 'labels')::int), 0) AS labels, count(*) FILTER (WHERE NOT answered) AS open,
+                  extract(epoch FROM now() - coalesce(max(asked_at), (
+                      SELECT created_at FROM campaigns WHERE id = %(campaign)s))) AS seconds
            FROM asked""",
     )
-    return row["labels"], row["open"]
+
+
+def _drift(connection: Connection, campaign_id: UUID, trained_labels: int) -> float:
+    """Of the labels after the first ``trained_labels``, each beside the last prediction made before it was computed."""
+    row = connection.execute(
+        """SELECT sqrt(avg(((labels.gap_ev - p.gap_ev) / p.gap_std_ev) ^ 2)) AS drift
+           FROM (SELECT c.id, c.gap_ev, k.started_at FROM candidates c JOIN calculations k ON k.id = c.triage_id
+                 WHERE c.campaign_id = %s AND c.gap_ev IS NOT NULL
+                 ORDER BY k.finished_at, k.id OFFSET %s) AS labels
+           CROSS JOIN LATERAL (
+               SELECT gap_ev, gap_std_ev FROM predictions WHERE candidate_id = labels.id
+               ORDER BY created_at >= labels.started_at, abs(extract(epoch FROM created_at - labels.started_at)) LIMIT 1
+           ) AS p""",
+        (campaign_id, trained_labels),
+    ).fetchone()
+    assert row is not None  # an aggregate without GROUP BY always gives a row
+    return float(row["drift"] or 0.0)
 
 
 def _asked(connection: Connection, campaign_id: UUID, event: type[Event], service: str, summary: str) -> dict[str, int]:
