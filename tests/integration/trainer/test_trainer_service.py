@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -148,6 +149,26 @@ def test_training_is_judged_registered_and_told(world: World) -> None:
     service.setup()  # what the training left is cleared away, the registered weights are not
     assert list(service.trainings.iterdir()) == []
     assert Path(model.path).is_file()
+
+
+def test_a_label_that_makes_no_sense_is_set_aside_and_told(world: World) -> None:
+    known = world.labels(14)
+    nonsense = replace(known[4], targets={"gap_ev": 80.0})
+    world.label([*known[:4], nonsense, *known[5:]])
+    service = world.trainer()
+    world.request(service, labels=14)
+    service.work()
+    told = world.events()[0]
+    assert isinstance(told, TrainingFinished)
+    assert f"calculation {nonsense.calculation_id} set aside: a gap of 80.00 eV" in told.verdict
+    with world.database.transaction() as connection:
+        assert told.model_id is not None
+        model = models.get(connection, told.model_id)
+    (label,) = model.metrics["training"]["set_aside"]
+    assert label["calculation_id"] == str(nonsense.calculation_id)
+    assert label["error_ev"] > 60
+    card = read_card(Path(model.path), kind="composition")
+    assert card["labels"]["training"] + card["labels"]["held_out"] == 13
 
 
 def test_model_that_forgot_never_goes_live(world: World) -> None:

@@ -12,6 +12,7 @@ from gapsmith.core.errors import CheckpointError, InputError
 from gapsmith.trainer import labels as label_files
 from gapsmith.trainer.gate import Scores
 from gapsmith.trainer.job import Folder, Job, Result
+from gapsmith.trainer.outliers import SetAside
 from gapsmith.training.checkpoint import load_weights, read_card, save_model
 from gapsmith.training.files import sha256
 from gapsmith.training.loop import TrainingState
@@ -25,6 +26,7 @@ class Labels(NamedTuple):
 
     training: Sequence[LabelledGeometry]
     held_out: Sequence[LabelledGeometry]  # newer than all of those
+    set_aside: tuple[SetAside, ...] = ()  # outliers, in neither
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def finish(
         "labels": {
             "training": len(labels.training),
             "held_out": len(labels.held_out),
+            "set_aside": [label.model_dump() for label in labels.set_aside],
             "calculations": [str(label.calculation_id) for label in label_files.read(folder.labels)],
             "sha256": sha256(folder.labels),
         },
@@ -88,6 +91,7 @@ def finish(
         processes=job.processes,
         fingerprints=tuple((float(x[0]), float(x[1])) for x in fingerprints),
         losses=state.losses,
+        set_aside=labels.set_aside,
         candidate=scores,
         live=live,
         metrics=metrics,

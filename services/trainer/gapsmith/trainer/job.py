@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gapsmith.core.errors import DataError
 from gapsmith.trainer.gate import Scores
+from gapsmith.trainer.outliers import SetAside
 from gapsmith.training.files import write_atomically
 
 
@@ -63,6 +64,7 @@ class Result(Document):
     processes: int
     fingerprints: tuple[tuple[float, float], ...]  # of the parameters on each rank: all the same
     losses: dict[str, float]
+    set_aside: tuple[SetAside, ...] = ()  # labels that were outliers
     candidate: Scores
     live: Scores
     metrics: dict[str, Any]  # the candidate's, on the base set and on the held-out labels

@@ -21,6 +21,7 @@ from gapsmith.trainer import labels as label_files
 from gapsmith.trainer.candidate import Labels, Parent, finish
 from gapsmith.trainer.communicator import HorovodGroup, join
 from gapsmith.trainer.job import Folder, Job, Progress, read
+from gapsmith.trainer.outliers import SetAside, outliers
 from gapsmith.training.communicator import parameter_fingerprint
 from gapsmith.training.loop import TrainingPlan, TrainingState, train
 from gapsmith.training.memory import keep_freed_memory
@@ -63,12 +64,12 @@ def run(folder: Folder, job: Job) -> bool:
         raise InputError(f"the job wants {job.processes} processes, {group.size} were started")
     with alone(folder.lock) if group.rank == 0 else nullcontext():
         parent = Parent.of(job)
-        training, held_out = split(folder, job)
+        labels = split(folder, job, parent)
         model, state = train(
             parent.kind,
             parent.model(),
             parent.kind.fine_tuning_source(
-                training,
+                labels.training,
                 batch_size=job.batch_size,
                 replay_fraction=job.replay_fraction,
                 seed=job.seed,
@@ -88,16 +89,36 @@ def run(folder: Folder, job: Job) -> bool:
         if any(not torch.equal(fingerprint, fingerprints[0]) for fingerprint in fingerprints):
             raise CheckpointError(f"the ranks ended with different parameters: {fingerprints}")
         if group.rank == 0:
-            finish(folder, parent, model, state, Labels(training, held_out), fingerprints)
+            finish(folder, parent, model, state, labels, fingerprints)
     return True
 
 
-def split(folder: Folder, job: Job) -> tuple[list[LabelledGeometry], list[LabelledGeometry]]:
-    """Labels to train on, and the newest, which nothing is trained on."""
-    found = [LabelledGeometry(x.numbers, x.coordinates, x.targets) for x in label_files.read(folder.labels)]
+def split(folder: Folder, job: Job, parent: Parent) -> Labels:
+    """Labels to train on, and the newest, which nothing is trained on; without those that the parent finds impossible.
+
+    Raises:
+        InputError: the file holds other labels than the job speaks of, or nothing is left to train on or to judge by.
+    """
+    found = label_files.read(folder.labels)
     if len(found) != job.training_labels + job.held_out_labels:
         raise InputError(f"{folder.labels} holds {len(found)} labels, {folder.job} speaks of others")
-    return found[: job.training_labels], found[job.training_labels :]
+    geometries = [LabelledGeometry(label.numbers, label.coordinates, label.targets) for label in found]
+    model = parent.model().eval()
+    errors = [parent.kind.evaluate_labels(model, [geometry]).get("gap_mae_ev", 0.0) for geometry in geometries]
+    strange = {
+        place: SetAside(
+            calculation_id=str(found[place].calculation_id),
+            gap_ev=found[place].targets["gap_ev"],
+            error_ev=errors[place],
+        )
+        for place in outliers(errors)
+    }
+    kept = [(place, geometry) for place, geometry in enumerate(geometries) if place not in strange]
+    training = [geometry for place, geometry in kept if place < job.training_labels]
+    held_out = [geometry for place, geometry in kept if place >= job.training_labels]
+    if not training or not held_out:
+        raise InputError(f"{len(strange)} of {len(found)} labels are outliers, and too few are left to learn from")
+    return Labels(training, held_out, tuple(strange.values()))
 
 
 def plan_of(job: Job) -> TrainingPlan:

@@ -174,7 +174,7 @@ class TrainerService(TaskService):
             "live": result.live.model_dump(),
             "candidate": result.candidate.model_dump(),
             "training": result.model_dump(
-                include={"steps", "skipped", "elapsed_s", "processes", "fingerprints", "losses"}
+                include={"steps", "skipped", "elapsed_s", "processes", "fingerprints", "losses", "set_aside"}
             ),
             "warnings": list(job.warnings),
         }
@@ -197,7 +197,7 @@ class TrainerService(TaskService):
                 final = Verdict(
                     False, f"rejected: another {job.kind} went live during the training; {verdict.sentence}"
                 )
-            sentence = "; ".join([final.sentence, *job.warnings])
+            sentence = "; ".join([final.sentence, *_strange(result), *job.warnings])
             if final.promoted:
                 models.promote(connection, job.model_id, sentence, source=self.name)
             else:
@@ -250,6 +250,15 @@ def storable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _strange(result: Result) -> list[str]:
+    """In words, the labels that were set aside."""
+    return [
+        f"calculation {label.calculation_id} set aside: a gap of {label.gap_ev:.2f} eV, "
+        f"which the live model misses by {label.error_ev:.2f}"
+        for label in result.set_aside
+    ]
 
 
 def _trailing_uuid(stem: str) -> UUID | None:
