@@ -1,11 +1,11 @@
-"""Run by two processes under Horovod: every operation of the communicator against its known answer."""
+"""Run by two processes: every operation of the communicator against its known answer."""
 
 import sys
 
 import torch
 from composition import CompositionTrainable
 
-from gapsmith.trainer.communicator import HorovodGroup
+from gapsmith.trainer.communicator import HorovodGroup, TorchGroup, join
 from gapsmith.training.communicator import parameter_fingerprint
 
 
@@ -13,7 +13,8 @@ def gradients(model: torch.nn.Module) -> list[torch.Tensor | None]:
     return [None if p.grad is None else p.grad.clone() for p in model.parameters()]
 
 
-group = HorovodGroup()
+group = join()
+assert isinstance(group, HorovodGroup | TorchGroup)
 assert group.size == 2
 
 trainable = CompositionTrainable()

@@ -16,7 +16,15 @@ import torch
 
 from gapsmith.core.errors import CheckpointError
 from gapsmith.trainer.job import Folder, Job, Progress, Result
-from gapsmith.trainer.launch import StoppedError, TrainingFailedError, horovod_problem, launch, under_horovod
+from gapsmith.trainer.launch import (
+    Backend,
+    StoppedError,
+    TrainingFailedError,
+    horovod_problem,
+    launch,
+    under_horovod,
+    under_torch,
+)
 from gapsmith.training.checkpoint import load_tensors, read_card
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
@@ -26,11 +34,17 @@ Prepare = Callable[..., tuple[Folder, Job]]
 
 
 def run(
-    folder: Folder, processes: int = 1, *, stopping: threading.Event | None = None, limit_s: float = 200.0
+    folder: Folder,
+    processes: int = 1,
+    *,
+    backend: Backend = "horovod",
+    stopping: threading.Event | None = None,
+    limit_s: float = 200.0,
 ) -> Result:
     return launch(
         folder,
         processes=processes,
+        backend=backend,
         log=folder.path.parent / "log",
         stopping=stopping or threading.Event(),
         time_limit_s=limit_s,
@@ -54,11 +68,19 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.usefixtures("horovod")
-def test_communicator_under_horovod() -> None:
+@pytest.fixture(params=["horovod", "torch"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """What several processes work together with."""
+    if request.param == "horovod":
+        request.getfixturevalue("horovod")
+    return str(request.param)
+
+
+def test_every_operation_of_the_communicator(backend: Backend) -> None:
+    rank = [sys.executable, str(HERE / "ranks.py")]
     done = subprocess.run(
-        under_horovod([sys.executable, str(HERE / "ranks.py")], 2, "lo"),
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        under_horovod(rank, 2, "lo") if backend == "horovod" else under_torch(rank, 2),
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True,
         text=True,
         timeout=200,
@@ -68,11 +90,10 @@ def test_communicator_under_horovod() -> None:
     assert done.stdout.count("has checked everything") == 2
 
 
-@pytest.mark.usefixtures("horovod")
-def test_two_processes_train_the_same_model_as_one(prepare: Prepare) -> None:
+def test_two_processes_train_the_same_model_as_one(prepare: Prepare, backend: Backend) -> None:
     one, job_of_one = prepare("one")
     two, job_of_two = prepare("two", processes=2)
-    alone, together = run(one), run(two, 2)
+    alone, together = run(one), run(two, 2, backend=backend)
     assert len(alone.fingerprints) == 1
     assert len(together.fingerprints) == 2
     assert together.fingerprints[0] == together.fingerprints[1]
@@ -85,8 +106,9 @@ def test_two_processes_train_the_same_model_as_one(prepare: Prepare) -> None:
     assert ranks_of(two) == []
 
 
-@pytest.mark.usefixtures("horovod")
-def test_rank_that_is_killed_ends_the_training(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rank_that_is_killed_ends_the_training(
+    prepare: Prepare, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, _ = prepare("killed", processes=2, steps=400)
     monkeypatch.setenv("COMPOSITION_STEP_S", "0.1")
 
@@ -97,7 +119,7 @@ def test_rank_that_is_killed_ends_the_training(prepare: Prepare, monkeypatch: py
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(TrainingFailedError, match="exit code"):
-        run(folder, 2)
+        run(folder, 2, backend=backend)
     killer.join()
     assert ranks_of(folder) == []
 

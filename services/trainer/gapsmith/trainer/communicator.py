@@ -1,13 +1,16 @@
-"""Data parallelism with Horovod (Sergeev and Del Balso, 2018), behind the interface of ``gapsmith.training``."""
+"""Data parallelism behind the interface of ``gapsmith.training``: Horovod (Sergeev and Del Balso, 2018) or torch's own."""
 
 import os
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from gapsmith.core.errors import UnavailableError
 from gapsmith.training.communicator import Communicator, SingleProcess
+
+TIMEOUT_S: Final = 60.0  # of an operation in which a rank does not take part
 
 
 class HorovodGroup:
@@ -36,12 +39,9 @@ class HorovodGroup:
 
         A parameter without a gradient on some ranks counts as zero there; one without any keeps none.
         """
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        present = torch.tensor([float(p.grad is not None) for p in parameters])
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        parameters, present, gradients = _gradients(model)
         self._hvd.grouped_allreduce_([present, *gradients], name="gradients", op=self._hvd.Average)
-        for parameter, gradient, share in zip(parameters, gradients, present.tolist(), strict=True):
-            parameter.grad = gradient if share > 0 else None
+        _put_back(parameters, present, gradients)
 
     def broadcast_parameters(self, model: nn.Module) -> None:
         """Give every rank rank 0's parameters and buffers."""
@@ -60,6 +60,69 @@ class HorovodGroup:
         self._hvd.shutdown()
 
 
+class TorchGroup:
+    """The processes that ``torchrun`` started, over NCCL on GPUs and Gloo else; a ``Communicator``, too."""
+
+    def __init__(self) -> None:
+        """Join the group that the environment speaks of (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT)."""
+        self._gpu = torch.cuda.is_available()
+        if self._gpu:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        distributed.init_process_group("nccl" if self._gpu else "gloo", timeout=timedelta(seconds=TIMEOUT_S))
+        self.rank: int = distributed.get_rank()
+        self.size: int = distributed.get_world_size()
+
+    def average_gradients(self, model: nn.Module) -> None:
+        """Replace every gradient by its mean over the ranks, in one operation for each kind of number."""
+        parameters, present, gradients = _gradients(model)
+        present = present.cuda() if self._gpu else present
+        kinds: dict[torch.dtype, list[Tensor]] = {}
+        for tensor in (present, *gradients):
+            kinds.setdefault(tensor.dtype, []).append(tensor)
+        for tensors in kinds.values():
+            flat = torch.cat([tensor.flatten() for tensor in tensors])
+            distributed.all_reduce(flat)
+            flat /= self.size
+            parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+            for tensor, part in zip(tensors, parts, strict=True):
+                tensor.copy_(part.view_as(tensor))
+        _put_back(parameters, present, gradients)
+
+    def broadcast_parameters(self, model: nn.Module) -> None:
+        """Give every rank rank 0's parameters and buffers."""
+        for tensor in model.state_dict().values():
+            distributed.broadcast(tensor, src=0)
+
+    def max(self, value: float) -> float:
+        """The largest of the ranks' values."""
+        return float(torch.stack(self.gather(torch.tensor(value, dtype=torch.float64))).max())
+
+    def gather(self, value: Tensor) -> list[Tensor]:
+        """The ranks' tensors of equal shape, in order of rank."""
+        own = value.detach().cuda() if self._gpu else value.detach()
+        parts = [torch.empty_like(own) for _ in range(self.size)]
+        distributed.all_gather(parts, own.contiguous())
+        return [part.to(value.device) for part in parts]
+
+    def leave(self) -> None:
+        """Leave the group: every rank, once nothing more is to be exchanged."""
+        distributed.destroy_process_group()
+
+
+def _gradients(model: nn.Module) -> tuple[list[nn.Parameter], Tensor, list[Tensor]]:
+    """Trained parameters, which of them have a gradient (0 or 1), and gradients with zeros in place of none."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    present = torch.tensor([float(p.grad is not None) for p in parameters])
+    return parameters, present, [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+
+
+def _put_back(parameters: list[nn.Parameter], present: Tensor, gradients: list[Tensor]) -> None:
+    for parameter, gradient, share in zip(parameters, gradients, present.tolist(), strict=True):
+        parameter.grad = gradient if share > 0 else None
+
+
 def join() -> Communicator:
-    """The group that this process was started in: Horovod's, or itself alone; raises UnavailableError."""
-    return HorovodGroup() if int(os.environ.get("HOROVOD_SIZE", "1")) > 1 else SingleProcess()
+    """The group that this process was started in, or itself alone; raises UnavailableError without Horovod in Horovod's."""
+    if int(os.environ.get("HOROVOD_SIZE", "1")) > 1:
+        return HorovodGroup()
+    return TorchGroup() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else SingleProcess()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
@@ -17,6 +18,7 @@ from gapsmith.trainer.job import Folder, Progress, Result, read
 
 POLL_S = 0.2
 GRACE_S = 5.0  # to save and end, after being told to stop
+Backend = Literal["horovod", "torch"]
 SECRETS = ("GAPSMITH_POSTGRES_URL", "GAPSMITH_CELERY_BROKER_URL", "GAPSMITH_KAFKA_BOOTSTRAP", "GAPSMITH_KAFKA_OPTIONS")
 
 
@@ -48,7 +50,14 @@ def under_horovod(command: Sequence[str], processes: int, network_interface: str
     return [*launcher, *hosts, *command]
 
 
-def environment() -> dict[str, str]:
+def under_torch(command: Sequence[str], processes: int) -> list[str]:
+    """The same with torch's own launcher and collective operations."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    python, *rest = command
+    return [*launcher, "--no-python", python, *rest]
+
+
+def environment(network_interface: str) -> dict[str, str]:
     """This process's variables for the ranks: no addresses of servers (Horovod shows variables on command lines)."""
     inherited = {name: value for name, value in os.environ.items() if name not in SECRETS}
     return inherited | {
@@ -57,6 +66,8 @@ def environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "HOROVOD_GLOO_TIMEOUT_SECONDS": "60",
         "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "180",
+        "GLOO_SOCKET_IFNAME": network_interface,
+        "NCCL_SOCKET_IFNAME": network_interface,
     }
 
 
@@ -64,6 +75,7 @@ def launch(
     folder: Folder,
     *,
     processes: int,
+    backend: Backend = "horovod",
     log: Path,
     stopping: threading.Event,
     time_limit_s: float,
@@ -74,7 +86,8 @@ def launch(
 
     Args:
         folder: with job and labels; a training that was stopped or killed in it goes on.
-        processes: one, or several under Horovod.
+        processes: one, or several.
+        backend: what several processes are started and exchange gradients with.
         log: file that the processes' output is added to.
         stopping: when set, the training saves its state and ends within seconds.
         time_limit_s: after so long it is ended.
@@ -89,13 +102,17 @@ def launch(
     log.parent.mkdir(parents=True, exist_ok=True)
     started, told = time.monotonic(), 0
     rank = [sys.executable, "-m", "gapsmith.trainer.run", str(folder.path), "--while-pid", str(os.getpid())]
+    command = rank
+    if processes > 1:
+        together = under_horovod(rank, processes, network_interface)
+        command = together if backend == "horovod" else under_torch(rank, processes)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            rank if processes == 1 else under_horovod(rank, processes, network_interface),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment(),
+            env=environment(network_interface),
             start_new_session=True,
         )
         try:

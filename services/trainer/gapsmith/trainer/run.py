@@ -1,4 +1,4 @@
-"""One process of a training: ``python -m gapsmith.trainer.run FOLDER [--while-pid PID]``, alone or under Horovod.
+"""One process of a training: ``python -m gapsmith.trainer.run FOLDER [--while-pid PID]``, alone or one of several.
 
 The service starts it in a child process. All ranks train; rank 0 then calibrates, measures and saves.
 """
@@ -19,7 +19,7 @@ import torch
 from gapsmith.core.errors import CheckpointError, GapsmithError, InputError, UnavailableError
 from gapsmith.trainer import labels as label_files
 from gapsmith.trainer.candidate import Labels, Parent, finish
-from gapsmith.trainer.communicator import HorovodGroup, join
+from gapsmith.trainer.communicator import HorovodGroup, TorchGroup, join
 from gapsmith.trainer.job import Folder, Job, Progress, read
 from gapsmith.trainer.outliers import SetAside, outliers
 from gapsmith.training.communicator import parameter_fingerprint
@@ -84,7 +84,7 @@ def run(folder: Folder, job: Job) -> bool:
         if state.step < job.steps:
             return False
         fingerprints = group.gather(parameter_fingerprint(model))
-        if isinstance(group, HorovodGroup):
+        if isinstance(group, HorovodGroup | TorchGroup):
             group.leave()
         if any(not torch.equal(fingerprint, fingerprints[0]) for fingerprint in fingerprints):
             raise CheckpointError(f"the ranks ended with different parameters: {fingerprints}")

@@ -137,7 +137,7 @@ class TrainerService(TaskService):
         most = max(2, os.cpu_count() or 1)
         if wanted == 1:
             return 1, ()
-        if (problem := horovod_problem()) is not None:
+        if self.trainer.backend == "horovod" and (problem := horovod_problem()) is not None:
             warning = f"{wanted} processes were asked for, but {problem}; trained in one process"
             log.warning("single-process training", reason=warning)
             return 1, (warning,)
@@ -157,6 +157,7 @@ class TrainerService(TaskService):
         return launch(
             folder,
             processes=job.processes,
+            backend=self.trainer.backend,
             log=self.settings.home / "logs" / f"training-{task.id}.log",
             stopping=self.stopping,
             time_limit_s=self.trainer.time_limit_s,

@@ -1,5 +1,7 @@
 """Settings of the trainer beyond those of every service: ``GAPSMITH_TRAINER_*`` variables."""
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -20,4 +22,7 @@ class TrainerSettings(BaseSettings):
     device: str = Field(default="cpu", description="torch device of the training")
     nice: int = Field(default=3, ge=0, le=19, description="niceness of a training; much more, and DFT starves it")
     time_limit_s: float = Field(default=1800.0, gt=0, description="a training that takes longer is ended")
+    backend: Literal["horovod", "torch"] = Field(
+        default="horovod", description="what several processes work together with; torch: torch.distributed"
+    )
     network_interface: str = Field(default="lo", description="network interface of several processes")
