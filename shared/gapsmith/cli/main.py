@@ -34,6 +34,10 @@ class LazyGroup(click.Group):
         "regrow": ("gapsmith.generator.commands.generate:regrow", "Grow a part of your own molecules again."),
         "evaluate": ("gapsmith.cli.evaluate:evaluate", "Measure a model: errors, calibration, speed."),
         "data": ("gapsmith.surrogate.commands.data:data", "Compute training data on this machine."),
+        "models": (
+            "gapsmith.cli.models:models",
+            "List, compare, promote and roll back models; who was live when, and why.",
+        ),
         "campaign": ("gapsmith.cli.campaign:campaign", "List, show, pause, resume and stop campaigns."),
         "report": ("gapsmith.cli.report:report", "Write a campaign's report, pictures, SDF and CSV again."),
         "up": ("gapsmith.cli.machine:up", "Start the embedded servers and all services in the background."),

@@ -8,10 +8,11 @@ from uuid import UUID, uuid5
 
 from psycopg.types.json import Jsonb
 
-from gapsmith.core.errors import InputError
+from gapsmith.core.errors import CheckpointError, InputError
 from gapsmith.core.messages import ModelPromoted
 from gapsmith.store import outbox
 from gapsmith.store.database import Connection
+from gapsmith.training.card import read_card
 
 NAMESPACE = UUID("5f0f5d1e-3c5e-4a59-9a52-6d2f9b3a7c10")
 
@@ -31,6 +32,11 @@ class Model:
     labels: int
     verdict: str | None
 
+    @property
+    def name(self) -> str:
+        """What people call it, e.g. ``surrogate:3``."""
+        return f"{self.kind}:{self.version}"
+
 
 _COLUMNS = "id, kind, version, parent_id, state, path, sha256, metrics, labels, verdict"
 
@@ -38,7 +44,8 @@ _COLUMNS = "id, kind, version, parent_id, state, path, sha256, metrics, labels, 
 def ensure_shipped(connection: Connection, kind: str, path: Path, digest: str) -> UUID:
     """Register the weights that come with the installation; they go live if nothing better of their kind is.
 
-    An older version's shipped weights give way to them, a model that was trained here does not.
+    Another version's shipped weights give way to them, but a model that was trained here does not, and neither does one
+    that somebody went back to from these very weights.
 
     Args:
         connection: in a transaction.
@@ -46,20 +53,21 @@ def ensure_shipped(connection: Connection, kind: str, path: Path, digest: str) -
         path: weights file.
         digest: its SHA-256.
     """
-    _lock(connection, kind)
+    lock(connection, kind)
     model_id = uuid5(NAMESPACE, f"{kind}/{digest}")
-    connection.execute(
-        "UPDATE models SET state = 'retired' WHERE kind = %s AND state = 'live' AND verdict = 'shipped' AND id <> %s",
-        (kind, model_id),
-    )
-    has_live = connection.execute("SELECT 1 FROM models WHERE kind = %s AND state = 'live'", (kind,)).fetchone()
+    current, now_live = current_promotion(connection, kind), live(connection, kind)
+    new = connection.execute("SELECT 1 FROM models WHERE id = %s", (model_id,)).fetchone() is None
     connection.execute(
         """INSERT INTO models (id, kind, version, state, path, sha256, verdict)
-           VALUES (%s, %s, (SELECT coalesce(max(version) + 1, 0) FROM models WHERE kind = %s), %s, %s, %s, 'shipped')
-           ON CONFLICT (id) DO UPDATE SET path = EXCLUDED.path,
-               state = CASE WHEN %s THEN models.state ELSE 'live' END""",
-        (model_id, kind, kind, "retired" if has_live else "live", str(path), digest, has_live is not None),
+           VALUES (%s, %s, (SELECT coalesce(max(version) + 1, 0) FROM models WHERE kind = %s), 'retired', %s, %s, 'shipped')
+           ON CONFLICT (id) DO UPDATE SET path = EXCLUDED.path""",
+        (model_id, kind, kind, str(path), digest),
     )
+    gives_way = now_live is None or (
+        now_live.id != model_id and now_live.parent_id is None and (new or current is None or current.how == "shipped")
+    )
+    if gives_way:
+        go_live(connection, kind, model_id, None if current is None else current.id, how="shipped", source=kind)
     return model_id
 
 
@@ -90,7 +98,7 @@ def add(
     campaign_id: UUID | None,
 ) -> int:
     """Register a trained model as a candidate for promotion; returns its version."""
-    _lock(connection, kind)
+    lock(connection, kind)
     row = connection.execute(
         """INSERT INTO models (id, kind, version, parent_id, state, path, sha256, metrics, labels, campaign_id)
            VALUES (%s, %s, (SELECT coalesce(max(version) + 1, 0) FROM models WHERE kind = %s),
@@ -101,13 +109,35 @@ def add(
     return int(row["version"])
 
 
-def promote(connection: Connection, model_id: UUID, verdict: str, *, source: str) -> None:
-    """Make a model the live one of its kind and tell everybody."""
-    model = get(connection, model_id)
-    _lock(connection, model.kind)
-    connection.execute("UPDATE models SET state = 'retired' WHERE kind = %s AND state = 'live'", (model.kind,))
-    connection.execute("UPDATE models SET state = 'live', verdict = %s WHERE id = %s", (verdict, model_id))
-    outbox.emit(connection, ModelPromoted(kind=model.kind, model_id=model_id), source=source)
+def promote(connection: Connection, model_id: UUID, verdict: str, *, source: str, reason: str | None = None) -> None:
+    """Make a model the live one of its kind and tell everybody.
+
+    Args:
+        connection: in a transaction.
+        model_id: of the model.
+        verdict: why, stored with it.
+        source: who decided that: the trainer, or user@host.
+        reason: what a person gave as one.
+    """
+    kind = get(connection, model_id).kind
+    lock(connection, kind)
+    connection.execute("UPDATE models SET verdict = %s WHERE id = %s", (verdict, model_id))
+    current = current_promotion(connection, kind)
+    previous_id = None if current is None else current.id
+    go_live(connection, kind, model_id, previous_id, how="promoted", source=source, reason=reason)
+
+
+def check(model: Model) -> None:
+    """Raise CheckpointError unless the model's file is there, undamaged, of its kind, and the one that was registered."""
+    try:
+        card = read_card(Path(model.path), kind=model.kind)
+    except OSError as error:
+        raise CheckpointError(f"{model.path} cannot be read: {error.strerror or error}") from error
+    if card["sha256"] != model.sha256:
+        raise CheckpointError(
+            f"{model.path} holds another model than the one registered as {model.name} (SHA-256 {card['sha256']}, "
+            f"registered {model.sha256})"
+        )
 
 
 def reject(connection: Connection, model_id: UUID, verdict: str) -> None:
@@ -115,5 +145,45 @@ def reject(connection: Connection, model_id: UUID, verdict: str) -> None:
     connection.execute("UPDATE models SET state = 'rejected', verdict = %s WHERE id = %s", (verdict, model_id))
 
 
-def _lock(connection: Connection, kind: str) -> None:
+def lock(connection: Connection, kind: str) -> None:
+    """Nobody else changes which model of a kind is live until the transaction ends."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('gapsmith.models.' || %s))", (kind,))
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """How a model went live."""
+
+    id: int
+    model_id: UUID
+    previous_id: int | None  # the promotion that a rollback from here leads to
+    how: str  # shipped, promoted or rolled back
+
+
+def current_promotion(connection: Connection, kind: str) -> Promotion | None:
+    """The newest of a kind, that of its live model."""
+    row = connection.execute(
+        "SELECT id, model_id, previous_id, how FROM promotions WHERE kind = %s ORDER BY id DESC LIMIT 1", (kind,)
+    ).fetchone()
+    return Promotion(**row) if row else None
+
+
+def go_live(
+    connection: Connection,
+    kind: str,
+    model_id: UUID,
+    previous_id: int | None,
+    *,
+    how: str,
+    source: str,
+    reason: str | None = None,
+) -> None:
+    """Make a model the live one, write down why, and tell everybody; under ``lock``."""
+    connection.execute("UPDATE models SET state = 'retired' WHERE kind = %s AND state = 'live'", (kind,))
+    connection.execute("UPDATE models SET state = 'live' WHERE id = %s", (model_id,))
+    connection.execute(
+        "INSERT INTO promotions (kind, model_id, previous_id, how, source, reason) VALUES (%s, %s, %s, %s, %s, %s)",
+        (kind, model_id, previous_id, how, source, reason),
+    )
+    if how != "shipped":  # its service registers it and knows
+        outbox.emit(connection, ModelPromoted(kind=kind, model_id=model_id), source=source)

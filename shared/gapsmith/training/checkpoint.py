@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gapsmith.core.errors import CheckpointError
+from gapsmith.training.card import FORMAT, read_card
 from gapsmith.training.files import card_path, replacing, sha256, write_atomically
 
 __all__ = [
@@ -23,8 +24,6 @@ __all__ = [
     "sha256",
     "write_atomically",
 ]
-
-FORMAT = 1
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -66,30 +65,6 @@ def save_model(
     whole = {**card, "kind": kind, "format": FORMAT, "config": dict(config), "sha256": sha256(weights)}
     write_atomically(card_path(weights), json.dumps(whole, indent=2, sort_keys=True).encode())
     return whole
-
-
-def read_card(weights: Path, *, kind: str) -> dict[str, Any]:
-    """The card of a weights file, after checking kind, format and SHA-256; raises CheckpointError."""
-    for path in (weights, card_path(weights)):
-        if not path.is_file():
-            raise CheckpointError(f"{path} is missing: a model is a .safetensors file with a .json card beside it")
-    try:
-        card: dict[str, Any] = json.loads(card_path(weights).read_text())
-    except ValueError as error:
-        raise CheckpointError(f"{card_path(weights)} is not JSON: {error}") from error
-    if not isinstance(card, dict):
-        raise CheckpointError(f"{card_path(weights)} holds no JSON object: it is no card of a model")
-    if card.get("kind") != kind:
-        raise CheckpointError(f"{weights} holds a model of kind {card.get('kind')!r}, wanted {kind!r}")
-    if card.get("format") != FORMAT:
-        raise CheckpointError(f"{weights} has format {card.get('format')!r}; this version reads {FORMAT}")
-    digest = sha256(weights)
-    if card.get("sha256") != digest:
-        raise CheckpointError(
-            f"{weights} does not match its card (SHA-256 {digest}, card says {card.get('sha256')}): "
-            "it is damaged or half-written; fetch or train it again"
-        )
-    return card
 
 
 def load_weights(model: nn.Module, weights: Path) -> None:

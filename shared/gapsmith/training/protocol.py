@@ -7,7 +7,7 @@ trainer finds them by name, so it imports neither service.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gapsmith.core.errors import InputError
 
 ENTRY_POINT_GROUP = "gapsmith.trainables"
+Tuned = Literal["all", "heads"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class Trainable(Protocol):
         self, labels: Sequence[LabelledGeometry], *, batch_size: int, replay_fraction: float, seed: int, device: str
     ) -> BatchSource:
         """New labels mixed with a replay of the base data (``replay_fraction`` of every batch)."""
+        ...
+
+    def freeze(self, model: nn.Module, tuned: Tuned) -> None:
+        """Leave all weights or those of the last layers ("heads") to be trained further, in place."""
         ...
 
     def loss(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gapsmith.data import qm9
-from gapsmith.training.protocol import BatchSource, LabelledGeometry
+from gapsmith.training.protocol import BatchSource, LabelledGeometry, Tuned
 
 ELEMENTS = (1, 6, 7, 8, 9)
 
@@ -89,6 +89,11 @@ class CompositionTrainable:
     ) -> BatchSource:
         """Labels and QM9."""
         return Source(labels, batch_size, replay_fraction, seed)
+
+    def freeze(self, model: nn.Module, tuned: Tuned) -> None:
+        """With "heads", the first layer stays as it is."""
+        assert isinstance(model, Network)
+        model.layers[0].requires_grad_(tuned == "all")
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         """Mean squared error."""

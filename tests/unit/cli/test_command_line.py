@@ -42,6 +42,17 @@ def test_help_query_and_jobs_import_neither_torch_nor_rdkit() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
+def test_models_import_no_numerical_library() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from gapsmith.cli.main import cli\n"
+        "CliRunner().invoke(cli, ['models', 'list', '--help'])\n"
+        "import gapsmith.cli.models_show, gapsmith.cli.models_compare, gapsmith.cli.models_metrics\n"
+        "import gapsmith.store.model_story, gapsmith.store.model_choice\n"
+        "sys.exit(bool({'torch', 'numpy', 'rdkit', 'safetensors', 'matplotlib'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
 def test_an_unknown_command_suggests_the_nearest(tmp_path: Path) -> None:
     result = gapsmith("qurey", home=tmp_path)
     assert result.returncode == 2

@@ -6,27 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-import structlog
 import torch
 
 from gapsmith.bus.inlet import Handler
-from gapsmith.bus.service import Commit, Interrupted, TaskService, serve
+from gapsmith.bus.model_service import ModelService
+from gapsmith.bus.service import Commit, Interrupted, serve
 from gapsmith.core import chemistry
 from gapsmith.core.chemistry import Identity
 from gapsmith.core.domain import Molecule
-from gapsmith.core.errors import CheckpointError, InvalidMolecule
+from gapsmith.core.errors import InvalidMolecule
 from gapsmith.core.messages import CandidatesProposed, Event, GenerateRequested
 from gapsmith.core.screening import screen
 from gapsmith.core.settings import Settings
 from gapsmith.data.known import in_qm9
 from gapsmith.generator.generator import DEFAULT_WEIGHTS, Generator, Sampled
 from gapsmith.generator.vocabulary import MAX_ATOMS, NUMBER_OF_SYMBOL
-from gapsmith.store import campaigns, candidates, models, outbox, tasks
-from gapsmith.store.database import Connection, Database
+from gapsmith.store import campaigns, candidates, outbox, tasks
+from gapsmith.store.database import Connection
 from gapsmith.store.tasks import Task
-from gapsmith.training.files import sha256
 
-log = structlog.get_logger()
 KIND = "generator"
 DEFAULT_MASK_FRACTION = 0.4
 
@@ -42,15 +40,11 @@ class Proposal:
     parent_id: UUID | None
 
 
-class GeneratorService(TaskService):
+class GeneratorService(ModelService[Generator]):
     """Samples molecules for campaigns, from nothing or out of parents."""
 
     name = "generator"
-
-    def __init__(self, settings: Settings, database: Database) -> None:
-        super().__init__(settings, database)
-        self._loaded: tuple[UUID, Generator] | None = None
-        self._unusable: set[UUID] = set()
+    kind = KIND
 
     def handlers(self) -> Mapping[type[Event], Handler]:
         """Events in."""
@@ -59,7 +53,15 @@ class GeneratorService(TaskService):
     def setup(self) -> None:
         """Register the shipped weights and load the live ones."""
         torch.set_num_threads(self.settings.threads)
-        self.model()
+        super().setup()
+
+    def shipped(self) -> Path:
+        """The weights that go live if no others are."""
+        return self.settings.generator_weights or DEFAULT_WEIGHTS
+
+    def load(self, weights: Path) -> Generator:
+        """A denoiser, ready to sample; raises CheckpointError."""
+        return Generator.load(weights)
 
     def on_requested(self, connection: Connection, event_id: UUID, event: Event) -> None:
         """Queue a request."""
@@ -71,33 +73,6 @@ class GeneratorService(TaskService):
             payload=event.model_dump(mode="json"),
             campaign_id=event.campaign_id,
         )
-
-    def model(self) -> tuple[UUID, Generator]:
-        """The live generator and its id; falls back to the one in use when the live file is damaged.
-
-        Raises:
-            CheckpointError: there is none in use yet, and the shipped one cannot be loaded either.
-        """
-        shipped = self.settings.generator_weights or DEFAULT_WEIGHTS
-        if not shipped.is_file():
-            raise CheckpointError(f"{shipped} is missing: install gapsmith again, or set GAPSMITH_GENERATOR_WEIGHTS")
-        with self.database.transaction() as connection:
-            shipped_id = models.ensure_shipped(connection, KIND, shipped, sha256(shipped))
-            live = models.live(connection, KIND)
-        wanted, path = (shipped_id, shipped) if live is None else (live.id, Path(live.path))
-        if self._loaded is not None and wanted in {self._loaded[0], *self._unusable}:
-            return self._loaded
-        try:
-            if live is not None and sha256(path) != live.sha256:
-                raise CheckpointError(f"{path} is not the file that was registered as version {live.version}")
-            self._loaded = wanted, Generator.load(path)
-            log.info("model loaded", model=str(wanted), path=str(path))
-        except (CheckpointError, OSError) as error:
-            self._unusable.add(wanted)
-            log.error("live model cannot be used", model=str(wanted), reason=str(error))
-            if self._loaded is None:
-                self._loaded = shipped_id, Generator.load(shipped)
-        return self._loaded
 
     def perform(self, task: Task) -> Commit:
         """Sample, judge, and say what to write."""

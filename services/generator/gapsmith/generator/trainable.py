@@ -11,7 +11,7 @@ from gapsmith.data import qm9
 from gapsmith.generator import diffusion, network
 from gapsmith.generator.data import Batch, Molecules, MoleculeSource, from_geometries, load_split
 from gapsmith.generator.sizes import Sizes
-from gapsmith.training.protocol import BatchSource, LabelledGeometry
+from gapsmith.training.protocol import BatchSource, LabelledGeometry, Tuned
 
 TRAINING_SPLIT = "second"  # networks that judge the generator learn from the first half
 EVALUATION_SEED = 20220617  # the same noise for every model, so that losses can be compared
@@ -51,6 +51,13 @@ class GeneratorTrainable:
             replay=load_split(TRAINING_SPLIT),
             replay_fraction=replay_fraction,
         )
+
+    def freeze(self, model: nn.Module, tuned: Tuned) -> None:
+        """With "heads", all but the layers that predict tokens stay as they are."""
+        denoiser = cast(network.Denoiser, model)
+        denoiser.requires_grad_(tuned == "all")
+        for part in (denoiser.atom_out, denoiser.ends_out, denoiser.pair_out, denoiser.bond_out):
+            part.requires_grad_(True)
 
     def loss(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
         """Denoising losses; see ``diffusion.losses``."""

@@ -10,31 +10,24 @@ import structlog
 import torch
 
 from gapsmith.bus.inlet import Handler
-from gapsmith.bus.service import Commit, Interrupted, TaskService, serve
+from gapsmith.bus.model_service import ModelService
+from gapsmith.bus.service import Commit, Interrupted, serve
 from gapsmith.core.domain import Molecule
-from gapsmith.core.errors import CalculationError, CheckpointError
+from gapsmith.core.errors import CalculationError
 from gapsmith.core.messages import CandidatesProposed, CandidatesScored, Event, ModelPromoted
 from gapsmith.core.perception import same_connectivity
 from gapsmith.core.settings import Settings
 from gapsmith.core.xtb import METHOD, Relaxed, relax
 from gapsmith.store import candidates, models, outbox, tasks
-from gapsmith.store.database import Connection, Database
+from gapsmith.store.database import Connection
 from gapsmith.store.tasks import MOST_ATTEMPTS, Task
 from gapsmith.surrogate.predictor import SHIPPED, Predictor
 from gapsmith.surrogate.trainable import KIND
-from gapsmith.training.checkpoint import read_card, sha256
 
 log = structlog.get_logger()
 
 CHUNK = 8  # candidates of a task: the coordinator hears of them every few seconds
 RELAXATION_FAILED, BONDS_CHANGED, QUARANTINED = "relaxation_failed", "bonds_changed", "quarantined"
-
-
-class Loaded(NamedTuple):
-    """The model in use."""
-
-    id: UUID
-    predictor: Predictor
 
 
 class Accepted(NamedTuple):
@@ -46,15 +39,11 @@ class Accepted(NamedTuple):
     relaxed: Relaxed
 
 
-class SurrogateService(TaskService):
+class SurrogateService(ModelService[Predictor]):
     """Relaxes candidates with GFN2-xTB and predicts their gaps."""
 
     name = "surrogate"
-
-    def __init__(self, settings: Settings, database: Database) -> None:
-        super().__init__(settings, database)
-        self._loaded: Loaded | None = None
-        self._unusable: set[UUID] = set()
+    kind = KIND
 
     def handlers(self) -> Mapping[type[Event], Handler]:
         """Events in."""
@@ -63,7 +52,15 @@ class SurrogateService(TaskService):
     def setup(self) -> None:
         """Register the shipped weights and load the live ones."""
         torch.set_num_threads(self.settings.threads)
-        self.model()
+        super().setup()
+
+    def shipped(self) -> Path:
+        """The weights that go live if no others are."""
+        return self.settings.surrogate_weights or SHIPPED
+
+    def load(self, weights: Path) -> Predictor:
+        """A network, ready to predict; raises CheckpointError."""
+        return Predictor.load(weights)
 
     def on_proposed(self, connection: Connection, event_id: UUID, event: Event) -> None:
         """Queue candidates for scoring, a few at a time."""
@@ -88,29 +85,6 @@ class SurrogateService(TaskService):
     def perform(self, task: Task) -> Commit:
         """Score or rescore."""
         return self._rescore() if task.kind == "rescore" else self._score(task)
-
-    def model(self) -> Loaded:
-        """The live model, or the newest that can be loaded; raises CheckpointError if none can."""
-        shipped = self.settings.surrogate_weights or SHIPPED
-        if self._loaded is None:
-            read_card(shipped, kind=KIND)
-        with self.database.transaction() as connection:
-            shipped_id = models.ensure_shipped(connection, KIND, shipped, sha256(shipped))
-            live = models.live(connection, KIND)
-        wanted = live.id if live is not None else shipped_id
-        if self._loaded is not None and wanted in {self._loaded.id, *self._unusable}:
-            return self._loaded
-        try:
-            if live is not None and sha256(Path(live.path)) != live.sha256:
-                raise CheckpointError(f"{live.path} is not the file that was registered as version {live.version}")
-            self._loaded = Loaded(wanted, Predictor.load(Path(live.path) if live is not None else shipped))
-            log.info("model loaded", model=str(wanted), version=live.version if live is not None else 0)
-        except (CheckpointError, OSError) as error:
-            self._unusable.add(wanted)
-            log.error("live model cannot be used", model=str(wanted), reason=str(error))
-            if self._loaded is None:
-                self._loaded = Loaded(shipped_id, Predictor.load(shipped))
-        return self._loaded
 
     def _score(self, task: Task) -> Commit:
         assert task.campaign_id is not None  # a score task always has one
@@ -154,7 +128,7 @@ class SurrogateService(TaskService):
                 )
                 candidates.score(connection, conformer_id, prediction, model_id)
             live = models.live(connection, KIND)
-            if live is not None and live.id not in {model_id, *self._unusable}:  # promoted in the meantime
+            if live is not None and live.id not in {model_id, self.unusable}:  # promoted in the meantime
                 again = uuid5(task.id, str(live.id))
                 tasks.add(connection, again, service=self.name, kind="rescore", payload={}, priority=10)
             scored = CandidatesScored(

@@ -16,7 +16,7 @@ from gapsmith.surrogate.loss import losses
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.predictor import KIND
 from gapsmith.surrogate.quantities import QUANTITIES, UNITS, base_unit
-from gapsmith.training.protocol import BatchSource, LabelledGeometry
+from gapsmith.training.protocol import BatchSource, LabelledGeometry, Tuned
 
 __all__ = ["KIND", "SurrogateTrainable", "build", "evaluated"]
 
@@ -53,6 +53,10 @@ class SurrogateTrainable:
             device=device,
             noise_angstrom=FINE_TUNING_NOISE_ANGSTROM,
         )
+
+    def freeze(self, model: nn.Module, tuned: Tuned) -> None:
+        """With "heads", the trunk stays as it is."""
+        cast(SurrogateNetwork, model).trunk.requires_grad_(tuned == "all")
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Absolute errors of all heads for the means, Gaussian likelihood for their noise."""

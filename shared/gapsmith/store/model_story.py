@@ -1,0 +1,152 @@
+"""What people ask of the model registry: which models there are, where one comes from, when it was live and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from gapsmith.core.errors import InputError
+from gapsmith.store.database import Connection
+from gapsmith.store.models import Model
+
+KINDS: Final = ("generator", "surrogate")  # that every installation has, registered yet or not
+SHORTEST: Final = 4  # characters of an id that people may write
+
+
+@dataclass(frozen=True)
+class Entry(Model):
+    """A model with what it is connected to."""
+
+    parent_version: int | None
+    campaign: str | None  # that asked for its training
+    created_at: datetime
+    live_since: datetime | None  # of the live one
+
+
+@dataclass(frozen=True)
+class WentLive:
+    """When a model went live, and by whose decision."""
+
+    model: str  # e.g. surrogate:3
+    how: str  # shipped, promoted or rolled back
+    source: str  # a service, or user@host
+    reason: str | None
+    at: datetime
+
+
+_ENTRY = """
+    SELECT m.id, m.kind, m.version, m.parent_id, m.state, m.path, m.sha256, m.metrics, m.labels, m.verdict,
+           parent.version AS parent_version, g.name AS campaign, m.created_at,
+           CASE WHEN m.state = 'live' THEN (SELECT created_at FROM promotions WHERE model_id = m.id
+                                            ORDER BY id DESC LIMIT 1) END AS live_since
+    FROM models m LEFT JOIN models parent ON parent.id = m.parent_id LEFT JOIN campaigns g ON g.id = m.campaign_id"""
+
+
+def listed(connection: Connection, *, kind: str | None = None, states: Sequence[str] = ()) -> list[Entry]:
+    """Models of a kind and of any of some states, newest first; raises InputError for a kind that there is nothing of."""
+    if kind is not None:
+        check_kind(connection, kind)
+    rows = connection.execute(
+        f"""{_ENTRY} WHERE (%(kind)s::text IS NULL OR m.kind = %(kind)s)
+            AND (cardinality(%(states)s::text[]) = 0 OR m.state = ANY(%(states)s))
+            ORDER BY m.created_at DESC, m.version DESC, m.kind""",
+        {"kind": kind, "states": list(states)},
+    ).fetchall()
+    return [Entry(**row) for row in rows]
+
+
+def lineage(connection: Connection, model_id: UUID) -> list[Entry]:
+    """A model, what it was trained from, and so on to the shipped weights; raises InputError if there is none of that id."""
+    rows = connection.execute(
+        f"""WITH RECURSIVE line (id, depth) AS (
+                SELECT id, 0 FROM models WHERE id = %s
+                UNION ALL SELECT m.parent_id, depth + 1 FROM line JOIN models m ON m.id = line.id
+                          WHERE m.parent_id IS NOT NULL)
+            SELECT found.* FROM ({_ENTRY}) AS found JOIN line ON line.id = found.id ORDER BY line.depth""",
+        (model_id,),
+    ).fetchall()
+    if not rows:
+        raise InputError(f"no model has the id {model_id}")
+    return [Entry(**row) for row in rows]
+
+
+def promotions(connection: Connection, *, kind: str, model_id: UUID | None = None) -> list[WentLive]:
+    """When models of a kind, or one of them, went live, oldest first."""
+    rows = connection.execute(
+        """SELECT m.kind || ':' || m.version AS model, p.how, p.source, p.reason, p.created_at AS at
+           FROM promotions p JOIN models m ON m.id = p.model_id
+           WHERE p.kind = %(kind)s AND (%(model)s::uuid IS NULL OR p.model_id = %(model)s) ORDER BY p.id""",
+        {"kind": kind, "model": model_id},
+    ).fetchall()
+    return [WentLive(**row) for row in rows]
+
+
+def kinds(connection: Connection) -> list[str]:
+    """Kinds of models, by name."""
+    rows = connection.execute("SELECT DISTINCT kind FROM models").fetchall()
+    return sorted({*KINDS, *(row["kind"] for row in rows)})
+
+
+def check_kind(connection: Connection, kind: str) -> None:
+    """Raise InputError if there is no such kind of model."""
+    if kind not in (known := kinds(connection)):
+        raise InputError(f"no model is of the kind {kind!r}; there is: {', '.join(known)}{_near(kind, known)}")
+
+
+def resolve(connection: Connection, text: str) -> UUID:
+    """The model that a person means: a kind (its live one), kind:version, or how an id begins.
+
+    Raises:
+        InputError: there is none like that, or there are several.
+    """
+    kind, colon, version = text.strip().partition(":")
+    known = kinds(connection)
+    if kind.lower() in known:
+        return _of_kind(connection, kind.lower(), version if colon else None)
+    if colon:
+        raise InputError(
+            f"{text!r}: no model is of the kind {kind!r}; there is: {', '.join(known)}{_near(kind, known)}"
+        )
+    digits = kind.lower().replace("-", "")
+    if not SHORTEST <= len(digits) <= 32 or set(digits) - set("0123456789abcdef"):
+        raise InputError(
+            f"{text!r} is no model: write {SHORTEST} or more digits of its id, kind:version, or a kind for its live one "
+            f"({', '.join(known)}); gapsmith models list shows them{_near(kind, known)}"
+        )
+    rows = connection.execute(
+        "SELECT id FROM models WHERE id BETWEEN %s AND %s ORDER BY id LIMIT 3",
+        (UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))),
+    ).fetchall()
+    if not rows:
+        raise InputError(f"no model has an id that begins with {text!r}; gapsmith models list shows them")
+    if len(rows) > 1:
+        found = ", ".join(str(row["id"]) for row in rows)
+        raise InputError(f"several models have ids that begin with {text!r}: {found} ...; write more of it")
+    return UUID(str(rows[0]["id"]))
+
+
+def _of_kind(connection: Connection, kind: str, version: str | None) -> UUID:
+    rows = connection.execute(
+        "SELECT id, version, state FROM models WHERE kind = %s ORDER BY version", (kind,)
+    ).fetchall()
+    if not rows:
+        raise InputError(f"no {kind} is registered yet: its service does that when it starts (gapsmith up)")
+    wanted: Mapping[str, Any] | None
+    if version is None:
+        wanted = next((row for row in rows if row["state"] == "live"), None)
+        problem = f"no {kind} is live"
+    else:
+        wanted = next((row for row in rows if str(row["version"]) == version.strip()), None)
+        problem = f"there is no version {version!r} of {kind}"
+    if wanted is None:
+        versions = ", ".join(f"{kind}:{row['version']}" for row in rows)
+        raise InputError(f"{problem}; there is: {versions}")
+    return UUID(str(wanted["id"]))
+
+
+def _near(text: str, known: Sequence[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(text.lower(), known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
