@@ -98,12 +98,12 @@ def train(
         average = WeightAverage(model)  # of rank 0's parameters, on every rank
     model.train()
     means, started, saved = LossAverages(state.losses), time.monotonic() - state.elapsed_s, time.monotonic()
-    guard, skipped_before = FiniteSteps(), state.skipped
+    guard, skipped_before = FiniteSteps(state.step, state.halvings), state.skipped
     agreed_s = -1.0  # the time that all ranks reckon with
 
     def update() -> None:
         state.losses, state.elapsed_s = means.read(), time.monotonic() - started
-        state.skipped = skipped_before + guard.skipped
+        state.skipped, state.halvings = skipped_before + guard.skipped, guard.halvings
 
     def save() -> None:
         update()
@@ -120,7 +120,7 @@ def train(
             break
         # every step has its own random numbers, so that a resumed run draws the same
         torch.manual_seed(((plan.seed * 1_000_003 + state.step) * 8191 + group.rank) % 2**63)
-        rate = plan.rate(state.step, done)
+        rate = plan.rate(state.step, done) * guard.factor
         for parameters in optimizer.param_groups:
             parameters["lr"] = rate
         losses = trainable.loss(model, source.batch(state.step, rank=group.rank, size=group.size))
@@ -130,7 +130,11 @@ def train(
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), plan.gradient_clip)
         guard.step(optimizer, norm)
         if not norm.is_cuda or state.step % CHECK_EVERY == 0:
-            guard.check(state.step)
+            try:
+                guard.check(state.step)
+            except InputError:
+                save()
+                raise
         average.update(min(plan.ema_decay, (1 + state.step) / (10 + state.step)))
         state.step += 1
         means.add(losses, state.step)

@@ -21,6 +21,7 @@ class TrainingState:
     step: int = 0
     elapsed_s: float = 0.0
     skipped: int = 0  # steps whose loss or gradient was not finite
+    halvings: float = 0.0  # of the learning rate, on account of those
     losses: dict[str, float] = field(default_factory=dict)  # running means
 
 

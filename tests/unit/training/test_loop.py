@@ -161,6 +161,48 @@ def test_step_that_is_not_finite_is_skipped() -> None:
         run(network(), TrainingPlan(steps=50), trainable=Regression(broken_at=tuple(range(10, 40))))
 
 
+def test_steps_that_are_not_finite_lower_the_rate_for_a_while(tmp_path: Path) -> None:
+    rates: list[float] = []
+    plan = TrainingPlan(steps=400, learning_rate=1e-2, warmup_steps=1, seed=3, report_every_steps=1)
+    run(
+        network(),
+        plan,
+        trainable=Regression(broken_at=(50, 52)),
+        directory=tmp_path,
+        on_progress=lambda state, rate: rates.append(rate / plan.rate(state.step - 1, (state.step - 1) / 400)),
+    )
+    assert rates[50] == pytest.approx(1.0)
+    assert rates[51] == pytest.approx(0.5)
+    assert rates[53] == pytest.approx(0.25)
+    assert rates[140] == pytest.approx(0.25)
+    assert rates[200] == pytest.approx(0.5)
+    assert rates[300] == pytest.approx(1.0)
+
+
+def test_a_lowered_rate_outlives_a_stop(tmp_path: Path) -> None:
+    broken = (3, 4)
+    whole, _ = run(network(), trainable=Regression(broken_at=broken))
+    stopped = Regression(broken_at=broken)
+    run(network(), trainable=stopped, directory=tmp_path, should_stop=stop_before(8))
+    resumed, state = run(network(1), trainable=Regression(), directory=tmp_path)
+    assert state.halvings > 0
+    assert same(resumed, whole)
+
+
+def test_the_last_good_weights_are_kept_when_nothing_helps(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the last good weights are kept"):
+        run(
+            network(),
+            trainable=Regression(broken_at=tuple(range(8, 40))),
+            plan=dataclasses.replace(PLAN, steps=60),
+            directory=tmp_path,
+        )
+    kept = network(1)
+    state = resume.load_average(tmp_path, kept)
+    assert state.skipped == 20
+    assert all(bool(torch.isfinite(p).all()) for p in kept.parameters())
+
+
 def test_progress_is_told_every_so_often() -> None:
     told: list[tuple[int, bool]] = []
     plan = dataclasses.replace(PLAN, report_every_steps=6)
