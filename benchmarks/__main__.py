@@ -18,12 +18,14 @@ NAMES = (
     "sampling_steps",
     "mask_fraction",
     "surrogate",
+    "fine_tuning",
     "triage",
     "levels",
     "queue",
     "certificate",
     "queue_listing",
     "quickstart",
+    "datastore",
 )
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("gapsmith", "torch", "torch_geometric", "rdkit", "pyscf", "tblite", "kafka-python", "psycopg", "celery")

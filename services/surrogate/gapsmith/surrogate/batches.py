@@ -7,6 +7,7 @@ a second backward pass.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -47,6 +48,14 @@ class Batch:
         return sum(len(part) for part in self.parts)
 
 
+class Gathered(Protocol):
+    """A set of molecules from which parts of batches are gathered."""
+
+    def part(self, chosen: np.ndarray, seed: int, *, rank: int = 0, size: int = 1) -> Part:
+        """One rank's share of the chosen molecules."""
+        ...
+
+
 class Resident:
     """A set of molecules on a device, from which batches are gathered."""
 
@@ -80,7 +89,8 @@ class Resident:
         coordinates = self._coordinates[rows]
         if self._noise is not None:
             sigma = torch.repeat_interleave(self._noise[index], counts, output_size=atoms)
-            coordinates = coordinates + sigma.unsqueeze(-1) * self._draw(chosen, seed, rank, size)
+            normal = displacements(self.molecules.sizes[chosen], seed, rank, size, self.device)
+            coordinates = coordinates + sigma.unsqueeze(-1) * normal
         return Part(
             graph(self._numbers[rows].long(), coordinates, sizes),
             self._targets[index],
@@ -89,16 +99,6 @@ class Resident:
             self._bootstrap[index],
             self.heads,
         )
-
-    def _draw(self, chosen: np.ndarray, seed: int, rank: int, size: int) -> Tensor:
-        """(atoms, 3) standard normal numbers of this rank's molecules."""
-        sizes = self.molecules.sizes[chosen]
-        generator = torch.Generator(self.device).manual_seed(seed)
-        whole = torch.randn(int(sizes.sum()), 3, generator=generator, device=self.device)
-        if size == 1:
-            return whole
-        mine = np.repeat(np.arange(len(chosen)) % size == rank, sizes)
-        return whole[torch.from_numpy(np.flatnonzero(mine)).to(self.device)]
 
 
 @dataclass(frozen=True)
@@ -110,47 +110,27 @@ class Share:
     noise_angstrom: float
 
 
-class MixedSource:
-    """Batches that hold the same share of every source, however unequal their sizes; see BatchSource.
+class Mixture:
+    """Batches that hold the same share of every source, however unequal their sizes.
 
     Each source goes through its own epochs, reshuffled every time.
     """
 
-    def __init__(
-        self, sources: Mapping[str, Share], *, batch_size: int, seed: int, device: str, bootstrap: bool = True
-    ) -> None:
-        for name, source in sources.items():
-            if len(source.molecules) == 0:
+    def __init__(self, sources: Mapping[str, tuple[int, float]], *, batch_size: int, seed: int) -> None:
+        """Divide a batch among sources of so many molecules and such a share; raises InputError if that is impossible."""
+        for name, (molecules, _) in sources.items():
+            if molecules == 0:
                 raise InputError(f"source {name} holds no molecules")
-        self.counts = apportion([source.share for source in sources.values()], batch_size)
-        for name, count in zip(sources, self.counts, strict=True):
+        self._lengths = [molecules for molecules, _ in sources.values()]
+        self.counts = apportion([share for _, share in sources.values()], batch_size)
+        for name, count, there in zip(sources, self.counts, self._lengths, strict=True):
             if count == 0:
                 raise InputError(f"batch_size {batch_size} is too small for the share of source {name}")
-            if count > len(sources[name].molecules):
-                there = len(sources[name].molecules)
+            if count > there:
                 raise InputError(f"batch_size {batch_size} wants {count} molecules of {name}, which has {there}")
         self.seed, self.batch_size = seed, batch_size
-        self._lengths = [len(source.molecules) for source in sources.values()]
         self._orders: dict[int, tuple[int, np.ndarray]] = {}
-        self._groups: list[tuple[Resident, list[tuple[int, int]]]] = []  # of source and where it starts
-        for forces in (False, True):
-            found = [
-                (number, source)
-                for number, source in enumerate(sources.values())
-                if (FORCES in source.molecules.labelled()) == forces
-            ]
-            if found:
-                self._groups.append(self._group(found, device, bootstrap))
-
-    def _group(
-        self, found: Sequence[tuple[int, Share]], device: str, bootstrap: bool
-    ) -> tuple[Resident, list[tuple[int, int]]]:
-        parts = [source.molecules for _, source in found]
-        starts = np.cumsum([0, *(len(part) for part in parts)])
-        noise = np.concatenate([np.full(len(x.molecules), x.noise_angstrom) for _, x in found])
-        weights = [bootstrap_weights(len(x.molecules), self.seed + number, bootstrap=bootstrap) for number, x in found]
-        resident = Resident(joined(parts), noise, bootstrap=np.concatenate(weights), device=device)
-        return resident, [(number, int(start)) for (number, _), start in zip(found, starts, strict=False)]
+        self._groups: list[tuple[Gathered, list[tuple[int, int]]]] = []  # of source and where it starts
 
     def chosen(self, number: int, step: int) -> np.ndarray:
         """Molecules of a source that a step sees."""
@@ -170,11 +150,42 @@ class MixedSource:
     def batch(self, step: int, *, rank: int = 0, size: int = 1) -> Batch:
         """One rank's share of a step's batch."""
         parts = []
-        for index, (resident, members) in enumerate(self._groups):
-            chosen = np.concatenate([self.chosen(number, step) + start for number, start in members])
+        for index, (molecules, members) in enumerate(self._groups):
+            chosen = self._wanted(members, step)
             if len(chosen[rank::size]):
-                parts.append(resident.part(chosen, draw_seed(self.seed, step, index), rank=rank, size=size))
+                parts.append(molecules.part(chosen, draw_seed(self.seed, step, index), rank=rank, size=size))
         return Batch(tuple(parts))
+
+    def _wanted(self, members: Sequence[tuple[int, int]], step: int) -> np.ndarray:
+        return np.concatenate([self.chosen(number, step) + start for number, start in members])
+
+
+class MixedSource(Mixture):
+    """A mixture of sources in memory; see BatchSource."""
+
+    def __init__(
+        self, sources: Mapping[str, Share], *, batch_size: int, seed: int, device: str, bootstrap: bool = True
+    ) -> None:
+        of = {name: (len(source.molecules), source.share) for name, source in sources.items()}
+        super().__init__(of, batch_size=batch_size, seed=seed)
+        for forces in (False, True):
+            found = [
+                (number, source)
+                for number, source in enumerate(sources.values())
+                if (FORCES in source.molecules.labelled()) == forces
+            ]
+            if found:
+                self._groups.append(self._group(found, device, bootstrap))
+
+    def _group(
+        self, found: Sequence[tuple[int, Share]], device: str, bootstrap: bool
+    ) -> tuple[Resident, list[tuple[int, int]]]:
+        parts = [source.molecules for _, source in found]
+        starts = np.cumsum([0, *(len(part) for part in parts)])
+        noise = np.concatenate([np.full(len(x.molecules), x.noise_angstrom) for _, x in found])
+        weights = [bootstrap_weights(len(x.molecules), self.seed + number, bootstrap=bootstrap) for number, x in found]
+        resident = Resident(joined(parts), noise, bootstrap=np.concatenate(weights), device=device)
+        return resident, [(number, int(start)) for (number, _), start in zip(found, starts, strict=False)]
 
 
 class ReplaySource:
@@ -213,6 +224,16 @@ class ReplaySource:
         if len(chosen[rank::size]) == 0:
             return Batch(())
         return Batch((self._resident.part(chosen, draw_seed(self.seed, step, 0), rank=rank, size=size),))
+
+
+def displacements(sizes: np.ndarray, seed: int, rank: int, size: int, device: str) -> Tensor:
+    """(atoms, 3) standard normal numbers for one rank's share of molecules of these sizes; drawn for all of them."""
+    generator = torch.Generator(device).manual_seed(seed)
+    whole = torch.randn(int(sizes.sum()), 3, generator=generator, device=device)
+    if size == 1:
+        return whole
+    mine = np.repeat(np.arange(len(sizes)) % size == rank, sizes)
+    return whole[torch.from_numpy(np.flatnonzero(mine)).to(device)]
 
 
 def draw_seed(*numbers: int) -> int:
