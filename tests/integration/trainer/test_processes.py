@@ -147,6 +147,16 @@ def test_result_and_card_of_one_process(prepare: Prepare) -> None:
     assert "step 10/12" in (folder.path / "log").read_text()
 
 
+def test_only_the_heads_learn_if_so_wanted(prepare: Prepare) -> None:
+    folder, job = prepare("heads")
+    job.model_copy(update={"tuned": "heads"}).write(folder.job)
+    run(folder)
+    before, after = load_tensors(job.parent_weights), load_tensors(job.weights)
+    assert torch.equal(after["layers.0.weight"], before["layers.0.weight"])
+    assert not torch.equal(after["layers.2.weight"], before["layers.2.weight"])
+    assert read_card(job.weights, kind="composition")["tuned"] == "heads"
+
+
 def test_stopped_training_saves_and_goes_on_to_the_same_end(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, whole_job = prepare("whole", steps=30)
     run(whole)

@@ -200,7 +200,6 @@ class ReplaySource:
         replay_fraction: float,
         seed: int,
         device: str,
-        noise_angstrom: float,
     ) -> None:
         if len(new) == 0:
             raise InputError("fine-tuning needs at least one label")
@@ -212,8 +211,8 @@ class ReplaySource:
         self.seed, self.old, self.new = seed, len(old), len(new)
         self.fresh = batch_size - self.replayed
         weights = np.concatenate([bootstrap_weights(len(old), seed), bootstrap_weights(len(new), seed + 1)])
-        noise = np.full(len(old) + len(new), noise_angstrom)
-        self._resident = Resident(joined([old, new]), noise, bootstrap=weights, device=device)
+        still = np.zeros(len(old) + len(new))
+        self._resident = Resident(joined([old, new]), still, bootstrap=weights, device=device)
 
     def batch(self, step: int, *, rank: int = 0, size: int = 1) -> Batch:
         """One rank's share of a step's batch."""

@@ -20,8 +20,6 @@ from gapsmith.training.protocol import BatchSource, LabelledGeometry, Tuned
 
 __all__ = ["KIND", "SurrogateTrainable", "build", "evaluated"]
 
-FINE_TUNING_NOISE_ANGSTROM = 0.015  # bond lengths of GFN2-xTB and of B3LYP differ by about this much
-
 
 class SurrogateTrainable:
     """Base training on all sources and fine-tuning on a campaign's labels; see ``gapsmith.training.protocol.Trainable``."""
@@ -51,7 +49,6 @@ class SurrogateTrainable:
             replay_fraction=replay_fraction,
             seed=seed,
             device=device,
-            noise_angstrom=FINE_TUNING_NOISE_ANGSTROM,
         )
 
     def freeze(self, model: nn.Module, tuned: Tuned) -> None:

@@ -75,7 +75,7 @@ def finish(
             "calculations": [str(label.calculation_id) for label in label_files.read(folder.labels)],
             "sha256": sha256(folder.labels),
         },
-        **job.model_dump(include={"batch_size", "learning_rate", "seed", "processes", "warnings"}),
+        **job.model_dump(include={"batch_size", "learning_rate", "tuned", "seed", "processes", "warnings"}),
         "steps": state.step,
         "wall_s": round(state.elapsed_s, 1),
         "torch": torch.__version__,

@@ -1,7 +1,7 @@
 """A training as files in one folder: ``job.json`` asks, ``progress.json`` tells, ``result.json`` answers."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -37,6 +37,7 @@ class Job(Document):
     batch_size: int  # of all processes together
     replay_fraction: float
     learning_rate: float
+    tuned: Literal["all", "heads"] = "all"
     base_molecules: int
     seed: int
     processes: int

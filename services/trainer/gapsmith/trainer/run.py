@@ -65,9 +65,11 @@ def run(folder: Folder, job: Job) -> bool:
     with alone(folder.lock) if group.rank == 0 else nullcontext():
         parent = Parent.of(job)
         labels = split(folder, job, parent)
+        model = parent.model()
+        parent.kind.freeze(model, job.tuned)
         model, state = train(
             parent.kind,
-            parent.model(),
+            model,
             parent.kind.fine_tuning_source(
                 labels.training,
                 batch_size=job.batch_size,

@@ -121,6 +121,7 @@ class TrainerService(TaskService):
             batch_size=math.ceil(self.trainer.batch_size / processes) * processes,
             replay_fraction=self.trainer.replay_fraction,
             learning_rate=self.trainer.learning_rate,
+            tuned=self.trainer.tuned,
             base_molecules=self.trainer.base_molecules,
             seed=event.seed,
             processes=processes,

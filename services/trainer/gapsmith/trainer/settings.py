@@ -15,7 +15,10 @@ class TrainerSettings(BaseSettings):
     replay_fraction: float = Field(
         default=0.75, ge=0, lt=1, description="share of QM9 in every batch, against forgetting"
     )
-    learning_rate: float = Field(default=5e-5, gt=0, description="peak learning rate; more of it forgets QM9")
+    learning_rate: float = Field(default=2e-5, gt=0, description="peak learning rate; more of it forgets QM9")
+    tuned: Literal["all", "heads"] = Field(
+        default="all", description="all weights, or the heads alone, which forgets less and learns less"
+    )
     base_molecules: int = Field(
         default=2000, gt=0, description="molecules of QM9's validation split that the gate looks at"
     )
