@@ -23,13 +23,9 @@ BATCH_SIZE = 32
 VARIANTS: dict[str, dict[str, Any]] = {
     "all weights, 5e-5": {"learning_rate": 5e-5},
     "all weights, 2e-5": {"learning_rate": 2e-5},
-    "all weights, 1e-5": {"learning_rate": 1e-5},
     "heads only, 5e-4": {"learning_rate": 5e-4, "tuned": "heads"},
     "heads only, 2e-4": {"learning_rate": 2e-4, "tuned": "heads"},
-    "heads only, 5e-5": {"learning_rate": 5e-5, "tuned": "heads"},
-    "all weights, 2e-5, half replayed": {"learning_rate": 2e-5, "replay_fraction": 0.5},
     "all weights, 2e-5, no replay": {"learning_rate": 2e-5, "replay_fraction": 0.0},
-    "all weights, 2e-5, 600 steps": {"learning_rate": 2e-5, "steps": 600},
 }
 
 
