@@ -49,3 +49,8 @@ def test_the_end_of_the_ladder_is_a_matter_of_chemistry() -> None:
     with pytest.raises(CalculationError, match="too-short, damped") as caught:
         converge(mol, LEVEL, ladder=(TOO_SHORT, Rung("damped", cycles=1, damping=0.9)))
     assert caught.value.failure_class == FailureClass.CHEMISTRY
+
+
+def test_tight_thresholds_are_reached_on_the_first_rung() -> None:
+    tight = LEVEL.model_copy(update={"convergence_hartree": 1e-10, "gradient_convergence": 1e-6})
+    assert converge(molecule(WATER, WATER.positions, memory_mb=1000), tight).rung == "diis"

@@ -14,6 +14,10 @@ from gapsmith.dft_queue.gpu import gpu4pyscf_version, on_cpu, on_gpu
 from gapsmith.dft_queue.integration import CachedNumInt
 from gapsmith.dft_queue.jobs import CalculationInput
 
+LEAST_IN_SINGLE_PRECISION_HARTREE: Final = (
+    1e-7  # an energy whose integration keeps float32 values does not settle below
+)
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -81,7 +85,8 @@ def mean_field(mol: Any, level: LevelOfTheory) -> Any:
     field.chkfile = None
     if gpu4pyscf_version():
         return on_gpu(field)
-    field._numint = CachedNumInt()
+    if level.convergence_hartree >= LEAST_IN_SINGLE_PRECISION_HARTREE:
+        field._numint = CachedNumInt()
     return field
 
 

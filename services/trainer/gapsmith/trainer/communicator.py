@@ -1,8 +1,9 @@
 """Data parallelism behind the interface of ``gapsmith.training``: Horovod (Sergeev and Del Balso, 2018) or torch's own."""
 
 import os
+import sys
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import torch
 from torch import Tensor, distributed, nn
@@ -107,6 +108,15 @@ class TorchGroup:
     def leave(self) -> None:
         """Leave the group: every rank, once nothing more is to be exchanged."""
         distributed.destroy_process_group()
+
+
+def end_process(code: int) -> NoReturn:
+    """End a rank: at once under torchrun, since Gloo's threads now and then abort an interpreter that clears itself away."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _gradients(model: nn.Module) -> tuple[list[nn.Parameter], Tensor, list[Tensor]]:

@@ -19,7 +19,7 @@ import torch
 from gapsmith.core.errors import CheckpointError, GapsmithError, InputError, UnavailableError
 from gapsmith.trainer import labels as label_files
 from gapsmith.trainer.candidate import Labels, Parent, finish
-from gapsmith.trainer.communicator import HorovodGroup, TorchGroup, join
+from gapsmith.trainer.communicator import HorovodGroup, TorchGroup, end_process, join
 from gapsmith.trainer.job import Folder, Job, Progress, read
 from gapsmith.trainer.outliers import SetAside, outliers
 from gapsmith.training.communicator import parameter_fingerprint
@@ -173,4 +173,4 @@ def end_with(pid: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())
