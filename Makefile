@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev horovod demo test unit lint format types imports ci bench schema clean
+.PHONY: help install dev horovod demo test unit lint format types imports ci bench schema vendor screenshots clean
 
 help: ## list what one does here
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -68,6 +68,12 @@ bench: horovod ## measure, and write benchmarks/results/*.json
 schema: dev ## write docs/campaign.md and docs/campaign.schema.json
 	$(BIN)/gapsmith campaign schema > docs/campaign.schema.json
 	$(BIN)/gapsmith campaign schema --markdown > docs/campaign.md
+
+vendor: ## fetch the browser libraries of the dashboard again (needs npm)
+	$(PYTHON) services/dashboard/vendor.py
+
+screenshots: dev ## write docs/images/dashboard-*.png from the campaign of a running dashboard (needs Chromium)
+	$(BIN)/python services/dashboard/screenshots.py
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

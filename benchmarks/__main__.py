@@ -19,6 +19,7 @@ NAMES = (
     "mask_fraction",
     "surrogate",
     "fine_tuning",
+    "generator_fine_tuning",
     "triage",
     "levels",
     "queue",
@@ -26,6 +27,8 @@ NAMES = (
     "queue_listing",
     "quickstart",
     "datastore",
+    "scaling",
+    "candidates",
 )
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("gapsmith", "torch", "torch_geometric", "rdkit", "pyscf", "tblite", "kafka-python", "psycopg", "celery")

@@ -1,4 +1,4 @@
-"""Fine-tuning on a campaign's labels: how fast to learn, which weights, and how much replay, against forgetting.
+"""Fine-tuning the surrogate on a campaign's labels: how fast, which weights, and how much replay, against forgetting.
 
 The labels are those of molecules that the shipped generator drew for 4 eV, at their GFN2-xTB geometries: what a campaign
 computes. The first ones teach, the last ones judge, and QM9's validation split shows what was forgotten. They are kept in
@@ -41,7 +41,7 @@ def measure() -> dict[str, Any]:
     torch.set_num_threads(1)
     kind, weights = trainable("surrogate"), SHIPPED
     card = read_card(weights, kind="surrogate")
-    labels = _labels()
+    labels = load_labels()
     teaching, judging = labels[:TEACHING], labels[TEACHING:]
 
     def parent() -> torch.nn.Module:
@@ -75,7 +75,8 @@ def measure() -> dict[str, Any]:
     return {"teaching": len(teaching), "judging": len(judging), "variants": rows}
 
 
-def _labels() -> list[Any]:
+def load_labels() -> list[Any]:
+    """The kept labels, as a training gets them."""
     from gapsmith.training.protocol import LabelledGeometry
 
     rows = [json.loads(line) for line in LABELS.read_text().splitlines()]
@@ -87,7 +88,7 @@ def _labels() -> list[Any]:
     ]
 
 
-def make_labels() -> None:
+def makeload_labels() -> None:
     """Draw molecules, compute them with ``gapsmith dft --level triage``, keep what is needed of the results."""
     from rdkit import Chem
 
@@ -116,4 +117,4 @@ def make_labels() -> None:
 if __name__ == "__main__":
     if sys.argv[1:] != ["labels"]:
         sys.exit("python -m benchmarks.fine_tuning labels")
-    make_labels()
+    makeload_labels()

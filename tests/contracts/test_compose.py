@@ -15,6 +15,7 @@ import yaml
 from celery.utils.quorum_queues import detect_quorum_queues
 
 from gapsmith.core.settings import Settings
+from gapsmith.dashboard.settings import DashboardSettings
 from gapsmith.dft_queue.app import LONGEST_JOB_S, QUEUES, make_app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,7 +81,9 @@ def test_our_containers_have_few_rights(name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert not service.get("privileged")
-    assert "ports" not in service
+    published = service.get("ports", [])
+    assert all(port.startswith("127.0.0.1:") for port in published)
+    assert not published or name == "dashboard"
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -136,7 +139,9 @@ def test_the_example_names_every_variable_and_has_the_files_defaults() -> None:
 def test_settings_of_the_services_exist_and_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
-            if name.startswith("GAPSMITH_"):
+            if name.startswith("GAPSMITH_DASHBOARD_"):
+                assert name.removeprefix("GAPSMITH_DASHBOARD_").lower() in DashboardSettings.model_fields
+            elif name.startswith("GAPSMITH_"):
                 assert name.removeprefix("GAPSMITH_").lower() in Settings.model_fields
                 monkeypatch.setenv(
                     name, re.sub(r"\$\{(\w+)[^}]*\}", lambda found: DEFAULTS[found[1]] or "word", str(value))

@@ -10,6 +10,7 @@ from kafka.errors import KafkaError
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.settings import Settings
 
+GROUP_PREFIX = "gapsmith."  # of consumer groups
 SESSION_MS, HEARTBEAT_MS = 6_000, 1_000  # joining a group takes half the session time-out on the embedded broker
 
 
@@ -22,7 +23,8 @@ class Record:
     value: bytes
 
 
-def _options(settings: Settings) -> dict[str, Any]:
+def options(settings: Settings) -> dict[str, Any]:
+    """Where the brokers are and how to reach them; raises UnavailableError if nobody said."""
     if not settings.kafka_bootstrap:
         raise UnavailableError(
             "no Kafka broker is known: start the embedded stack with 'gapsmith up', or set GAPSMITH_KAFKA_BOOTSTRAP"
@@ -42,7 +44,7 @@ class Producer:
         self._address = settings.kafka_bootstrap
         try:
             self._producer = KafkaProducer(
-                **_options(settings),
+                **options(settings),
                 acks="all",
                 enable_idempotence=False,  # such a producer never recovers from a broker that forgot it; inboxes make up
                 request_timeout_ms=5_000,
@@ -76,8 +78,8 @@ class Consumer:
         try:
             self._consumer = KafkaConsumer(
                 *topics,
-                **_options(settings),
-                group_id=f"gapsmith.{group}",
+                **options(settings),
+                group_id=f"{GROUP_PREFIX}{group}",
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 session_timeout_ms=SESSION_MS,

@@ -114,6 +114,7 @@ class Service(ABC):
 class TaskService(Service):
     """A service whose long work is rows in ``tasks``."""
 
+    one_per: ClassVar[str | None] = None  # key of the payload: no two tasks with the same value run at a time
     _current: Task | None = None
 
     @abstractmethod
@@ -127,7 +128,7 @@ class TaskService(Service):
     def work(self) -> bool:
         """Claim a task, perform it, write its results and its end in one transaction."""
         with self.database.transaction() as connection:
-            task = tasks.claim(connection, self.name, self.instance, self.settings.lease_s)
+            task = tasks.claim(connection, self.name, self.instance, self.settings.lease_s, one_per=self.one_per)
         if task is None:
             return False
         self._current, self.doing, started = task, task.kind, time.monotonic()

@@ -3,7 +3,7 @@
 import os
 from datetime import timedelta
 
-from gapsmith.core.campaign import CampaignConfig
+from gapsmith.core.campaign import CampaignConfig, Retraining
 from gapsmith.core.settings import settings
 from gapsmith.core.tables import duration
 
@@ -37,7 +37,7 @@ def plan(config: CampaignConfig) -> list[str]:
         f"{config.acquisition.pool}",
         f"DFT         {budget.dft_jobs} triage calculations of about {duration(triage)} on {workers} workers"
         + (", hits relaxed and computed again" if config.dft.certify else ""),
-        f"retraining  {f'after every {config.retraining.every_labels} labels' if config.retraining.enabled else 'off'}",
+        f"retraining  {_retraining(config.retraining)}",
         f"servers     {'named by settings' if own.postgres_url else f'embedded, data in {own.home}'}",
         f"time        about {duration(total.total_seconds())}, at most {duration(budget.wall_time.total_seconds())}",
     ]
@@ -45,6 +45,14 @@ def plan(config: CampaignConfig) -> list[str]:
         lines.append("note        the wall time is likely to end first: raise it, or lower dft_jobs or heavy_atoms")
     lines.append("nothing was started or written")
     return lines
+
+
+def _retraining(retraining: Retraining) -> str:
+    return (
+        f"{' and '.join(retraining.models)} after every {retraining.every_labels} labels"
+        if retraining.enabled
+        else "off"
+    )
 
 
 def _base_rate(low_ev: float, high_ev: float) -> str:

@@ -5,6 +5,7 @@ import time
 import click
 
 START_WITHIN_S = 60.0
+DASHBOARD_WITHIN_S = 15.0  # nobody waits longer for a convenience
 
 
 @click.command()
@@ -12,7 +13,7 @@ START_WITHIN_S = 60.0
 def up(servers_only: bool) -> None:
     """Start the embedded servers and all services in the background."""
     from gapsmith.core.settings import settings
-    from gapsmith.stack import machine
+    from gapsmith.stack import dashboard, machine
     from gapsmith.stack.connect import bring_up_to_date, connected_settings, stay
     from gapsmith.stack.stack import EmbeddedStack
 
@@ -22,10 +23,15 @@ def up(servers_only: bool) -> None:
     bring_up_to_date(connected)
     if not servers_only and machine.background_pid(connected.home) is None:
         machine.start_background(connected, START_WITHIN_S)
+    address = None if servers_only else dashboard.wait(connected.home, DASHBOARD_WITHIN_S)
     what = "servers" if servers_only else "servers and services"
     click.echo(
         f"{what} are up after {time.monotonic() - started:.1f} s: gapsmith status shows them, gapsmith down stops them"
     )
+    if address is not None:
+        click.echo(f"dashboard: {address}")
+    elif not servers_only:
+        click.echo("the dashboard is not up yet; gapsmith dashboard prints its address")
 
 
 @click.command()

@@ -34,12 +34,21 @@ class LazyGroup(click.Group):
         "regrow": ("gapsmith.generator.commands.generate:regrow", "Grow a part of your own molecules again."),
         "evaluate": ("gapsmith.cli.evaluate:evaluate", "Measure a model: errors, calibration, speed."),
         "data": ("gapsmith.surrogate.commands.data:data", "Compute training data on this machine."),
+        "train": (
+            "gapsmith.trainer.commands.train:train",
+            "Train a model on its base data, in one process or several; go on with a stopped training.",
+        ),
         "models": (
             "gapsmith.cli.models:models",
             "List, compare, promote and roll back models; who was live when, and why.",
         ),
         "campaign": ("gapsmith.cli.campaign:campaign", "List, show, pause, resume and stop campaigns."),
+        "dashboard": (
+            "gapsmith.cli.dashboard:dashboard",
+            "Print the address of the dashboard, or serve it: watch campaigns, question candidates.",
+        ),
         "report": ("gapsmith.cli.report:report", "Write a campaign's report, pictures, SDF and CSV again."),
+        "token": ("gapsmith.cli.token:token", "Create, list and revoke tokens of the dashboard's API."),
         "up": ("gapsmith.cli.machine:up", "Start the embedded servers and all services in the background."),
         "down": ("gapsmith.cli.machine:down", "Stop what 'gapsmith up' started."),
         "status": ("gapsmith.cli.machine:status", "Show servers, services, campaigns and models."),
@@ -58,7 +67,7 @@ class LazyGroup(click.Group):
             assert isinstance(command, click.Command)
             return command
         for point in entry_points(group=SERVICE_GROUP, name=name):
-            return _service_group(point.name)
+            return service_group(point.name)
         return None
 
     def resolve_command(
@@ -85,7 +94,8 @@ class LazyGroup(click.Group):
             formatter.write_dl([("<service> serve", f"Run one service in the foreground: {', '.join(names)}.")])
 
 
-def _service_group(name: str) -> click.Group:
+def service_group(name: str) -> click.Group:
+    """``serve`` and ``healthy`` of a service."""
     group = click.Group(name, help=f"The service {name}.")
 
     @group.command("serve", help=f"Run the service {name} in the foreground until SIGTERM.")

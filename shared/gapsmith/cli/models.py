@@ -95,13 +95,16 @@ def print_json(document: object) -> None:
 @click.argument("reference", metavar=REFERENCE)
 @click.option("--json", "as_json", is_flag=True, help="One object, with all metrics and all digits.")
 def show(reference: str, as_json: bool) -> None:
-    """Everything about one model: lineage, metrics, data, verdict, file, and when it was live."""
+    """Everything about one model: lineage, metrics, data, training, verdict, file, and when it was live."""
     from gapsmith.cli.models_show import Story, as_document, lines
+    from gapsmith.store import training_runs
     from gapsmith.store.model_story import lineage, promotions, resolve
 
     with connected() as connection:
         line = lineage(connection, resolve(connection, reference))
-        one = Story.of(line, promotions(connection, kind=line[0].kind, model_id=line[0].id))
+        run = training_runs.of(connection, line[0].id)
+        points = [] if run is None else training_runs.points(connection, run.id)
+        one = Story.of(line, promotions(connection, kind=line[0].kind, model_id=line[0].id), run, points)
     if as_json:
         print_json(as_document(one))
     else:

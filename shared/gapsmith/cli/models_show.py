@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gapsmith.cli.models_metrics import card_of, difference, labels_held_out, measured, numbers, of_card, scores, text
+from gapsmith.cli.models_training import training_lines
 from gapsmith.core.errors import CheckpointError
 
 if TYPE_CHECKING:
     from gapsmith.store.model_story import Entry, WentLive
+    from gapsmith.store.training_runs import Run
+    from gapsmith.training.metrics import Point
 
 SHOWN = 16  # digits of a digest of data
 FACTS = ("batch_size", "learning_rate", "seed", "processes", "steps", "wall_s")  # of a card, about the training
@@ -24,6 +27,8 @@ class Story:
     promotions: "Sequence[WentLive]"
     card: Mapping[str, Any]  # empty if there is none that can be read
     problem: str | None  # with the file
+    run: "Run | None"  # that it came out of
+    points: "Sequence[Point]"  # of that
 
     @property
     def model(self) -> "Entry":
@@ -31,7 +36,13 @@ class Story:
         return self.line[0]
 
     @classmethod
-    def of(cls, line: "Sequence[Entry]", promotions: "Sequence[WentLive]") -> "Story":
+    def of(
+        cls,
+        line: "Sequence[Entry]",
+        promotions: "Sequence[WentLive]",
+        run: "Run | None" = None,
+        points: "Sequence[Point]" = (),
+    ) -> "Story":
         """Look at the file, too."""
         from gapsmith.store.models import check
 
@@ -40,7 +51,7 @@ class Story:
             problem = None
         except CheckpointError as error:
             problem = str(error)
-        return cls(line, promotions, card_of(Path(line[0].path)), problem)
+        return cls(line, promotions, card_of(Path(line[0].path)), problem, run, points)
 
 
 def lines(one: Story) -> list[str]:
@@ -58,7 +69,8 @@ def lines(one: Story) -> list[str]:
     out += [f"           {'matches it' if one.problem is None else f'PROBLEM: {one.problem}'}"]
     out += _section("measured at its training", _scores(model.metrics))
     out += _section("other metrics", _table(_others(one)))
-    out += _section("training", _table(_training(one)))
+    course = [] if one.run is None else training_lines(one.run, one.points)
+    out += _section("training", [*course, *_table(_training(one))])
     warnings = model.metrics.get("warnings")
     out += _section("warnings", [str(warning) for warning in warnings] if isinstance(warnings, list) else [])
     out += _section("went live", [_promotion(promotion) for promotion in one.promotions])
@@ -80,6 +92,7 @@ def as_document(one: Story) -> dict[str, Any]:
             "problem": one.problem,
         },
         "promotions": [asdict(promotion) for promotion in one.promotions],
+        "training_run": None if one.run is None else {**asdict(one.run), "points": [asdict(x) for x in one.points]},
     }
 
 

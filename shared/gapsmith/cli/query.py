@@ -2,35 +2,47 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from gapsmith.core.domain import CandidateState
-    from gapsmith.store.query import CandidateQuery, CandidateRow
+    from gapsmith.store.database import Connection
+    from gapsmith.store.query import CandidateQuery
 
-SORT_KEYS = ("gap", "predicted", "uncertainty", "xtb_gap", "sa_score", "heavy_atoms", "created")
+SORT_KEYS = ("gap", "predicted", "uncertainty", "xtb_gap", "sa_score", "heavy_atoms", "created", "similarity")
 STATES = "proposed, rejected, scored, selected, labelled, certified, failed, withdrawn"
+RANGES = ("gap", "predicted", "uncertainty", "xtb_gap", "heavy_atoms", "sa_score")  # options, named as below
 
 
 @click.command()
 @click.option("--gap", metavar="LOW:HIGH", help="DFT gap in eV: certified if there is one, else the label.")
 @click.option("--predicted", metavar="LOW:HIGH", help="Gap that the surrogate predicts, in eV.")
+@click.option("--uncertainty", metavar="LOW:HIGH", help="Standard deviation of that prediction, in eV.")
+@click.option("--xtb-gap", metavar="LOW:HIGH", help="GFN2-xTB gap in eV.")
 @click.option("--heavy-atoms", metavar="LOW:HIGH", help="Atoms other than hydrogen.")
+@click.option("--sa-score", metavar="LOW:HIGH", help="Synthetic accessibility: 1 easy to 10 hard.")
+@click.option("--known/--novel", default=None, help="In QM9, the models' training data, or not.")
 @click.option(
     "--state",
     "states",
     metavar="STATE[,STATE]",
-    help=f"{STATES}; or hit. 'labelled' is whatever has a DFT label, certified ones included; 'hit' is labelled inside "
-    "its campaign's window. Without it all but the rejected.",
+    help=f"{STATES}; or hit, or all. 'labelled' is whatever has a DFT label, certified ones included; 'hit' is labelled "
+    "inside its campaign's window. Without it all but the rejected.",
 )
 @click.option("--campaign", metavar="NAME", help="Of one campaign only.")
 @click.option("--smarts", metavar="PATTERN", help="With this substructure.")
+@click.option("--similar-to", metavar="SMILES", help="Similar to this molecule; the most similar first.")
 @click.option(
-    "--sort", type=click.Choice(SORT_KEYS), default="created", show_default=True, help="Rows without a value come last."
+    "--min-similarity",
+    type=click.FloatRange(0, 1),
+    default=0.4,
+    show_default=True,
+    help="Least Tanimoto similarity to it (Morgan fingerprints, radius 2).",
 )
+@click.option("--sort", type=click.Choice(SORT_KEYS), help="Rows without a value come last.  [created, or similarity]")
 @click.option("--descending", is_flag=True, help="Largest first.")
+@click.option("--fields", metavar="NAME[,NAME]", help="Columns, in this order.  [all]")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many rows.")
 @click.option(
     "-o",
@@ -40,16 +52,12 @@ STATES = "proposed, rejected, scored, selected, labelled, certified, failed, wit
     help="Write .sdf (best geometry, properties as tags), .csv, .parquet or .json, by its ending.",
 )
 def query(
-    gap: str | None,
-    predicted: str | None,
-    heavy_atoms: str | None,
     states: str | None,
-    campaign: str | None,
-    smarts: str | None,
-    sort: str,
-    descending: bool,
-    limit: int | None,
+    known: bool | None,
+    sort: str | None,
+    fields: str | None,
     output: Path | None,
+    **options: Any,
 ) -> None:
     """Question the candidate database; write SDF, CSV, Parquet or JSON.
 
@@ -57,20 +65,26 @@ def query(
 
     For example: gapsmith query --gap 3.9:4.1 --state labelled --sort gap -o hits.sdf
     """
-    from gapsmith.store.query import CandidateQuery, Range, SortKey
+    from gapsmith.store.query import CandidateQuery, Range, parse_fields, parse_sort, parse_states
 
-    selected, hits = _states(states)
-    question = CandidateQuery(
-        campaign=campaign,
+    ranges = {
+        name: None if (text := options.pop(name)) is None else Range.parse(text, f"--{name.replace('_', '-')}")
+        for name in RANGES
+    }
+    selected, hits = parse_states(states, "--state")
+    question = CandidateQuery.ask(
         states=selected,
         hits=hits,
-        gap_ev=Range.parse(gap, "--gap") if gap is not None else None,
-        predicted_gap_ev=Range.parse(predicted, "--predicted") if predicted is not None else None,
-        heavy_atoms=Range.parse(heavy_atoms, "--heavy-atoms") if heavy_atoms is not None else None,
-        smarts=smarts,
-        sort=SortKey(sort),
-        descending=descending,
-        limit=limit,
+        gap_ev=ranges["gap"],
+        predicted_gap_ev=ranges["predicted"],
+        predicted_gap_std_ev=ranges["uncertainty"],
+        xtb_gap_ev=ranges["xtb_gap"],
+        heavy_atoms=ranges["heavy_atoms"],
+        sa_score=ranges["sa_score"],
+        in_qm9=known,
+        sort=parse_sort(sort, "--sort")[0],
+        fields=parse_fields(fields),
+        **options,
     )
     if output is not None:
         from gapsmith.cli.export import check_output
@@ -80,38 +94,40 @@ def query(
 
 
 def _answer(question: "CandidateQuery", output: Path | None) -> None:
-    from gapsmith.core.settings import settings
-    from gapsmith.stack.connect import connected_settings
-    from gapsmith.store.database import Database
-    from gapsmith.store.query import find, geometries
+    from gapsmith.cli.jobs import connected
 
-    own = settings()
-    with Database.from_settings(own if own.postgres_url else connected_settings(), connections=1) as database:
-        with database.transaction() as connection:
-            rows = find(connection, question)
+    with connected() as connection:
         if output is not None:
             from gapsmith.cli.export import write
 
-            with database.transaction() as connection:
-                write(output, rows, lambda: geometries(connection, {row.conformer_id for row in rows}))
-            click.echo(f"{_count(rows)} written to {output}", err=True)
-            return
-    _show(rows)
+            count = write(output, connection, question)
+            click.echo(f"{_count(count)} written to {output}", err=True)
+        elif sys.stdout.isatty():
+            _show(connection, question)
+        else:
+            from gapsmith.store.query_files import Export
+
+            for part in Export(connection, question, "tsv").parts():
+                sys.stdout.write(part.decode())
 
 
-def _show(rows: "list[CandidateRow]") -> None:
-    if not sys.stdout.isatty():
-        from gapsmith.cli.export import write_separated
+def _show(connection: "Connection", question: "CandidateQuery") -> None:
+    from gapsmith.store.query import find
 
-        write_separated(sys.stdout, rows, "\t")
-        return
+    rows = find(connection, question)
     if not rows:
         click.echo("no candidate is like that")
         return
+    from dataclasses import asdict
+
     from rich.console import Console
 
     from gapsmith.core.tables import table
 
+    if question.fields:
+        Console().print(table([{name: asdict(row)[name] for name in question.fields} for row in rows]))
+        click.echo(_count(len(rows)))
+        return
     shown = [
         {
             "SMILES": row.smiles,
@@ -123,39 +139,17 @@ def _show(rows: "list[CandidateRow]") -> None:
             "in QM9": "yes" if row.in_qm9 else "no",
             "state": row.state,
             "campaign": row.campaign,
+            **({} if row.similarity is None else {"similarity": round(row.similarity, 2)}),
         }
         for row in rows
     ]
     Console().print(table(shown))
-    click.echo(f"{_count(rows)}; level triage is DFT at the xTB geometry, certificate DFT at its own")
+    click.echo(f"{_count(len(rows))}; level triage is DFT at the xTB geometry, certificate DFT at its own")
 
 
-def _count(rows: "list[CandidateRow]") -> str:
-    return f"{len(rows)} candidate{'' if len(rows) == 1 else 's'}"
+def _count(rows: int) -> str:
+    return f"{rows} candidate{'' if rows == 1 else 's'}"
 
 
 def _with_error(mean: float | None, std: float | None) -> str:
     return "" if mean is None or std is None else f"{mean:.2f} ± {std:.2f}"
-
-
-def _states(text: str | None) -> "tuple[tuple[CandidateState, ...], bool]":
-    """States that an option selects, and whether only hits are wanted; raises InputError."""
-    from gapsmith.core.domain import CandidateState
-    from gapsmith.core.errors import InputError
-
-    if text is None:
-        return tuple(state for state in CandidateState if state is not CandidateState.REJECTED), False
-    names = [name.strip().lower() for name in text.split(",")]
-    hits = names == ["hit"] or names == ["hits"]
-    selected: list[CandidateState] = []
-    for name in ["labelled"] if hits else names:
-        if name not in list(CandidateState):
-            import difflib
-
-            near = difflib.get_close_matches(name, [*CandidateState, "hit"], n=1)
-            hint = f"did you mean {near[0]}?" if near else "one or more of these, or hit alone"
-            raise InputError(f"--state: {name!r} is none of {STATES}; {hint}")
-        selected.append(CandidateState(name))
-        if name == CandidateState.LABELLED:
-            selected.append(CandidateState.CERTIFIED)
-    return tuple(dict.fromkeys(selected)), hits

@@ -1,6 +1,5 @@
 """A campaign's results as files: a short report, a picture, its hits and its candidates."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from gapsmith.core.campaign import CampaignConfig
     from gapsmith.core.domain import Window
     from gapsmith.store.campaigns import Campaign
     from gapsmith.store.database import Database
-    from gapsmith.store.progress import Attempt, DftCost, Progress, TrainedModel
+    from gapsmith.store.progress import Attempt
     from gapsmith.store.query import CandidateQuery
+    from gapsmith.store.results import Results
 
 
 @dataclass(frozen=True)
@@ -26,18 +25,6 @@ class ReportFiles:
     csv: Path  # hits
     sdf: Path  # hits, with their best geometries
     candidates: Path  # CSV of all candidates but the rejected
-
-
-@dataclass(frozen=True)
-class Results:
-    """All that a report tells of."""
-
-    campaign: "Campaign"
-    progress: "Progress"
-    attempts: "list[Attempt]"
-    cost: "DftCost"
-    models: "list[TrainedModel]"
-    base_rate: float  # share of QM9's molecules, within the campaign's elements and sizes, that lie in the window
 
 
 @click.command()
@@ -74,7 +61,7 @@ def write_report(database: "Database", campaign: "Campaign", folder: Path) -> Re
     from gapsmith.cli.export import write
     from gapsmith.cli.report_picture import draw
     from gapsmith.core.errors import UnavailableError
-    from gapsmith.store.query import find, geometries
+    from gapsmith.store.results import collect
 
     files = ReportFiles(
         report=folder / "report.md",
@@ -87,12 +74,10 @@ def write_report(database: "Database", campaign: "Campaign", folder: Path) -> Re
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with database.transaction() as connection:
-            hits = find(connection, _query(campaign.name, hits=True))
-            everything = find(connection, _query(campaign.name, hits=False))
-            molecules = geometries(connection, {row.conformer_id for row in hits})
-        write(files.csv, hits, lambda: molecules)
-        write(files.sdf, hits, lambda: molecules)
-        write(files.candidates, everything, lambda: molecules)
+            hits = _query(campaign.name, hits=True)
+            write(files.csv, connection, hits)
+            write(files.sdf, connection, hits)
+            write(files.candidates, connection, _query(campaign.name, hits=False))
         draw(results, files.picture)
         files.report.write_text("\n".join(lines(results)) + "\n", encoding="utf-8")
     except OSError as error:
@@ -116,38 +101,6 @@ def _query(name: str, *, hits: bool) -> "CandidateQuery":
         smarts=None,
         limit=None,
     )
-
-
-def collect(database: "Database", campaign: "Campaign") -> Results:
-    """Read a campaign's results."""
-    from gapsmith.store import progress
-
-    with database.transaction() as connection:
-        return Results(
-            campaign=campaign,
-            progress=progress.progress(connection, campaign.id),
-            attempts=progress.attempts(connection, campaign.id),
-            cost=progress.dft_cost(connection, campaign.id),
-            models=progress.trained_models(connection, campaign.id),
-            base_rate=base_rate(campaign.config),
-        )
-
-
-def base_rate(config: "CampaignConfig") -> float:
-    """Hit rate of drawing blindly: share of QM9's molecules, of the allowed elements and sizes, inside the window."""
-    import numpy as np
-
-    from gapsmith.data import qm9
-
-    data = qm9.load()
-    starts = data.offsets[:-1]
-    heavy = np.add.reduceat(data.numbers > 1, starts)
-    known = [1, *(qm9.ATOMIC_NUMBERS[element] for element in config.constraints.elements)]
-    foreign = np.add.reduceat(~np.isin(data.numbers, known), starts)
-    fewest, most = config.constraints.heavy_atoms
-    gaps = data.properties["gap_ev"][(heavy >= fewest) & (heavy <= most) & (foreign == 0)]
-    window = config.target.window
-    return float(np.mean((gaps >= window.low_ev) & (gaps <= window.high_ev))) if len(gaps) else 0.0
 
 
 def hits_table(database: "Database", campaign: "Campaign") -> list[dict[str, Any]]:
@@ -193,8 +146,10 @@ def _with_error(mean: float | None, std: float | None) -> str:
     return "" if mean is None or std is None else f"{mean:.2f} ± {std:.2f}"
 
 
-def lines(results: Results) -> list[str]:
+def lines(results: "Results") -> list[str]:
     """The report as lines of Markdown."""
+    from gapsmith.store.results import failures
+
     config, p = results.campaign.config, results.progress
     window = config.target.window
     return [
@@ -220,7 +175,7 @@ def lines(results: Results) -> list[str]:
         + (f" ({_counted(p.rejected_by_reason)})" if p.rejected_by_reason else ""),
         f"- {p.dft_done} of {p.dft_budget} DFT jobs done, {p.dft_failed} of them failed"
         + (f"; certificates: {p.certificates_done} done" if p.certifies else ""),
-        *(f"  - {reason}: {count}" for reason, count in _failures(results.attempts)),
+        *(f"  - {reason}: {count}" for reason, count in failures(results.attempts)),
         f"- {_time(p.elapsed_s)} of running time; DFT took {results.cost.cpu_s:.0f} CPU-seconds in "
         f"{results.cost.calculations} calculations ({results.cost.wall_s:.0f} s of wall time, summed over workers)"
         + (f", and {results.cost.reused} results of earlier campaigns were reused" if results.cost.reused else ""),
@@ -230,7 +185,12 @@ def lines(results: Results) -> list[str]:
         *_error_lines(results.attempts),
         *_table(
             [
-                {"version": m.version, "labels": m.labels, "state": m.state, "gate": m.verdict or "not judged"}
+                {
+                    "model": f"{m.kind}:{m.version}",
+                    "labels": m.labels,
+                    "state": m.state,
+                    "gate": m.verdict or "not judged",
+                }
                 for m in results.models
             ],
             "No model was trained in this campaign.",
@@ -238,8 +198,10 @@ def lines(results: Results) -> list[str]:
     ]
 
 
-def _rate_lines(results: Results) -> list[str]:
+def _rate_lines(results: "Results") -> list[str]:
     """Hit rate per attempted DFT job, with its interval and what blind drawing would give."""
+    from gapsmith.store.results import wilson
+
     p = results.progress
     if not p.dft_done:
         return ["No DFT job has ended."]
@@ -256,32 +218,17 @@ def _rate_lines(results: Results) -> list[str]:
     return [text]
 
 
-def wilson(hits: int, jobs: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of a rate (E. B. Wilson, J. Am. Stat. Assoc. 22, 209, 1927)."""
-    rate = hits / jobs
-    middle = rate + z * z / (2 * jobs)
-    half = z * (rate * (1 - rate) / jobs + z * z / (4 * jobs * jobs)) ** 0.5
-    scale = 1 + z * z / jobs
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
-
-
 def _error_lines(found: "Sequence[Attempt]") -> list[str]:
-    errors = [
-        abs(attempt.predicted_gap_ev - attempt.gap_ev)
-        for attempt in found
-        if attempt.gap_ev is not None and attempt.predicted_gap_ev is not None
-    ]
-    if not errors:
+    from gapsmith.store.results import mean_absolute_error_ev
+
+    error = mean_absolute_error_ev(found)
+    if error is None:
         return []
-    mean = sum(errors) / len(errors)
+    mean_ev, labels = error
     return [
-        f"Mean absolute error of its predictions on the {len(errors)} labelled molecules: {1000 * mean:.0f} meV.",
+        f"Mean absolute error of its predictions on the {labels} labelled molecules: {1000 * mean_ev:.0f} meV.",
         "",
     ]
-
-
-def _failures(found: "Sequence[Attempt]") -> list[tuple[str, int]]:
-    return Counter(attempt.reason or "no reason given" for attempt in found if attempt.state == "failed").most_common()
 
 
 def _counted(counts: dict[str, int]) -> str:

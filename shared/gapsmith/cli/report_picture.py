@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
-    from gapsmith.cli.report import Results
     from gapsmith.core.domain import Window
+    from gapsmith.store.results import Results
 
 HIT, OTHER, WANTED, CHANCE = "#0b6e4f", "#7f8c9a", "#f2c14e", "#b23a48"
 

@@ -49,7 +49,7 @@ def run(file: Path, dry_run: bool, results: Path | None) -> None:
 
 def _run(config: "CampaignConfig", results: Path | None) -> None:
     from gapsmith.core.settings import settings
-    from gapsmith.stack import machine
+    from gapsmith.stack import dashboard, machine
     from gapsmith.stack.connect import bring_up_to_date, connected_settings, log_to, using
     from gapsmith.stack.stack import EmbeddedStack
     from gapsmith.store.database import Database
@@ -66,6 +66,8 @@ def _run(config: "CampaignConfig", results: Path | None) -> None:
         database = cleanup.enter_context(Database.from_settings(connected))
         campaign, words = _start_or_resume(database, config, sole=not behind)
         click.echo(f"servers are up after {time.monotonic() - started:.1f} s; {words}")
+        if behind and (address := dashboard.url(own.home)) is not None:
+            click.echo(f"dashboard: {address}/campaigns/{campaign.name}")
         if not campaign.state.ended:
             supervised = None if behind else machine.Machine(connected)
             if _watch(database, campaign, supervised):

@@ -43,14 +43,21 @@ def _duration(value: object) -> object:
     if isinstance(value, timedelta):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return timedelta(seconds=value)
+        return _seconds(value)
     if isinstance(value, str) and (
         match := re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", value.strip())
     ):
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
         if any(match.groups()):
-            return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+            return _seconds(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
     raise ValueError(f"{value!r} is not a duration; write seconds, or for example 90s, 15m, 1h30m")
+
+
+def _seconds(value: float) -> timedelta:
+    try:
+        return timedelta(seconds=value)
+    except (OverflowError, ValueError) as error:
+        raise ValueError(f"{value!r} seconds are no duration that a calendar has") from error
 
 
 Duration = Annotated[
@@ -148,9 +155,12 @@ class Dft(Section):
 
 
 class Retraining(Section):
-    """When the surrogate learns from the labels: at the first of the three, and one training at a time."""
+    """When models learn from the labels: at the first of the three, and one training at a time."""
 
-    enabled: bool = Field(True, description="off: the shipped surrogate stays")
+    enabled: bool = Field(True, description="false: no model is trained, and those that are live stay as they are")
+    models: tuple[Literal["surrogate", "generator"], ...] = Field(
+        ("surrogate",), min_length=1, description="which models are trained; what is not named stays as it is"
+    )
     every_labels: int = Field(8, gt=0, description="new labels that start a training")
     drift: float | None = Field(
         None,
@@ -162,6 +172,13 @@ class Retraining(Section):
     )
     steps: int = Field(150, gt=0, le=1_000_000, description="optimiser steps of a training")
     processes: int = Field(1, gt=0, le=1024, description="data-parallel processes; more than one needs Horovod")
+
+    @field_validator("models")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"{list(value)} names a model twice")
+        return value
 
     @field_validator("every")
     @classmethod

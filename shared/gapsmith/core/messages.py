@@ -86,7 +86,7 @@ class TrainingRequested(Event):
     TYPE = "gapsmith.training.requested.v1"
     TOPIC = "gapsmith.training.requested"
     campaign_id: UUID
-    kind: str  # of trainable: "surrogate"
+    kind: str  # of trainable: "surrogate" or "generator"
     labels: int  # how many there were when it was asked
     steps: int
     processes: int = 1

@@ -13,13 +13,14 @@ from pathlib import Path
 
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.settings import Settings, settings
+from gapsmith.stack import dashboard
 from gapsmith.stack.keeper import Keeper
 from gapsmith.stack.pidfiles import PidFile
 from gapsmith.stack.stack import EmbeddedStack
 from gapsmith.stack.supervisor import ServiceSpec, ServiceState, Supervisor, running_services
 
 SERVICE_GROUP = "gapsmith.services"
-NICE = {"generator": 5, "surrogate": 5, "trainer": 10}  # DFT and the coordinator come first
+NICE = {"dashboard": 5, "generator": 5, "surrogate": 5, "trainer": 10}  # DFT and the coordinator come first
 STOP_WITHIN_S = 40.0
 
 
@@ -33,12 +34,12 @@ class Machine:
 
     def __init__(self, connected: Settings, only: Sequence[str] = ()) -> None:
         self._keeper = Keeper(EmbeddedStack.of(settings()))
-        self._logs = connected.home / "logs"
+        self._home, self._logs = connected.home, connected.home / "logs"
         specs = [spec for spec in service_specs() if not only or spec.name in only]
         self.supervisor = Supervisor(specs, _environment(connected), self._logs)
 
     def notes(self) -> list[str]:
-        """What a person should know: services that had to be started again, servers that do not come back."""
+        """What a person should know: services that had to be started again, servers that do not come back, the dashboard."""
         found = []
         for status in self.supervisor.statuses():
             if status.reason is None:
@@ -48,7 +49,12 @@ class Machine:
                 found.append(f"{status.name} {how} and was given up: see {self._logs / status.name}.log")
             elif status.restarts:
                 found.append(f"{status.name} {how}; started again ({status.restarts})")
-        return found + ([self._keeper.problem] if self._keeper.problem else [])
+        address = dashboard.url(self._home)
+        return (
+            found
+            + ([self._keeper.problem] if self._keeper.problem else [])
+            + ([f"dashboard at {address}"] if address else [])
+        )
 
     def __enter__(self) -> "Machine":
         """Start."""
@@ -83,7 +89,7 @@ def background_pid(home: Path) -> int | None:
 
 
 def start_background(connected: Settings, within_s: float) -> None:
-    """Start all services behind; returns when each has a process. Raises UnavailableError if they do not come."""
+    """Start all services behind; returns when each, the dashboard apart, has a process. Raises UnavailableError if not."""
     log = connected.home / "logs" / "supervisor.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
@@ -95,7 +101,7 @@ def start_background(connected: Settings, within_s: float) -> None:
             start_new_session=True,
             env={**os.environ, "GAPSMITH_HOME": str(connected.home)},
         )
-    names = {spec.name for spec in service_specs()}
+    names = {spec.name for spec in service_specs()} - {dashboard.SERVICE}
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline and child.poll() is None:
         if names <= running_services(connected.home / "run").keys():

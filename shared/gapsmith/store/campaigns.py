@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 
-from gapsmith.core.campaign import CampaignConfig
+from gapsmith.core.campaign import CampaignConfig, parse_campaign
 from gapsmith.core.domain import CampaignState
 from gapsmith.core.errors import InputError
 from gapsmith.core.messages import CampaignChanged
@@ -84,6 +84,26 @@ def set_state(
         (state, reason, state.ended, campaign_id),
     )
     outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state=state), source=source)
+
+
+def retarget(connection: Connection, campaign_id: UUID, value_ev: float, tolerance_ev: float, *, source: str) -> None:
+    """Give a campaign another target; what it found so far counts by the new one.
+
+    Raises:
+        InputError: the values are not allowed, or the campaign has ended.
+    """
+    row = connection.execute("SELECT name, state FROM campaigns WHERE id = %s FOR UPDATE", (campaign_id,)).fetchone()
+    if row is None:
+        raise InputError(f"no campaign has the id {campaign_id}")
+    if CampaignState(row["state"]).ended:
+        raise InputError(f"campaign {row['name']!r} is {row['state']}: its target cannot change any more")
+    document = get(connection, campaign_id).config.model_dump(mode="json")
+    document["target"] |= {"value": value_ev, "tolerance": tolerance_ev}
+    config = parse_campaign(document)
+    connection.execute(
+        "UPDATE campaigns SET config = %s WHERE id = %s", (Jsonb(config.model_dump(mode="json")), campaign_id)
+    )
+    outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state=row["state"]), source=source)
 
 
 def tick(connection: Connection, campaign_id: UUID, *, most_s: float) -> None:

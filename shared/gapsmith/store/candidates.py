@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from gapsmith.core.codec import decode, encode
 from gapsmith.core.domain import CandidateState, Molecule
 from gapsmith.core.errors import InputError
+from gapsmith.store import fingerprints
 from gapsmith.store.database import Connection
 
 if TYPE_CHECKING:  # RDKit is heavy, and the query command must not pay for it
@@ -26,9 +27,9 @@ class Prediction:
 
 def add_molecule(connection: Connection, identity: "Identity", *, in_qm9: bool) -> int:
     """Find or store a molecule by InChIKey; returns its id."""
-    connection.execute(
+    new = connection.execute(
         """INSERT INTO molecules (inchikey, smiles, formula, heavy_atoms, sa_score, in_qm9, fingerprint)
-           VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (inchikey) DO NOTHING""",
+           VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (inchikey) DO NOTHING RETURNING id""",
         (
             identity.inchikey,
             identity.smiles,
@@ -38,9 +39,12 @@ def add_molecule(connection: Connection, identity: "Identity", *, in_qm9: bool) 
             in_qm9,
             identity.fingerprint,
         ),
-    )
+    ).fetchone()
+    if new is not None:
+        fingerprints.store(connection, [(new["id"], identity.smiles, identity.fingerprint)])
+        return int(new["id"])
     row = connection.execute("SELECT id FROM molecules WHERE inchikey = %s", (identity.inchikey,)).fetchone()
-    assert row is not None  # inserted above, or there before
+    assert row is not None  # it was there before
     return int(row["id"])
 
 
@@ -149,11 +153,20 @@ def score(connection: Connection, relaxed_conformer_id: UUID, prediction: Predic
            WHERE id = %s AND state = 'proposed'""",
         (relaxed_conformer_id, prediction.candidate_id),
     )
-    predict(connection, [prediction], model_id)
+    _add_predictions(connection, [prediction], model_id)
 
 
 def predict(connection: Connection, predictions: Sequence[Prediction], model_id: UUID) -> None:
-    """Store predictions of one model version."""
+    """Store predictions of one model version, of candidates in whichever campaigns; these are locked first, as everywhere."""
+    connection.execute(
+        """SELECT 1 FROM campaigns WHERE id IN (SELECT campaign_id FROM candidates WHERE id = ANY(%s))
+           ORDER BY id FOR NO KEY UPDATE""",
+        ([p.candidate_id for p in predictions],),
+    )
+    _add_predictions(connection, predictions, model_id)
+
+
+def _add_predictions(connection: Connection, predictions: Sequence[Prediction], model_id: UUID) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
             """INSERT INTO predictions (candidate_id, model_id, gap_ev, gap_std_ev, out_of_distribution)

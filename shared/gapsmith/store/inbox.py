@@ -20,3 +20,16 @@ def refuse(connection: Connection, event_id: UUID, consumer: str, error: str) ->
         "INSERT INTO inbox (event_id, consumer, error) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
         (event_id, consumer, error),
     )
+
+
+def offer_again(connection: Connection, event_id: UUID, consumer: str) -> bool:
+    """Forget that an event went to the dead letters: its consumer takes it out of the outbox within seconds.
+
+    False if it did not go there, or is not in the outbox.
+    """
+    row = connection.execute(
+        """DELETE FROM inbox i USING outbox o
+           WHERE i.event_id = %s AND i.consumer = %s AND i.error IS NOT NULL AND o.id = i.event_id RETURNING i.event_id""",
+        (event_id, consumer),
+    ).fetchone()
+    return row is not None

@@ -84,7 +84,7 @@ _REST = """
     SELECT (SELECT coalesce(sum((envelope #>> '{data,sampled}')::bigint), 0) FROM outbox
             WHERE topic = %(proposed)s AND key = %(campaign)s::text)::bigint AS sampled,
            (SELECT version FROM models WHERE kind = 'surrogate' AND state = 'live') AS model_version,
-           (SELECT verdict FROM models WHERE campaign_id = %(campaign)s AND verdict IS NOT NULL
+           (SELECT verdict FROM models WHERE campaign_id = %(campaign)s AND kind = 'surrogate' AND verdict IS NOT NULL
             ORDER BY created_at DESC, version DESC LIMIT 1) AS last_verdict"""
 
 
@@ -156,6 +156,7 @@ class DftCost:
 class TrainedModel:
     """A model that was trained in a campaign."""
 
+    kind: str
     version: int
     labels: int
     state: str
@@ -196,6 +197,7 @@ def dft_cost(connection: Connection, campaign_id: UUID) -> DftCost:
 def trained_models(connection: Connection, campaign_id: UUID) -> list[TrainedModel]:
     """Models that were trained in a campaign, with what the promotion gate said of them, oldest first."""
     rows = connection.execute(
-        "SELECT version, labels, state, verdict FROM models WHERE campaign_id = %s ORDER BY version", (campaign_id,)
+        "SELECT kind, version, labels, state, verdict FROM models WHERE campaign_id = %s ORDER BY created_at, version",
+        (campaign_id,),
     ).fetchall()
     return [TrainedModel(**row) for row in rows]

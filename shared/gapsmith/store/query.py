@@ -1,205 +1,123 @@
-"""The one way to question candidates: a validated query, parametrised SQL, typed rows."""
+"""The one way to question candidates: a validated query, parametrised SQL, typed rows, a page or all of them.
 
-import difflib
-import math
-from dataclasses import dataclass, fields
-from datetime import datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Self
+The command line, the API, its client and the pages of the dashboard ask through here, so that they answer alike.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from psycopg import sql
-from psycopg.rows import class_row
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import psycopg
 
-from gapsmith.core.domain import CandidateState
 from gapsmith.core.errors import InputError
 from gapsmith.store.database import Connection
+from gapsmith.store.query_cursor import Position
+from gapsmith.store.query_model import CandidateQuery, Range, SortKey, parse_fields, parse_sort, parse_states
+from gapsmith.store.query_rows import ALL_COLUMNS, COLUMNS, CandidateRow, Found, records
+from gapsmith.store.query_search import Search
 
-if TYPE_CHECKING:  # numpy and RDKit are heavy, and most questions need neither
+if TYPE_CHECKING:  # numpy is heavy
     from collections.abc import Collection
 
     from gapsmith.core.domain import Molecule
 
-
-class Range(BaseModel):
-    """A closed range, open where an end is None."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    low: float | None = None
-    high: float | None = None
-
-    @model_validator(mode="after")
-    def _sensible(self) -> Self:
-        if self.low is None and self.high is None:
-            raise ValueError("a range needs at least one end")
-        if any(end is not None and not math.isfinite(end) for end in (self.low, self.high)):
-            raise ValueError("the ends of a range must be finite numbers")
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise ValueError(f"{self.low:g}:{self.high:g} runs backwards")
-        return self
-
-    @classmethod
-    def parse(cls, text: str, field: str) -> Self:
-        """Read ``3.9:4.1``, ``:4.1`` or ``3.9:``; raises InputError naming the field."""
-        low, colon, high = (part.strip() for part in text.partition(":"))
-        try:
-            if not colon:
-                raise ValueError("a range has a colon")
-            return cls(low=float(low) if low else None, high=float(high) if high else None)
-        except ValueError as error:  # pydantic's error is one
-            raise InputError(f"{field}: {text!r} is no range; write for example 3.9:4.1, :4.1 or 3.9:") from error
-
-
-class SortKey(StrEnum):
-    """What rows can be sorted by; rows without a value come last."""
-
-    GAP = "gap"
-    PREDICTED = "predicted"
-    UNCERTAINTY = "uncertainty"
-    XTB_GAP = "xtb_gap"
-    SA_SCORE = "sa_score"
-    HEAVY_ATOMS = "heavy_atoms"
-    CREATED = "created"
-
-
-class CandidateQuery(BaseModel):
-    """Which candidates, in which order. What is None does not restrict."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    campaign: str | None = Field(None, description="name of a campaign")
-    states: tuple[CandidateState, ...] = Field((), description="any of these; none: all")
-    hits: bool = Field(False, description="only with a DFT gap inside the campaign's window")
-    gap_ev: Range | None = Field(None, description="DFT gap: certified if there is one, else the label")
-    predicted_gap_ev: Range | None = Field(None, description="the surrogate's mean")
-    heavy_atoms: Range | None = Field(None, description="atoms other than hydrogen")
-    smarts: str | None = Field(None, description="substructure")
-    sort: SortKey = SortKey.CREATED
-    descending: bool = False
-    limit: Annotated[int, Field(gt=0)] | None = Field(None, description="at most so many rows")
+__all__ = [
+    "ALL_COLUMNS",
+    "COLUMNS",
+    "CandidateQuery",
+    "CandidateRow",
+    "Page",
+    "Range",
+    "SortKey",
+    "batches",
+    "find",
+    "geometries",
+    "page",
+    "parse_fields",
+    "parse_sort",
+    "parse_states",
+]
+BATCH = 2000  # candidates that are looked up at once
+SEARCH_S = 0.7  # of a page with a time limit: a search for a rare substructure ends it here, and goes on with the next
 
 
 @dataclass(frozen=True)
-class CandidateRow:
-    """One candidate of one campaign; the fields' names carry the units."""
+class Page:
+    """A part of an answer."""
 
-    smiles: str
-    inchikey: str
-    formula: str
-    campaign: str
-    state: str
-    gap_ev: float | None  # DFT
-    gap_level: str | None  # "certificate" (at the DFT geometry) or "triage" (at the xTB geometry)
-    predicted_gap_ev: float | None
-    predicted_gap_std_ev: float | None
-    out_of_distribution: bool | None  # the surrogate's warning
-    xtb_gap_ev: float | None
-    homo_ev: float | None
-    lumo_ev: float | None
-    dipole_debye: float | None
-    heavy_atoms: int
-    sa_score: float
-    in_qm9: bool
-    reason: str | None  # of rejected, failed, withdrawn
-    level_of_theory: str | None  # of gap_ev
-    geometry: str  # method of the best geometry there is
-    created_at: datetime
-    candidate_id: UUID
-    molecule_id: int
-    conformer_id: UUID  # of that geometry
+    rows: list[dict[str, Any]]  # ``query.columns`` of each
+    cursor: str | None  # of the next page; None: this was the last
 
 
-COLUMNS = tuple(field.name for field in fields(CandidateRow))
+def page(
+    connection: Connection,
+    query: CandidateQuery,
+    *,
+    size: int = 50,
+    cursor: str | None = None,
+    seconds: float | None = None,
+) -> Page:
+    """The candidates after a cursor.
 
-_SELECT = sql.SQL(
+    Pages hang together while candidates are added: none comes twice, and none is missed that was there all the time.
+
+    Args:
+        connection: in a transaction.
+        query: the question; its limit is not looked at.
+        size: most candidates of the page. There are fewer on the last one, and where time ran out.
+        cursor: of the page before.
+        seconds: that it may take; a search for a substructure ends its page earlier then.
+
+    Raises:
+        InputError: no such campaign; SMARTS, SMILES or cursor are invalid; it takes too long.
     """
-SELECT m.smiles, m.inchikey, m.formula, g.name AS campaign, c.state,
-       coalesce(c.certified_gap_ev, c.gap_ev) AS gap_ev,
-       CASE WHEN c.certified_gap_ev IS NOT NULL THEN 'certificate'
-            WHEN c.gap_ev IS NOT NULL THEN 'triage' END AS gap_level,
-       p.gap_ev AS predicted_gap_ev, p.gap_std_ev AS predicted_gap_std_ev, p.out_of_distribution,
-       r.xtb_gap_ev, k.homo_ev, k.lumo_ev, k.dipole_debye,
-       m.heavy_atoms, m.sa_score, m.in_qm9, c.reason, k.level AS level_of_theory,
-       f.method AS geometry, c.created_at, c.id AS candidate_id, m.id AS molecule_id, f.id AS conformer_id
-FROM candidates c
-JOIN campaigns g ON g.id = c.campaign_id
-JOIN molecules m ON m.id = c.molecule_id
-JOIN conformers f ON f.id = coalesce(c.certified_conformer_id, c.relaxed_conformer_id, c.conformer_id)
-LEFT JOIN conformers r ON r.id = c.relaxed_conformer_id
-LEFT JOIN calculations k ON k.id = CASE WHEN c.certified_gap_ev IS NOT NULL THEN c.certificate_id
-                                        WHEN c.gap_ev IS NOT NULL THEN c.triage_id END
-LEFT JOIN LATERAL (
-    SELECT gap_ev, gap_std_ev, out_of_distribution
-    FROM predictions JOIN models ON models.id = predictions.model_id
-    WHERE predictions.candidate_id = c.id
-    ORDER BY (models.state = 'live') DESC, models.version DESC LIMIT 1
-) p ON true
-"""
-)
-_GAP = sql.SQL("coalesce(c.certified_gap_ev, c.gap_ev)")
-_PREDICTED = sql.SQL("p.gap_ev")
-_HEAVY_ATOMS = sql.SQL("m.heavy_atoms")
-_SORT = {
-    SortKey.GAP: _GAP,
-    SortKey.PREDICTED: _PREDICTED,
-    SortKey.UNCERTAINTY: sql.SQL("p.gap_std_ev"),
-    SortKey.XTB_GAP: sql.SQL("r.xtb_gap_ev"),
-    SortKey.SA_SCORE: sql.SQL("m.sa_score"),
-    SortKey.HEAVY_ATOMS: _HEAVY_ATOMS,
-    SortKey.CREATED: sql.SQL("c.created_at"),
-}
-_IN_WINDOW = sql.SQL(
-    "abs({gap} - (g.config #>> '{{target,value}}')::float8) <= (g.config #>> '{{target,tolerance}}')::float8 + 1e-9"
-).format(gap=_GAP)
+    with bounded(connection, seconds):
+        deadline = None if seconds is None else time.monotonic() + min(SEARCH_S, seconds)
+        search = Search(connection, query, deadline=deadline)
+        after = None if cursor is None else Position.parse(cursor, query.digest, dated=search.dated)
+        found, following = search.take(after, size)
+        rows = records(connection, found, query.columns)
+    return Page(rows, None if following is None else following.text(query.digest))
+
+
+def batches(connection: Connection, query: CandidateQuery) -> Iterator[list[Found]]:
+    """All candidates that a query selects, up to its limit, some at a time; raises InputError like ``find``."""
+    search = Search(connection, query)
+    left, position = query.limit, Position(0)
+    while left is None or left > 0:
+        found, following = search.take(position, BATCH if left is None else min(left, BATCH))
+        if found:
+            yield found
+        if following is None:
+            return
+        left, position = None if left is None else left - len(found), following
 
 
 def find(connection: Connection, query: CandidateQuery) -> list[CandidateRow]:
-    """Candidates that a query selects.
+    """Candidates that a query selects, with all columns.
 
     Raises:
-        InputError: there is no such campaign, or the SMARTS is invalid.
+        InputError: there is no such campaign, the SMARTS or the SMILES is invalid.
     """
-    if query.smarts is not None:
-        from gapsmith.core.screening import compile_smarts
-
-        compile_smarts(query.smarts, "smarts")
-    if query.campaign is not None:
-        _check_campaign(connection, query.campaign)
-    statement, parameters = compose(query)
-    with connection.cursor(row_factory=class_row(CandidateRow)) as cursor:
-        rows = cursor.execute(statement, parameters).fetchall()
-    return rows if query.smarts is None else _matching(rows, query.smarts)[: query.limit]
+    return [
+        CandidateRow(**row) for found in batches(connection, query) for row in records(connection, found, ALL_COLUMNS)
+    ]
 
 
-def compose(query: CandidateQuery) -> tuple[sql.Composed, dict[str, Any]]:
-    """SQL of a query and its parameters; ``find`` sees to a SMARTS, which Postgres cannot read, and its limit."""
-    conditions: list[sql.Composable] = []
-    parameters: dict[str, Any] = {}
-    if query.campaign is not None:
-        conditions.append(sql.SQL("g.name = {}").format(sql.Placeholder("campaign")))
-        parameters["campaign"] = query.campaign
-    if query.states:
-        conditions.append(sql.SQL("c.state = ANY({})").format(sql.Placeholder("states")))
-        parameters["states"] = [str(state) for state in query.states]
-    if query.hits:
-        conditions.append(_IN_WINDOW)
-    for name, expression in (("gap_ev", _GAP), ("predicted_gap_ev", _PREDICTED), ("heavy_atoms", _HEAVY_ATOMS)):
-        wanted: Range | None = getattr(query, name)
-        for end, comparison in (("low", sql.SQL(">=")), ("high", sql.SQL("<="))):
-            value = getattr(wanted, end) if wanted else None
-            if value is not None:
-                placeholder = sql.Placeholder(f"{name}_{end}")
-                conditions.append(sql.SQL(" ").join((expression, comparison, placeholder)))
-                parameters[f"{name}_{end}"] = value
-    parts: list[sql.Composable] = [_SELECT]
-    if conditions:
-        parts.append(sql.SQL("WHERE ") + sql.SQL(" AND ").join(conditions))
-    direction = sql.SQL("DESC" if query.descending else "ASC")
-    parts.append(sql.SQL("ORDER BY {} {} NULLS LAST, c.created_at, c.id").format(_SORT[query.sort], direction))
-    if query.limit is not None and query.smarts is None:
-        parts.append(sql.SQL("LIMIT {}").format(sql.Placeholder("limit")))
-        parameters["limit"] = query.limit
-    return sql.SQL("\n").join(parts), parameters
+@contextmanager
+def bounded(connection: Connection, seconds: float | None) -> Iterator[None]:
+    """Let no statement of a transaction take longer; raises InputError for one that does."""
+    if seconds is not None:
+        connection.execute("SELECT set_config('statement_timeout', %s, true)", (f"{round(seconds * 1000)}ms",))
+    try:
+        yield
+    except psycopg.errors.QueryCanceled as error:
+        raise InputError(
+            f"the question takes more than {seconds or 0:g} s; narrow it by a campaign, a state or a range, or sort otherwise"
+        ) from error
 
 
 def geometries(connection: Connection, conformer_ids: "Collection[UUID]") -> "dict[UUID, Molecule]":
@@ -211,23 +129,3 @@ def geometries(connection: Connection, conformer_ids: "Collection[UUID]") -> "di
         (list(conformer_ids),),
     ).fetchall()
     return {row.pop("id"): decode(**row) for row in rows}
-
-
-def _matching(rows: list[CandidateRow], smarts: str) -> list[CandidateRow]:
-    from rdkit import Chem
-
-    from gapsmith.core.screening import matches
-
-    return [row for row in rows if matches(Chem.MolFromSmiles(row.smiles), smarts)]
-
-
-def _check_campaign(connection: Connection, name: str) -> None:
-    names = [row["name"] for row in connection.execute("SELECT name FROM campaigns ORDER BY created_at")]
-    if name in names:
-        return
-    near = difflib.get_close_matches(name, names, n=1)
-    if near:
-        hint = f"did you mean {near[0]!r}?"
-    else:
-        hint = f"there are: {', '.join(names[-20:])}" if names else "there is none yet; start one with: gapsmith run"
-    raise InputError(f"campaign: no campaign is called {name!r}; {hint}")

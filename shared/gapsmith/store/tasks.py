@@ -41,11 +41,16 @@ def add(
     )
 
 
-def claim(connection: Connection, service: str, owner: str, lease_s: float) -> Task | None:
+def claim(
+    connection: Connection, service: str, owner: str, lease_s: float, *, one_per: str | None = None
+) -> Task | None:
     """Take the most urgent open task of a running campaign; its attempt count is raised before the work starts.
 
-    A task whose lease ran out is taken over; one that was lost ``MOST_ATTEMPTS`` times is set to failed.
+    A task whose lease ran out is taken over; one that was lost ``MOST_ATTEMPTS`` times is set to failed. With ``one_per``,
+    a key of the payload, a task waits while another one with the same value is in work.
     """
+    if one_per is not None:  # two who look at the same time must not both find nothing in work
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext('gapsmith.tasks.' || %s))", (service,))
     connection.execute(
         """UPDATE tasks SET state = 'failed', finished_at = now(),
                   error = 'lost ' || attempts || ' times: the service died while working on it'
@@ -58,9 +63,13 @@ def claim(connection: Connection, service: str, owner: str, lease_s: float) -> T
            WHERE id = (SELECT t.id FROM tasks t LEFT JOIN campaigns c ON c.id = t.campaign_id
                        WHERE t.service = %s AND (c.id IS NULL OR c.state = 'running')
                          AND (t.state = 'pending' OR (t.state = 'running' AND t.lease_expires_at < now()))
+                         AND NOT EXISTS (
+                             SELECT 1 FROM tasks o WHERE o.service = t.service AND o.id <> t.id
+                             AND o.state = 'running' AND o.lease_expires_at >= now()
+                             AND o.payload ->> %s::text = t.payload ->> %s::text)
                        ORDER BY t.priority DESC, t.created_at LIMIT 1 FOR UPDATE OF t SKIP LOCKED)
            RETURNING id, kind, campaign_id, payload, attempts""",
-        (owner, lease_s, service),
+        (owner, lease_s, service, one_per, one_per),
     ).fetchone()
     return Task(**row) if row else None
 

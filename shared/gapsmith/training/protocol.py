@@ -6,16 +6,21 @@ trainer finds them by name, so it imports neither service.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from torch import Tensor, nn
 
 from gapsmith.core.errors import InputError
+from gapsmith.training.communicator import Communicator
+from gapsmith.training.judging import Metric
 
 ENTRY_POINT_GROUP = "gapsmith.trainables"
 Tuned = Literal["all", "heads"]
+Storage = Literal["memory", "distributed", "disk"]
 
 
 @dataclass(frozen=True)
@@ -35,21 +40,98 @@ class BatchSource(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What a configuration says of how its model is trained."""
+
+    batch_size: int  # of all ranks together
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    warmup_steps: int
+    ema_decay: float
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any], where: str) -> "Recipe":
+        """A section of a configuration with just these keys; raises InputError naming what is wrong."""
+        if wrong := sorted(section.keys() ^ cls.__dataclass_fields__.keys()):
+            raise InputError(
+                f"{where}: {', '.join(wrong)} unknown or missing; keys: {', '.join(cls.__dataclass_fields__)}"
+            )
+        for key, value in section.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+            if key != "optimizer" and not number:
+                raise InputError(f"{where}.{key} must be a number, at least 0, got {value!r}")
+        whole = {key: int(section[key]) for key in ("batch_size", "warmup_steps")}
+        if whole["batch_size"] < 1 or section["learning_rate"] == 0 or section["ema_decay"] >= 1:
+            raise InputError(
+                f"{where}: batch_size and learning_rate must be above 0, ema_decay below 1: {dict(section)}"
+            )
+        return cls(**{**section, **whole})
+
+
+@dataclass(frozen=True)
+class BaseOptions:
+    """What is asked of a base training beside its configuration."""
+
+    split: str | None = None  # of the base data; the kind's own if None
+    molecules: int | None = None  # only so many of every source, to try things out
+    seed: int = 0
+    device: str = "cpu"
+    compiled: bool = False
+    full_precision: bool = False  # no bfloat16 or TF32 on a GPU
+    start: Path | None = None  # weights to begin with instead of random ones
+    storage: Storage = "memory"  # of the base data; distributed: spread over the ranks' memory
+    replicas: int = 1  # of the whole that distributed ranks hold together
+    shards: Path | None = None  # folder for the base data as shards, for all but memory
+
+
+class BaseTraining(Protocol):
+    """A training on the base data, ready to begin."""
+
+    config: dict[str, Any]  # what the model was built of, for its card
+    recipe: Recipe
+
+    @property
+    def model(self) -> nn.Module:
+        """The model, on its device."""
+        ...
+
+    def source(self, group: Communicator, *, batch_size: int) -> BatchSource:
+        """The training data; every rank at once."""
+        ...
+
+    def look(self) -> dict[str, float]:
+        """Some metrics on molecules that are not trained on, in seconds."""
+        ...
+
+    def finish(self) -> dict[str, Any]:
+        """Calibrate and measure the trained model; what is returned goes into its card."""
+        ...
+
+
 class Trainable(Protocol):
     """A kind of model that the training loop can train, from nothing or further."""
 
     kind: str
+    judged_by: tuple[Metric, ...]  # what the promotion gate compares
 
     def build(self, config: Mapping[str, Any]) -> nn.Module:
         """A new model with random weights; raises InputError on unknown or missing keys."""
         ...
 
     def default_config(self) -> dict[str, Any]:
-        """The configuration of the shipped size."""
+        """The configuration of a base training of the shipped size."""
         ...
 
-    def base_source(self, *, batch_size: int, seed: int, device: str) -> BatchSource:
-        """Training split of the base data (QM9)."""
+    def base_training(self, config: Mapping[str, Any], options: BaseOptions) -> BaseTraining:
+        """Prepare a training on the base data (QM9 and others).
+
+        Raises:
+            InputError: a key of the configuration or an option is unknown, missing or impossible.
+            DataError: data of a source is missing.
+            CheckpointError: the weights to start with are damaged or do not fit.
+        """
         ...
 
     def fine_tuning_source(
@@ -80,7 +162,17 @@ class Trainable(Protocol):
 
 
 def trainable(kind: str) -> Trainable:
-    """The registered trainable of that kind; raises InputError naming the known ones."""
+    """The trainable that is registered as that kind, or ``module:class`` where nothing is installed.
+
+    Raises:
+        InputError: there is none; the known ones are named.
+    """
+    if ":" in kind:
+        module, _, name = kind.partition(":")
+        try:
+            return cast(Trainable, getattr(import_module(module), name)())
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"{kind} cannot be loaded as a trainable model: {error}") from error
     found = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     if kind not in found:
         raise InputError(f"no trainable model is called {kind!r}; known: {', '.join(sorted(found)) or 'none'}")

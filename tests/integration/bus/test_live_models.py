@@ -1,13 +1,7 @@
 """Running services take up the model that a person chose: each a process of its own, with a real broker and database."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -15,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from rdkit import Chem
 from rdkit.Chem import AllChem
+from service_process import loaded, serving, wait_for
 
 from gapsmith.cli.main import cli
 from gapsmith.core.campaign import CampaignConfig, Target
@@ -31,43 +26,6 @@ from gapsmith.training.files import card_path, sha256
 
 pytestmark = pytest.mark.timeout(240)
 SOON_S = 15.0  # a fraction of a second by itself; the rest is for a busy machine
-
-
-@contextmanager
-def serving(name: str, settings: Settings, log: Path) -> Iterator[None]:
-    """A service as its users start it."""
-    assert settings.postgres_url is not None
-    env = {
-        **os.environ,
-        "GAPSMITH_HOME": str(settings.home),
-        "GAPSMITH_POSTGRES_URL": settings.postgres_url.get_secret_value(),
-        "GAPSMITH_KAFKA_BOOTSTRAP": settings.kafka_bootstrap or "",
-        "OMP_NUM_THREADS": "1",
-    }
-    with log.open("wb") as file:
-        process = subprocess.Popen([sys.executable, "-m", "gapsmith.cli.main", name, "serve"], env=env, stderr=file)
-        try:
-            yield
-            assert process.poll() is None, log.read_text()
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0, log.read_text()
-        finally:
-            process.kill()
-            process.wait()
-
-
-def wait_for(truth: Callable[[], bool], seconds: float = 90.0) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not truth():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.1)
-
-
-def loaded(log: Path) -> list[str]:
-    """Ids of the models that a service took up, in order."""
-    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    return [line["model"] for line in lines if line["event"] == "model loaded"]
 
 
 def trained(connection: Connection, kind: str, shipped: Path, weights: Path) -> tuple[UUID, UUID]:

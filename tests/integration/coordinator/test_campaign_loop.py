@@ -375,6 +375,19 @@ def test_errors_beyond_their_bars_start_a_training(world: Any) -> None:
     assert finish(4, -0.5) == 1  # then five: 3.8 over all
 
 
+@pytest.mark.parametrize("models", [["surrogate"], ["generator"], ["surrogate", "generator"], None])
+def test_the_named_models_are_trained_together_and_the_others_are_frozen(world: Any, models: list[str] | None) -> None:
+    retraining = {"enabled": False} if models is None else {"models": models}
+    campaign = world.campaign(budget={"dft_jobs": 20}, retraining={**retraining, "every_labels": 2})
+    world.score(campaign, guesses(world, *[5.0] * 12))
+    world.news()
+    for _ in range(6):
+        world.compute(5.0)
+    asked = world.events(TrainingRequested)
+    assert [event["kind"] for event in asked] == (models or [])  # and not again before all of them have ended
+    assert all(event["labels"] == 2 for event in asked)
+
+
 def test_a_generator_that_finds_nothing_new_ends_the_campaign(world: Any) -> None:
     campaign = world.campaign(dft={"certify": False})
     world.news()

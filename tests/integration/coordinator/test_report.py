@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from rdkit import Chem
 
-from gapsmith.cli.report import base_rate, hits_table, wilson, write_report
+from gapsmith.cli.report import hits_table, write_report
 from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.messages import CandidatesProposed
 from gapsmith.store.campaigns import Campaign
+from gapsmith.store.results import base_rate, wilson
 
 
 def finished(world: Any) -> Campaign:

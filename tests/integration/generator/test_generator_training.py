@@ -1,16 +1,17 @@
-"""Training on the real data: a few steps, a resumed run, a snapshot in between, a card that says what it is."""
+"""Training on the real data: a few steps, a resumed run, given weights, a card that says what it is."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from gapsmith.core.errors import CheckpointError
 from gapsmith.data import qm9
-from gapsmith.generator import network, train
+from gapsmith.generator import network
+from gapsmith.generator.base import default_config
 from gapsmith.generator.data import load_split
 from gapsmith.generator.generator import Generator
-from gapsmith.training.loop import TrainingPlan
+from gapsmith.trainer.assignment import Assignment, Paths
+from gapsmith.trainer.base import run
 
 SMALL = {**network.default_config(), "layers": 1, "width": 16, "pair_width": 8, "heads": 2, "condition_width": 8}
 
@@ -27,17 +28,33 @@ def test_splits_are_disjoint_and_nearly_all_molecules_have_bonds():
     assert (validation.bonds == validation.bonds.transpose(0, 2, 1)).all()
 
 
+def trained(folder: Path, steps: int) -> Path:
+    """Weights after so many steps, going on with what the folder holds."""
+    paths = Paths(folder)
+    config = default_config()
+    config = {"network": SMALL, "training": {**config["training"], "batch_size": 4}}
+    Assignment(kind="generator", config=config, steps=steps).write(paths)
+    assert run(Assignment.read(paths), paths)
+    return paths.weights("generator", 0)
+
+
 def test_run_resumes_and_leaves_weights_with_a_card(tmp_path: Path):
-    with pytest.raises(CheckpointError, match="no saved state"):
-        train.export_snapshot(tmp_path, tmp_path / "early.safetensors", batch_size=4, config=SMALL)
-    train.run(tmp_path, TrainingPlan(steps=2), batch_size=4, config=SMALL)
-    weights = train.run(tmp_path, TrainingPlan(steps=5), batch_size=4, config=SMALL)
+    trained(tmp_path, 2)
+    weights = trained(tmp_path, 5)
     card = json.loads(weights.with_suffix(".json").read_text())
     assert card["training"]["steps"] == 5
     assert card["training"]["molecules_seen"] == 20
     assert card["data"]["split_sha256"] == qm9.split_hash(qm9.edm_halves(130_831)["second"])
     assert card["metrics"]["loss"] > 0
-    snapshot = train.export_snapshot(tmp_path, tmp_path / "snapshot.safetensors", batch_size=4, config=SMALL)
-    assert snapshot.read_bytes() == weights.read_bytes()
     generator = Generator.load(weights)
     assert generator.sizes.totals.sum() == card["data"]["molecules"] == len(load_split("second"))
+
+
+def test_training_begins_with_given_weights(tmp_path: Path):
+    first = trained(tmp_path / "first", 2)
+    paths = Paths(tmp_path / "second")
+    Assignment(kind="generator", steps=1, start=str(first)).write(paths)
+    assert run(Assignment.read(paths), paths)
+    card = json.loads(paths.weights("generator", 0).with_suffix(".json").read_text())
+    assert card["config"] == SMALL
+    assert card["begun_from"]["sha256"] == json.loads(first.with_suffix(".json").read_text())["sha256"]

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from gapsmith.data import qm9
-from gapsmith.training.protocol import BatchSource, LabelledGeometry, Tuned
+from gapsmith.training.communicator import Communicator
+from gapsmith.training.judging import Metric
+from gapsmith.training.protocol import BaseOptions, BatchSource, LabelledGeometry, Recipe, Tuned
 
 ELEMENTS = (1, 6, 7, 8, 9)
 
@@ -71,6 +73,10 @@ class CompositionTrainable:
     """See ``gapsmith.training.protocol.Trainable``."""
 
     kind = "composition"
+    judged_by: tuple[Metric, ...] = (
+        Metric(name="gap_mae_ev", title="gap MAE", unit=" eV", base_margin=0.05, label_cap=0.2),
+        Metric(name="gap_nll", title="NLL", base_margin=0.1, label_cap=0.5, relative=False),
+    )
 
     def build(self, config: Mapping[str, Any]) -> nn.Module:
         """A new network."""
@@ -78,11 +84,19 @@ class CompositionTrainable:
 
     def default_config(self) -> dict[str, Any]:
         """Small."""
-        return {"hidden": 16}
+        training = {
+            "batch_size": 64,
+            "optimizer": "adamw",
+            "learning_rate": 1e-2,
+            "weight_decay": 1e-5,
+            "warmup_steps": 5,
+            "ema_decay": 0.9,
+        }
+        return {"network": {"hidden": 16}, "training": training}
 
-    def base_source(self, *, batch_size: int, seed: int, device: str) -> BatchSource:
-        """QM9 alone."""
-        return Source([], batch_size, 1.0, seed)
+    def base_training(self, config: Mapping[str, Any], options: BaseOptions) -> "Base":
+        """On QM9."""
+        return Base(config, options)
 
     def fine_tuning_source(
         self, labels: Sequence[LabelledGeometry], *, batch_size: int, replay_fraction: float, seed: int, device: str
@@ -116,6 +130,31 @@ class CompositionTrainable:
         sigma = self.evaluate(model, limit=1000)["gap_rmse_ev"]
         model.state_dict()["sigma_ev"].fill_(sigma)
         return {"sigma_ev": sigma}
+
+
+class Base:
+    """See ``gapsmith.training.protocol.BaseTraining``."""
+
+    def __init__(self, config: Mapping[str, Any], options: BaseOptions) -> None:
+        self.config, self.recipe, self._seed = (
+            config["network"],
+            Recipe.of(config["training"], "training"),
+            options.seed,
+        )
+        self.model: nn.Module = Network(self.config["hidden"])
+
+    def source(self, group: Communicator, *, batch_size: int) -> BatchSource:
+        """QM9 alone."""
+        return Source([], batch_size, 1.0, self._seed)
+
+    def look(self) -> dict[str, float]:
+        """On a few molecules."""
+        return CompositionTrainable().evaluate(self.model, limit=500)
+
+    def finish(self) -> dict[str, Any]:
+        """Calibrate and measure."""
+        calibration = CompositionTrainable().finish(self.model, [])
+        return {"data": "QM9", "calibration": calibration, "metrics": CompositionTrainable().evaluate(self.model)}
 
 
 @torch.no_grad()

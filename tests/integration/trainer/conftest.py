@@ -10,9 +10,11 @@ import torch
 from gapsmith.data import qm9
 from gapsmith.trainer.job import Folder, Job
 from gapsmith.trainer.labels import Label, write
-from gapsmith.trainer.launch import horovod_problem
+from gapsmith.trainer.processes import horovod_problem
 from gapsmith.training.checkpoint import save_model, sha256
+from gapsmith.training.communicator import SingleProcess
 from gapsmith.training.loop import TrainingPlan, train
+from gapsmith.training.protocol import BaseOptions
 
 HERE = Path(__file__).parent
 
@@ -50,11 +52,12 @@ def parent(tmp_path: Path) -> Path:
 
     kind = CompositionTrainable()
     torch.manual_seed(0)
-    source = kind.base_source(batch_size=64, seed=0, device="cpu")
-    model, _ = train(kind, kind.build(kind.default_config()), source, TrainingPlan(steps=60, learning_rate=1e-2))
+    base = kind.base_training(kind.default_config(), BaseOptions())
+    source = base.source(SingleProcess(), batch_size=64)
+    model, _ = train(kind, base.model, source, TrainingPlan(steps=60, learning_rate=1e-2))
     kind.finish(model, [])
     weights = tmp_path / "composition-0.safetensors"
-    save_model(weights, model, kind=kind.kind, config=kind.default_config(), card={"data": "QM9"})
+    save_model(weights, model, kind=kind.kind, config=base.config, card={"data": "QM9"})
     return weights
 
 

@@ -1,10 +1,11 @@
 """Run by two processes: every operation of the communicator against its known answer."""
 
 import torch
-from composition import CompositionTrainable
+from composition import CompositionTrainable, Source
 
 from gapsmith.trainer.communicator import HorovodGroup, TorchGroup, end_process, join
-from gapsmith.training.communicator import parameter_fingerprint
+from gapsmith.training.communicator import parameter_fingerprint, synchronise
+from gapsmith.training.resume import Run
 
 
 def gradients(model: torch.nn.Module) -> list[torch.Tensor | None]:
@@ -19,15 +20,18 @@ trainable = CompositionTrainable()
 torch.manual_seed(group.rank)
 model = trainable.build({"hidden": 32})
 model.state_dict()["sigma_ev"].fill_(5.0 + group.rank)
+run = Run(model, torch.optim.AdamW(model.parameters()))
+run.state.step = group.rank  # rank 1 is furthest on
 before = group.gather(parameter_fingerprint(model))
 assert not torch.equal(before[0], before[1])
-group.broadcast_parameters(model)
+synchronise(group, run)
 after = group.gather(parameter_fingerprint(model))
 assert torch.equal(after[0], after[1])
-assert torch.equal(after[0], before[0])
-assert float(model.state_dict()["sigma_ev"]) == 5.0
+assert torch.equal(after[0], before[1])
+assert float(model.state_dict()["sigma_ev"]) == 6.0
+assert run.state.step == 1
 
-source = trainable.base_source(batch_size=64, seed=3, device="cpu")
+source = Source([], 64, 1.0, seed=3)
 trainable.loss(model, source.batch(7))["loss"].backward()
 whole = gradients(model)
 model.zero_grad()
@@ -47,9 +51,10 @@ group.average_gradients(lonely)
 assert lonely.weight.grad is not None
 assert float(lonely.weight.grad) == 1.5
 
-assert group.max(float(group.rank)) == 1.0
+assert group.broadcast(b"from one" if group.rank == 1 else b"", 1) == b"from one"
+group.barrier()
 gathered = group.gather(torch.tensor([group.rank, 10], dtype=torch.int64))
 assert [row.tolist() for row in gathered] == [[0, 10], [1, 10]]
-group.leave()
 print(f"rank {group.rank} has checked everything", flush=True)
+group.leave()
 end_process(0)

@@ -16,15 +16,8 @@ import torch
 
 from gapsmith.core.errors import CheckpointError
 from gapsmith.trainer.job import Folder, Job, Progress, Result
-from gapsmith.trainer.launch import (
-    Backend,
-    StoppedError,
-    TrainingFailedError,
-    horovod_problem,
-    launch,
-    under_horovod,
-    under_torch,
-)
+from gapsmith.trainer.launch import StoppedError, TrainingFailedError, launch
+from gapsmith.trainer.processes import Backend, horovod_problem, under_horovod, under_torch
 from gapsmith.training.checkpoint import load_tensors, read_card
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
@@ -106,10 +99,10 @@ def test_two_processes_train_the_same_model_as_one(prepare: Prepare, backend: Ba
     assert ranks_of(two) == []
 
 
-def test_rank_that_is_killed_ends_the_training(
+def test_killed_rank_ends_the_training_under_torch_alone(
     prepare: Prepare, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, _ = prepare("killed", processes=2, steps=400)
+    folder, _ = prepare("killed", processes=2, steps=200)
     monkeypatch.setenv("COMPOSITION_STEP_S", "0.1")
 
     def kill() -> None:
@@ -118,8 +111,11 @@ def test_rank_that_is_killed_ends_the_training(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(TrainingFailedError, match="exit code"):
-        run(folder, 2, backend=backend)
+    if backend == "horovod":
+        assert run(folder, 2, backend=backend).steps == 200
+    else:
+        with pytest.raises(TrainingFailedError, match="exit code"):
+            run(folder, 2, backend=backend)
     killer.join()
     assert ranks_of(folder) == []
 
@@ -141,8 +137,10 @@ def test_result_and_card_of_one_process(prepare: Prepare) -> None:
     assert card["labels"]["held_out"] == 3
     assert len(card["labels"]["calculations"]) == 12
     assert card["parent"]["sha256"] == job.parent_sha256
-    assert len(result.candidate.held_out_error_ev) == len(result.live.held_out_error_ev) == 3
-    assert result.candidate.base_gap_mae_ev != result.live.base_gap_mae_ev
+    assert [metric.name for metric in result.judged_by] == ["gap_mae_ev", "gap_nll"]
+    for metric in result.judged_by:
+        assert len(result.candidate.labels[metric.name]) == len(result.live.labels[metric.name]) == 3
+        assert result.candidate.base[metric.name] != result.live.base[metric.name]
     assert all(progress.steps == 12 for progress in told)
     assert "step 10/12" in (folder.path / "log").read_text()
 

@@ -11,18 +11,18 @@ from uuid import UUID, uuid4
 import numpy as np
 import psutil
 import pytest
+from labelled_candidates import store
 
-from gapsmith.core import codec
 from gapsmith.core.campaign import parse_campaign
-from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InputError
 from gapsmith.core.messages import Envelope, ModelPromoted, TrainingFinished, TrainingRequested
 from gapsmith.core.settings import Settings
-from gapsmith.store import campaigns, models, tasks
-from gapsmith.store.database import Connection, Database
+from gapsmith.store import campaigns, models, tasks, training_runs
+from gapsmith.store.database import Database
 from gapsmith.trainer.labels import Label, collect
 from gapsmith.trainer.service import TrainerService, model_of
 from gapsmith.trainer.settings import TrainerSettings
+from gapsmith.training import metrics
 from gapsmith.training.checkpoint import read_card, sha256
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(280)]
@@ -81,30 +81,6 @@ class World:
         return live
 
 
-def store(connection: Connection, campaign_id: UUID, label: Label, age_minutes: int) -> UUID:
-    """A labelled candidate; the calculation's id is the label's."""
-    atoms = len(label.numbers)
-    molecule = Molecule(label.numbers, label.coordinates, np.zeros(atoms, np.int8), np.zeros((0, 3), np.int16))
-    conformer, candidate = uuid4(), uuid4()
-    connection.execute(
-        """INSERT INTO conformers (id, method, numbers, coordinates_angstrom, bonds, charges)
-           VALUES (%s, 'gfn2-xtb', %s, %s, %s, %s)""",
-        (conformer, *codec.encode(molecule)),
-    )
-    gap = label.targets["gap_ev"]
-    connection.execute(
-        """INSERT INTO calculations (id, content_hash, level, conformer_id, state, gap_ev, homo_ev, lumo_ev, finished_at)
-           VALUES (%s, %s, 'triage', %s, 'done', %s, -7.0, %s, now() - make_interval(mins => %s))""",
-        (label.calculation_id, str(label.calculation_id), conformer, gap, gap - 7.0, age_minutes),
-    )
-    connection.execute(
-        """INSERT INTO candidates (id, campaign_id, conformer_id, relaxed_conformer_id, state, triage_id, gap_ev)
-           VALUES (%s, %s, %s, %s, 'labelled', %s, %s)""",
-        (candidate, campaign_id, conformer, conformer, label.calculation_id, gap),
-    )
-    return candidate
-
-
 @pytest.fixture
 def world(database: Database, tmp_path: Path, parent: Path, labels: Callable[[int], list[Label]]) -> World:
     return World(database, tmp_path / "home", parent, labels)
@@ -149,6 +125,38 @@ def test_training_is_judged_registered_and_told(world: World) -> None:
     service.setup()  # what the training left is cleared away, the registered weights are not
     assert list(service.trainings.iterdir()) == []
     assert Path(model.path).is_file()
+
+
+def test_course_and_energy_are_recorded_and_stay(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPOSITION_STEP_S", "0.1")
+    world.label(world.labels(12))
+    service = world.trainer(SMALL.model_copy(update={"watts_per_core": 20.0}))
+    task_id = world.request(service, steps=20)
+    assert service.work()
+    with world.database.transaction() as connection:
+        model = models.get(connection, model_of(task_id))
+        run = training_runs.of(connection, model.id)
+        assert run is not None
+        points = training_runs.points(connection, run.id)
+    assert (run.id, run.state, run.campaign_id, run.kind) == (task_id, "finished", world.campaign_id, "composition")
+    assert (run.steps, run.planned_steps, run.processes, run.backend) == (20, 20, 1, "single")
+    assert run.config["parent_id"] == str(world.live_id)
+    assert [point.step for point in points] == [5, 10, 15, 20]
+    assert all(point.losses["loss"] is not None and point.losses["loss"] > 0 for point in points)
+    speeds = [point.samples_per_s for point in points[1:]]
+    assert all(speed is not None and 32 < speed < 330 for speed in speeds)  # 32 samples a step of a tenth of a second
+    spent = [point.energy_kwh for point in points]
+    assert spent == sorted(spent, key=float)
+    assert run.energy is not None
+    assert run.energy.kwh > 0
+    if not run.energy.measured:
+        assert run.energy.method == "20 W per busy core"
+        assert 20 < run.energy.kwh * 3.6e6 < 20 * 60  # seconds of CPU time, most of it to load torch
+    assert model.metrics["training"]["energy_kwh"] == run.energy.kwh
+    assert run.directory is not None
+    service.setup()
+    assert metrics.read(Path(run.directory)) == points
+    assert list(Path(run.directory).glob("events.out.tfevents.*"))
 
 
 def test_a_label_that_makes_no_sense_is_set_aside_and_told(world: World) -> None:
@@ -241,6 +249,12 @@ def test_stopped_service_gives_the_task_back_and_the_next_one_finishes_it(
     assert service.work()
     assert world.task(task_id) == {"state": "pending", "attempts": 0, "error": None}
     assert service.doing == "idle"
+    with world.database.transaction() as connection:
+        stopped = training_runs.get(connection, task_id)
+    assert stopped is not None
+    assert (stopped.state, stopped.reason) == ("stopped", "told to stop")
+    assert stopped.energy is not None
+    assert stopped.energy.kwh > 0
     living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
     assert not [child for child in living if "gapsmith.trainer.run" in child.cmdline()]
     monkeypatch.delenv("COMPOSITION_STEP_S")
@@ -257,6 +271,14 @@ def test_stopped_service_gives_the_task_back_and_the_next_one_finishes_it(
     assert log.count("step 5/30") == 1  # it was not begun again
     with world.database.transaction() as connection:
         assert models.get(connection, model_of(task_id)).labels == 9
+        run = training_runs.get(connection, task_id)
+        points = training_runs.points(connection, task_id)
+    assert run is not None
+    assert (run.state, run.steps, run.started_at) == ("finished", 30, stopped.started_at)
+    assert run.energy is not None
+    assert run.energy.kwh > stopped.energy.kwh  # both attempts
+    assert run.directory is not None
+    assert metrics.read(Path(run.directory)) == points
 
 
 def test_training_that_crashes_is_tried_again_then_told(world: World) -> None:
@@ -266,10 +288,57 @@ def test_training_that_crashes_is_tried_again_then_told(world: World) -> None:
     for attempt in (1, 2, 3):
         assert service.work()
         assert world.task(task_id)["attempts"] == attempt
+        kept = (service.trainings / str(task_id)).exists()
+        assert kept is (attempt == 1)  # the second attempt goes on, the last begins anew
     assert world.task(task_id)["state"] == "done"
     (finished,) = world.events()
     assert not finished.promoted
     assert "ended after 0.5 s" in finished.verdict
+    with world.database.transaction() as connection:
+        run = training_runs.get(connection, task_id)
+    assert run is not None
+    assert run.state == "failed"
+    assert run.reason is not None
+    assert "ended after 0.5 s" in run.reason
+
+
+def test_second_training_of_a_kind_waits_and_starts_from_what_came_of_the_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.label(world.labels(12))
+    first, second = world.trainer(), world.trainer()
+    first.instance, second.instance = "one", "two"
+    one = world.request(first, steps=20)
+    two = world.request(first, steps=2, seed=1)
+    monkeypatch.setenv("COMPOSITION_STEP_S", "0.2")
+    at_work = threading.Thread(target=first.work)
+    at_work.start()
+    progress = first.trainings / str(one) / "progress.json"
+    end = time.monotonic() + 60
+    while not progress.is_file():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert not second.work()
+    assert world.task(two) == {"state": "pending", "attempts": 0, "error": None}
+    at_work.join(60)
+    live = world.live()
+    assert second.work()
+    assert world.task(two)["state"] == "done"
+    with world.database.transaction() as connection:
+        assert models.get(connection, model_of(two)).parent_id == live.id
+
+
+def test_a_training_waits_while_the_disk_is_full(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gapsmith.trainer.service.ROOM_POLL_S", 0.0)
+    world.label(world.labels(8))
+    service = world.trainer(SMALL.model_copy(update={"room_mb": 10**9}))
+    task_id = world.request(service, steps=2)
+    for _ in range(5):
+        assert service.work()
+        assert world.task(task_id) == {"state": "pending", "attempts": 0, "error": None}
+    service.trainer = SMALL
+    assert service.work()
+    assert world.task(task_id)["state"] == "done"
 
 
 def test_model_that_another_one_overtook_is_rejected(world: World, parent: Path) -> None:

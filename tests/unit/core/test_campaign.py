@@ -39,6 +39,9 @@ def test_the_shipped_example_is_valid() -> None:
             ["constraints", "both forbidden and required"],
         ),
         ({"exploration": {"mask_fraction": 1.5}}, ["exploration.mask_fraction", "1.5"]),
+        ({"retraining": {"models": ["generater"]}}, ["retraining.models.0", "'surrogate' or 'generator'", "generater"]),
+        ({"retraining": {"models": []}}, ["retraining.models", "at least 1 item"]),
+        ({"retraining": {"models": ["surrogate", "surrogate"]}}, ["retraining.models", "names a model twice"]),
     ],
 )
 def test_errors_name_the_field_the_value_and_what_is_allowed(change: dict[str, object], words: list[str]) -> None:
@@ -46,6 +49,12 @@ def test_errors_name_the_field_the_value_and_what_is_allowed(change: dict[str, o
         parse_campaign({**LEAST, **change})
     for word in words:
         assert word in str(caught.value)
+
+
+def test_the_surrogate_alone_is_retrained_unless_more_is_asked_for() -> None:
+    assert parse_campaign(LEAST).retraining.models == ("surrogate",)
+    both = parse_campaign({**LEAST, "retraining": {"models": ["surrogate", "generator"]}})
+    assert both.retraining.models == ("surrogate", "generator")
 
 
 def test_every_problem_is_reported_at_once() -> None:
@@ -95,3 +104,9 @@ def test_the_schema_describes_every_key_of_the_example() -> None:
             definition = schema["$defs"][(part.get("$ref") or part["allOf"][0]["$ref"]).rsplit("/", 1)[1]]
             assert set(content) <= set(definition["properties"])
             assert all("description" in definition["properties"][key] for key in content)
+
+
+@pytest.mark.parametrize("value", [1e300, float("nan"), "99999999999999999d", 10**30])
+def test_a_duration_that_no_calendar_has_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match="calendar"):
+        parse_campaign({"name": "a", "target": {"value": 4}, "budget": {"wall_time": value}})

@@ -192,3 +192,29 @@ def test_evaluation_is_repeatable(make_denoiser):
     torch.manual_seed(99)
     assert trainable.evaluate_labels(denoiser, labels) == first
     assert {"loss", "bonds_loss", "coordinates_loss"} <= first.keys()
+    state = torch.get_rng_state()
+    trainable.evaluate_labels(denoiser, labels[:1])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_labels_whose_bonds_cannot_be_told_are_left_out(make_denoiser):
+    trainable, denoiser = GeneratorTrainable(), make_denoiser(dtype=torch.float32)
+    bare = LabelledGeometry(np.array([8], dtype=np.uint8), np.zeros((1, 3), dtype=np.float32), {"gap_ev": 8.0})
+    assert trainable.evaluate_labels(denoiser, [bare]) == {}
+    alone = trainable.evaluate_labels(denoiser, [formaldehyde(5.9)])
+    assert trainable.evaluate_labels(denoiser, [bare, formaldehyde(5.9)]) == alone
+
+
+def test_a_labels_loss_is_told_from_its_noise(make_denoiser):
+    """Two models are compared with the same noise: what they differ by is not the draw."""
+    trainable, denoiser = GeneratorTrainable(), make_denoiser(dtype=torch.float32)
+    label = [formaldehyde(5.9)]
+    losses = {}
+    for scale in (0.0, 1e-4, 0.3):
+        moved = make_denoiser(dtype=torch.float32)
+        with torch.no_grad():
+            for own, parameter in zip(denoiser.parameters(), moved.parameters(), strict=True):
+                parameter.copy_(own * (1 + scale))
+        losses[scale] = trainable.evaluate_labels(moved, label)["loss"]
+    assert losses[0.0] == trainable.evaluate_labels(denoiser, label)["loss"]
+    assert abs(losses[1e-4] - losses[0.0]) < 0.02 * abs(losses[0.3] - losses[0.0])

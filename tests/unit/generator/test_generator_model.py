@@ -191,7 +191,7 @@ def test_checkpoint_round_trip(make_denoiser, make_noisy, small_config, tmp_path
 
 def test_training_needs_no_chemistry_package():
     heavy = "[m for m in ('rdkit', 'pyscf', 'tblite', 'scipy', 'psycopg', 'kafka') if m in sys.modules]"
-    code = f"import sys, gapsmith.generator.train; print({heavy})"
+    code = f"import sys, gapsmith.generator.trainable; print({heavy})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

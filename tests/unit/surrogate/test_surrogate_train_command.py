@@ -1,15 +1,13 @@
-"""``python -m gapsmith.surrogate.train``: changes to the configuration, and what training may import."""
+"""Base trainings of the surrogate: changes to the configuration, and what training may import."""
 
-import argparse
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from gapsmith.core.errors import InputError
-from gapsmith.surrogate.config import DEFAULT
-from gapsmith.surrogate.train import wanted
+from gapsmith.surrogate.config import DEFAULT, Config, load, parse
+from gapsmith.training.configuration import changed
 
 ABSENT_ON_GPU_MACHINES = (
     "pydantic",
@@ -21,15 +19,17 @@ ABSENT_ON_GPU_MACHINES = (
     "matplotlib",
     "pyscf",
     "qm9pack",
+    "rich",
+    "tensorboardX",
 )
 
 
-def options(*changes: str) -> argparse.Namespace:
-    return argparse.Namespace(config=DEFAULT, set=list(changes))
+def wanted(*changes: str) -> Config:
+    return parse(changed(load(DEFAULT).as_dict(), changes))
 
 
 def test_single_keys_can_be_changed() -> None:
-    config = wanted(options("trunk.layers=5", "heads.gap.weight=3.5", "training.task_weights=learnt"))
+    config = wanted("trunk.layers=5", "heads.gap.weight=3.5", "training.task_weights=learnt")
     assert (config.trunk.layers, config.heads["gap"].weight, config.training.task_weights) == (5, 3.5, "learnt")
 
 
@@ -45,10 +45,13 @@ def test_single_keys_can_be_changed() -> None:
 )
 def test_wrong_changes_are_refused(change: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        wanted(options(change))
+        wanted(change)
 
 
-def test_training_imports_nothing_that_a_gpu_machine_lacks(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind", ["gapsmith.surrogate.trainable:SurrogateTrainable", "gapsmith.generator.trainable:GeneratorTrainable"]
+)
+def test_training_imports_nothing_that_a_gpu_machine_lacks(kind: str) -> None:
     code = f"""
 import sys
 class Absent:
@@ -56,7 +59,9 @@ class Absent:
         if name.split(".")[0] in {ABSENT_ON_GPU_MACHINES!r}:
             raise ImportError(name)
 sys.meta_path.insert(0, Absent())
-import gapsmith.surrogate.train
+import gapsmith.trainer.base
+from gapsmith.training.protocol import trainable
+trainable({kind!r}).default_config()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -168,7 +168,7 @@ def test_it_learns_and_is_calibrated(config: dict[str, Any]) -> None:
     source = MixedSource({"qm9": Share(diatomics(300, 0), 1.0, 0.01)}, batch_size=32, seed=0, device="cpu")
     plan = TrainingPlan(steps=120, learning_rate=5e-3, warmup_steps=10, ema_decay=0.9)
     train(trainable, model, source, plan)
-    card = trainable.finish(model, [])
+    card = trainable.finish(model, [])["calibration"]
     after = trainable.evaluate(model)
     assert after["gap_mae_ev"] < 0.2 * before["gap_mae_ev"]
     assert after["lumo_mae_ev"] < 0.3
@@ -326,7 +326,7 @@ def test_damaged_checkpoints_are_refused(
 @pytest.mark.usefixtures("qm9")
 def test_labels_share_in_the_calibration(network: SurrogateNetwork) -> None:
     rows = [LabelledGeometry(x.numbers, x.coordinates, {"gap_ev": 80.0}) for x in labels(50, 4)]  # badly predicted
-    card = SurrogateTrainable().finish(network, rows)
+    card = SurrogateTrainable().finish(network, rows)["calibration"]
     assert card["rms_z_of_labels_before"] > card["rms_z_of_labels"] > 1.0  # heard, but not alone
     wide = Predictor(network).predict([(x.numbers, x.coordinates) for x in rows]).std_ev
     calibration.calibrate(network)

@@ -15,11 +15,13 @@ from gapsmith.core.errors import DataError, UnavailableError
 from gapsmith.trainer import labels
 from gapsmith.trainer.communicator import HorovodGroup, join
 from gapsmith.trainer.job import Folder, Job, Progress, read
-from gapsmith.trainer.labels import Label
+from gapsmith.trainer.labels import Label, replayed
 from gapsmith.trainer.service import model_of, storable
 
 
-@pytest.mark.parametrize(("count", "expected"), [(0, 0), (5, 0), (6, 3), (8, 3), (12, 3), (16, 4), (100, 25)])
+@pytest.mark.parametrize(
+    ("count", "expected"), [(0, 0), (5, 0), (6, 3), (8, 3), (12, 3), (16, 4), (100, 25), (9999, 48)]
+)
 def test_newest_quarter_is_held_out(count: int, expected: int) -> None:
     assert labels.held_out(count) == expected
 
@@ -91,7 +93,7 @@ def test_missing_horovod_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_process_that_nobody_grouped_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HOROVOD_SIZE", raising=False)
+    monkeypatch.delenv("HOROVOD_RANK", raising=False)
     group = join()
     assert (group.rank, group.size) == (0, 1)
 
@@ -99,3 +101,11 @@ def test_process_that_nobody_grouped_is_alone(monkeypatch: pytest.MonkeyPatch) -
 def test_service_needs_no_torch() -> None:
     code = "import sys, gapsmith.trainer.service; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_few_labels_are_not_repeated_without_end() -> None:
+    assert replayed(0.75, labels=32, seen=150 * 32) == 0.75
+    few = replayed(0.75, labels=9, seen=150 * 32)
+    assert (1 - few) * 150 * 32 / 9 == pytest.approx(40)  # times that each is seen
+    assert replayed(0.0, labels=3, seen=150 * 32) == 0.0
+    assert replayed(0.9, labels=32, seen=150 * 32) == 0.9

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gapsmith.core.errors import CheckpointError, InputError
-from gapsmith.training import resume
 from gapsmith.training.averages import LossAverages, WeightAverage
 from gapsmith.training.communicator import SingleProcess, parameter_fingerprint
 from gapsmith.training.loop import TrainingPlan, TrainingState, train
+from gapsmith.training.resume import Run
 
 PLAN = TrainingPlan(steps=20, learning_rate=1e-2, warmup_steps=4, seed=3)
 
@@ -101,12 +103,12 @@ def test_it_learns() -> None:
 
 def test_result_is_the_average_and_the_saved_state_is_not(tmp_path: Path) -> None:
     model, _ = run(network(), directory=tmp_path)
-    raw, average = network(), network()
-    tensors = WeightAverage(average).tensors
-    state = resume.load(tmp_path, raw, tensors, torch.optim.AdamW(raw.parameters()))
-    assert state.step == 20
+    raw = network()
+    found = Run(raw, torch.optim.AdamW(raw.parameters()))
+    found.load(tmp_path)
+    assert found.state.step == 20
     assert not same(raw, model)
-    assert all(torch.equal(tensor, tensors[name]) for name, tensor in model.state_dict().items())
+    assert all(torch.equal(tensor, found.average.tensors[name]) for name, tensor in model.state_dict().items())
 
 
 def test_average_of_weights_known_answer() -> None:
@@ -198,9 +200,10 @@ def test_the_last_good_weights_are_kept_when_nothing_helps(tmp_path: Path) -> No
             directory=tmp_path,
         )
     kept = network(1)
-    state = resume.load_average(tmp_path, kept)
-    assert state.skipped == 20
-    assert all(bool(torch.isfinite(p).all()) for p in kept.parameters())
+    found = Run(kept, torch.optim.AdamW(kept.parameters()))
+    found.load(tmp_path)
+    assert found.state.skipped == 20
+    assert all(bool(torch.isfinite(p).all()) for p in found.tensors().values())
 
 
 def test_progress_is_told_every_so_often() -> None:
@@ -210,40 +213,162 @@ def test_progress_is_told_every_so_often() -> None:
     assert told == [(6, True), (12, True), (18, True)]
 
 
-class TwoOfThem(SingleProcess):
-    """A process whose partner always does the same: what two ranks see that agree."""
+class Meeting:
+    """Where the threads of a group exchange what they have."""
 
-    size = 2
+    def __init__(self, size: int) -> None:
+        self.barrier, self.size = threading.Barrier(size, timeout=30), size
+        self.slots: list[Any] = [None] * size
 
-    def __init__(self) -> None:
-        self.gathered = 0
+    def exchange(self, rank: int, value: Any) -> list[Any]:
+        """Everyone's values, on everyone."""
+        self.slots[rank] = value
+        self.barrier.wait()
+        found = list(self.slots)
+        self.barrier.wait()
+        return found
+
+
+class ThreadGroup(SingleProcess):
+    """Ranks that are threads; one may be lost, as elastic groups lose them, at a step of its own."""
+
+    def __init__(self, meeting: Meeting, rank: int, *, fails_at: int | None = None) -> None:
+        self.meeting, self.rank, self.size = meeting, rank, meeting.size
+        self.gathered, self.fails_at, self.steps = 0, fails_at, 0
 
     def gather(self, value: Tensor) -> list[Tensor]:
-        """Twice the value."""
+        """All ranks' values."""
         self.gathered += 1
-        return [value, value]
+        found: list[Tensor] = self.meeting.exchange(self.rank, value)
+        return found
+
+    def broadcast(self, data: bytes, root: int) -> bytes:
+        """The root's bytes."""
+        return bytes(self.meeting.exchange(self.rank, data)[root])
+
+    def average_gradients(self, model: nn.Module) -> None:
+        """Means; at the fatal step all ranks fail in the middle, as when one of them is gone."""
+        self.steps += 1
+        if self.steps == self.fails_at:
+            raise ConnectionError("a rank is gone")
+        mine = [p.grad for p in model.parameters() if p.grad is not None]
+        everyone = self.meeting.exchange(self.rank, [gradient.clone() for gradient in mine])
+        for gradient, *others in zip(mine, *everyone, strict=True):
+            gradient.copy_(torch.stack(others).mean(0))
+
+    def survive(self, run: Run, body: Callable[[], Any]) -> Any:
+        """Go back to the last commit and on."""
+        while True:
+            try:
+                return body()
+            except ConnectionError:
+                run.restore()
+                self.generation += 1
+
+    def commit(self, run: Run) -> None:
+        """Keep it."""
+        run.commit()
 
 
-def test_processes_agree_every_few_steps_only() -> None:
-    group = TwoOfThem()
-    run(network(), communicator=group)
-    assert group.gathered == 1 + 3  # the start, then steps 0, 8 and 16
+def together(
+    directories: list[Path | None], *, fails_at: int | None = None, steps: int = 40
+) -> tuple[list[nn.Module], list[ThreadGroup]]:
+    """Train a linear model in as many threads."""
+    meeting = Meeting(len(directories))
+    groups = [ThreadGroup(meeting, rank, fails_at=fails_at) for rank in range(meeting.size)]
+    models: list[Any] = [None] * meeting.size
+    plan = dataclasses.replace(PLAN, steps=steps)
+
+    def rank(number: int) -> None:
+        models[number], _ = train(
+            Regression(), starts[number], Batches(), plan, directory=directories[number], communicator=groups[number]
+        )
+
+    torch.manual_seed(0)
+    starts = [nn.Linear(3, 1) for _ in groups]  # every rank begins with weights of its own
+    threads = [threading.Thread(target=rank, args=(number,)) for number in range(meeting.size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    return models, groups
 
 
-class OtherRunFound(SingleProcess):
-    """A process whose partner found no saved run."""
-
-    size = 2
-
-    def gather(self, value: Tensor) -> list[Tensor]:
-        """The partner is at zero."""
-        return [value, torch.zeros_like(value)]
+def test_ranks_begin_and_end_with_the_same_weights_and_agree_every_few_steps_only() -> None:
+    (first, second), groups = together([None, None])
+    assert same(first, second)
+    # the start: whose run is furthest on; then the clocks at steps 0, 8, 16, 24, 32 and 40
+    assert [group.gathered for group in groups] == [1 + 6, 1 + 6]
 
 
-def test_processes_that_do_not_see_one_folder_are_refused(tmp_path: Path) -> None:
-    run(network(), directory=tmp_path, should_stop=stop_before(5))
-    with pytest.raises(CheckpointError, match="one folder that all see"):
-        run(network(), directory=tmp_path, communicator=OtherRunFound())
+def test_rank_that_is_lost_costs_the_steps_since_the_last_commit_and_changes_nothing() -> None:
+    (whole, _), _ = together([None, None])
+    (first, second), groups = together([None, None], fails_at=30)
+    assert same(first, second)
+    assert same(first, whole)
+    assert groups[0].generation == 1
+    assert groups[0].steps == 40 + 30 - 16  # the failed 30th and the 13 after the commit before step 17 are done again
+
+
+def test_rank_without_the_saved_run_gets_it_from_the_one_that_has_it(tmp_path: Path) -> None:
+    (whole, _), _ = together([tmp_path / "a", None], steps=20)
+    run_of_20 = json.loads((tmp_path / "a" / "state.json").read_text())
+    assert run_of_20["step"] == 20
+    (first, second), groups = together([tmp_path / "a", tmp_path / "elsewhere"], steps=20)
+    assert same(first, second)
+    assert same(first, whole)
+    assert groups[0].steps == 0
+
+
+def test_run_comes_back_to_its_commit_and_out_of_its_bytes() -> None:
+    model = network()
+    run_ = Run(model, torch.optim.AdamW(model.parameters(), lr=0.1))
+
+    def step() -> None:
+        model(torch.ones(4, 3)).sum().backward()
+        run_.optimizer.step()
+        run_.average.update(0.5)
+        run_.state.step += 1
+        run_.state.losses["loss"] = float(run_.state.step)
+
+    step()
+    run_.commit()
+    kept = {name: tensor.clone() for name, tensor in run_.tensors().items()}
+    packed = run_.pack()
+    step()
+    step()
+    assert any(not torch.equal(tensor, kept[name]) for name, tensor in run_.tensors().items())
+    run_.restore()
+    step()
+    run_.restore()  # what trained on after the first time did not change the commit
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in run_.tensors().items())
+    assert (run_.state.step, run_.state.losses) == (1, {"loss": 1.0})
+    other = network(seed=5)
+    copy = Run(other, torch.optim.AdamW(other.parameters(), lr=0.1))
+    copy.unpack(packed)
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in copy.tensors().items())
+    assert copy.state == run_.state
+    with pytest.raises(CheckpointError, match="no run"):
+        copy.unpack(packed[: len(packed) // 2])
+
+
+def test_accumulated_batches_are_one_larger_batch() -> None:
+    class Halves(Batches):
+        """Every batch of the other source in two halves."""
+
+        def batch(self, step: int, *, rank: int = 0, size: int = 1) -> tuple[Tensor, Tensor]:
+            """Half a batch."""
+            x, y = super().batch(step // 2)
+            return x[4 * (step % 2) : 4 * (step % 2) + 4], y[4 * (step % 2) : 4 * (step % 2) + 4]
+
+    torch.manual_seed(0)
+    whole, parts = nn.Linear(3, 1), nn.Linear(3, 1)
+    parts.load_state_dict(whole.state_dict())
+    train(Regression(), whole, Batches(), PLAN)
+    train(Regression(), parts, Halves(), dataclasses.replace(PLAN, accumulate=2))
+    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_damaged_run_is_refused(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from gapsmith.core.errors import InputError
-from gapsmith.training import resume
 from gapsmith.training.optimizer import MuonAdamW, inner_matrices, make, orthogonalised
+from gapsmith.training.resume import Run
 
 
 def network() -> nn.Sequential:
@@ -100,10 +100,14 @@ def test_a_resumed_run_steps_as_one_that_never_stopped(tmp_path: Path) -> None:
     steps(whole, make("muon", whole, lr=1e-2, weight_decay=0.1), range(10))
     optimizer = make("muon", first, lr=1e-2, weight_decay=0.1)
     steps(first, optimizer, range(5))
-    resume.save(tmp_path, first, {}, optimizer, resume.TrainingState(step=5))
+    run = Run(first, optimizer)
+    run.state.step = 5
+    run.save(tmp_path)
     second = network()
     optimizer = make("muon", second, lr=1e-2, weight_decay=0.1)
-    assert resume.load(tmp_path, second, {}, optimizer).step == 5
+    found = Run(second, optimizer)
+    found.load(tmp_path)
+    assert found.state.step == 5
     steps(second, optimizer, range(5, 10))
     for a, b in zip(whole.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)

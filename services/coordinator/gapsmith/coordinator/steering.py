@@ -203,15 +203,13 @@ def _generate(connection: Connection, campaign: Campaign, counter: int, *, regro
 
 def _train(connection: Connection, campaign: Campaign, now: Snapshot) -> None:
     retraining = campaign.config.retraining
-    outbox.emit(
-        connection,
-        TrainingRequested(
+    for kind in retraining.models:
+        request = TrainingRequested(
             campaign_id=campaign.id,
-            kind="surrogate",
+            kind=kind,
             labels=now.labels,
             steps=retraining.steps,
             processes=retraining.processes,
             seed=pool.seed(campaign.config, 3, now.labels),
-        ),
-        source=SOURCE,
-    )
+        )
+        outbox.emit(connection, request, source=SOURCE)

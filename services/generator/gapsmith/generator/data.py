@@ -150,7 +150,7 @@ class MoleculeSource:
             seed,
             device,
         )
-        self.replayed = min(batch_size, round(batch_size * replay_fraction)) if replay is not None else 0
+        self.replayed = min(batch_size - 1, round(batch_size * replay_fraction)) if replay is not None else 0
         self._pools: dict[tuple[int, int], list[np.ndarray]] = {}
 
     def batch(self, step: int, *, rank: int = 0, size: int = 1) -> Batch:

@@ -1,38 +1,50 @@
 """The generator as the training loop sees it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gapsmith.core.errors import DataError
 from gapsmith.data import qm9
 from gapsmith.generator import diffusion, network
-from gapsmith.generator.data import Batch, Molecules, MoleculeSource, from_geometries, load_split
+from gapsmith.generator.base import TRAINING_SPLIT, GeneratorBase, default_config
+from gapsmith.generator.data import Batch, MoleculeSource, from_geometries, load_split
 from gapsmith.generator.sizes import Sizes
-from gapsmith.training.protocol import BatchSource, LabelledGeometry, Tuned
+from gapsmith.training.judging import Metric
+from gapsmith.training.protocol import BaseOptions, BaseTraining, BatchSource, LabelledGeometry, Tuned
 
-TRAINING_SPLIT = "second"  # networks that judge the generator learn from the first half
 EVALUATION_SEED = 20220617  # the same noise for every model, so that losses can be compared
+EVALUATION_BATCH = 64
+NOISINGS = 16  # of a labelled molecule: then noise makes two models differ less than the choice of molecules does
+LEAST_BATCHES = 4  # since ghosts, and whether the network sees its own guess, are drawn for a whole batch
 
 
 class GeneratorTrainable:
-    """Masked equivariant diffusion on QM9 and on labelled molecules."""
+    """Masked equivariant diffusion on QM9 and on labelled molecules.
+
+    The margins of ``judged_by`` were measured (``benchmarks/generator_fine_tuning.py``). With the same noise for both models,
+    the difference of their losses on 2,000 molecules of QM9 has a standard error of 0.2 % of the loss, and fine-tuning on 32
+    labels costs 0.6 %: beyond 1 % is forgetting. On 24 new molecules it has a standard error of 1.6 %, so of about 5 % on the
+    three that a campaign begins with: beyond 5 % is no noise.
+    """
 
     kind = "generator"
+    judged_by: tuple[Metric, ...] = (Metric(name="loss", title="denoising loss", base_margin=0.01, label_cap=0.05),)
 
     def build(self, config: Mapping[str, Any]) -> nn.Module:
         """A new denoiser; raises InputError on unknown or missing keys."""
         return network.build(config)
 
     def default_config(self) -> dict[str, Any]:
-        """The configuration of the shipped size."""
-        return network.default_config()
+        """The configuration of a base training of the shipped size."""
+        return default_config()
 
-    def base_source(self, *, batch_size: int, seed: int, device: str) -> BatchSource:
-        """The second of EDM's halves of QM9, as far as its bonds could be assigned."""
-        return MoleculeSource(load_split(TRAINING_SPLIT), batch_size=batch_size, seed=seed, device=device)
+    def base_training(self, config: Mapping[str, Any], options: BaseOptions) -> BaseTraining:
+        """On the second of EDM's halves of QM9; raises InputError, DataError or CheckpointError."""
+        return GeneratorBase(config, options, self)
 
     def fine_tuning_source(
         self, labels: Sequence[LabelledGeometry], *, batch_size: int, replay_fraction: float, seed: int, device: str
@@ -65,12 +77,20 @@ class GeneratorTrainable:
 
     def evaluate(self, model: nn.Module, *, limit: int | None = None, device: str = "cpu") -> dict[str, float]:
         """Denoising losses on the validation split, with the same noise every time."""
-        return self._losses(model, load_split("validation"), limit, device)
+        molecules = load_split("validation")
+        count = min(len(molecules), limit or len(molecules))
+        size = min(EVALUATION_BATCH, count)
+        source = MoleculeSource(molecules, batch_size=size, seed=EVALUATION_SEED, device=device)
+        return self._losses(model, (source.batch(step) for step in range(max(1, count // size))))
 
     def evaluate_labels(self, model: nn.Module, labels: Sequence[LabelledGeometry]) -> dict[str, float]:
-        """Denoising losses on labelled molecules; empty if no label's bonds can be assigned."""
-        device = str(next(model.parameters()).device)
-        return self._losses(model, from_geometries(labels), None, device)
+        """The same on labelled molecules, each noised ``NOISINGS`` times; empty if no label's bonds can be assigned."""
+        molecules, device = from_geometries(labels), str(next(model.parameters()).device)
+        if len(molecules) == 0:
+            return {}
+        rows = np.repeat(np.argsort(molecules.sizes, kind="stable"), NOISINGS)
+        parts = np.array_split(rows, max(LEAST_BATCHES, len(rows) // EVALUATION_BATCH))
+        return self._losses(model, (molecules.batch(part).to(device) for part in parts))
 
     def finish(self, model: nn.Module, labels: Sequence[LabelledGeometry]) -> dict[str, Any]:
         """The card's facts that sampling needs: the tables of p(atoms | properties) of the training split."""
@@ -86,18 +106,16 @@ class GeneratorTrainable:
             },
         }
 
-    def _losses(self, model: nn.Module, molecules: Molecules, limit: int | None, device: str) -> dict[str, float]:
-        count = min(len(molecules), limit or len(molecules))
-        size = min(64, count)
-        if count == 0:
-            return {}
-        source = MoleculeSource(molecules, batch_size=size, seed=EVALUATION_SEED, device=device)
+    def _losses(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+        """Means over the molecules of all batches."""
         model.eval()
         sums: dict[str, float] = {}
-        batches = max(1, count // size)
+        molecules = 0
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(EVALUATION_SEED)
-            for step in range(batches):
-                for name, value in self.loss(model, source.batch(step)).items():
-                    sums[name] = sums.get(name, 0.0) + float(value) / batches
-        return {f"{name}_loss" if name != "loss" else name: value for name, value in sums.items()}
+            for batch in batches:
+                count = len(batch.present)
+                molecules += count
+                for name, value in self.loss(model, batch).items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * count
+        return {f"{name}_loss" if name != "loss" else name: value / molecules for name, value in sums.items()}

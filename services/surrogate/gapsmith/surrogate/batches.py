@@ -76,6 +76,7 @@ class Resident:
 
     def part(self, chosen: np.ndarray, seed: int, *, rank: int = 0, size: int = 1) -> Part:
         """One rank's share of the chosen molecules; noise is drawn for all of them, so that it does not depend on ranks."""
+        chosen = by_size(chosen, self.molecules.sizes[chosen])
         share = chosen[rank::size]
         sizes = self.molecules.sizes[share]
         index = torch.from_numpy(share)
@@ -223,6 +224,11 @@ class ReplaySource:
         if len(chosen[rank::size]) == 0:
             return Batch(())
         return Batch((self._resident.part(chosen, draw_seed(self.seed, step, 0), rank=rank, size=size),))
+
+
+def by_size(chosen: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Molecules in the order of their numbers of atoms, so that every rank's share, each ``size``-th, is as much work."""
+    return np.asarray(chosen[np.argsort(sizes, kind="stable")])
 
 
 def displacements(sizes: np.ndarray, seed: int, rank: int, size: int, device: str) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from gapsmith.core.errors import InputError
 from gapsmith.surrogate.quantities import ENERGY_OF_FORCES, FORCES, FRONTIER, QUANTITIES, SOURCES, UNITS, Unit
+from gapsmith.training.configuration import read
 
 FOLDER: Final = Path(__file__).parent / "configs"
 DEFAULT: Final = FOLDER / "default.yaml"
@@ -97,21 +98,7 @@ class Config:
 
 def load(path: Path) -> Config:
     """Read and check a file; raises InputError naming the file and the key."""
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        if path.suffix == ".json":
-            raw = json.loads(text)
-        else:
-            import yaml  # where it is missing, JSON will do
-
-            raw = yaml.safe_load(text)
-    except ImportError as error:
-        raise InputError(f"{path}: reading YAML needs PyYAML; install it or write the file as JSON") from error
-    except Exception as error:  # JSON's and YAML's have no common base
-        raise InputError(f"{path} cannot be parsed: {error}") from error
+    raw = read(path)
     try:
         return parse(raw)
     except InputError as error:

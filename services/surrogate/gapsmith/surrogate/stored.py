@@ -17,7 +17,7 @@ from gapsmith.core.errors import DataError
 from gapsmith.datastore.ragged import Ragged
 from gapsmith.datastore.shards import Index, write_shards
 from gapsmith.datastore.store import Prefetched, SampleStore
-from gapsmith.surrogate.batches import MOST_MEMBERS, Batch, Mixture, Part, displacements
+from gapsmith.surrogate.batches import MOST_MEMBERS, Batch, Mixture, Part, by_size, displacements
 from gapsmith.surrogate.data import Molecules, joined
 from gapsmith.surrogate.graph import graph
 from gapsmith.surrogate.quantities import FORCES, GRAPH_LEVEL
@@ -89,13 +89,14 @@ class Stored:
 
     def prefetch(self, chosen: np.ndarray, *, rank: int = 0, size: int = 1) -> None:
         """Start to fetch what ``part`` will need, if the stores can."""
-        for number, indices, _ in self._split(chosen[rank::size]):
+        for number, indices, _ in self._split(by_size(chosen, self._sizes[chosen])[rank::size]):
             store = self._sources[number].store
             if isinstance(store, Prefetched):
                 store.prefetch(indices)
 
     def part(self, chosen: np.ndarray, seed: int, *, rank: int = 0, size: int = 1) -> Part:
         """One rank's share of the chosen molecules; noise is drawn for all of them, so that it does not depend on ranks."""
+        chosen = by_size(chosen, self._sizes[chosen])
         share = chosen[rank::size]
         pieces, weights, places = [], np.ones((len(share), MOST_MEMBERS), np.float32), []
         sigma = np.zeros(len(share), np.float32)

@@ -15,10 +15,9 @@ from gapsmith.trainer.job import Folder, Job, Result
 from gapsmith.trainer.outliers import SetAside
 from gapsmith.training.checkpoint import load_weights, read_card, save_model
 from gapsmith.training.files import sha256
+from gapsmith.training.judging import judged_by
 from gapsmith.training.loop import TrainingState
 from gapsmith.training.protocol import LabelledGeometry, Trainable, trainable
-
-JUDGED_BY = {"gap_mae_ev", "gap_nll"}
 
 
 class Labels(NamedTuple):
@@ -62,10 +61,12 @@ def finish(
 ) -> None:
     """Calibrate the candidate, measure it beside its parent, save it and the result."""
     job, started = parent.job, time.monotonic()
-    calibration = parent.kind.finish(model, labels.training)
-    scores, metrics = measure(parent.kind, model, labels.held_out, job)
+    facts = parent.kind.finish(model, labels.training)
+    scores, base = measure(parent.kind, model, labels.held_out, job)
     live, _ = measure(parent.kind, parent.model(), labels.held_out, job)
+    metrics = {"base": base, "held_out": parent.kind.evaluate_labels(model, labels.held_out)}
     card = {
+        **facts,
         "data": f"fine-tuned on {len(labels.training)} labels, {job.replay_fraction:.0%} of each batch replayed QM9",
         "parent": {"id": str(job.parent_id), "sha256": job.parent_sha256, "data": parent.card.get("data")},
         "labels": {
@@ -79,7 +80,6 @@ def finish(
         "steps": state.step,
         "wall_s": round(state.elapsed_s, 1),
         "torch": torch.__version__,
-        "calibration": calibration,
         "metrics": metrics,
     }
     whole = save_model(job.weights, model, kind=job.kind, config=parent.card["config"], card=card)
@@ -92,6 +92,7 @@ def finish(
         fingerprints=tuple((float(x[0]), float(x[1])) for x in fingerprints),
         losses=state.losses,
         set_aside=labels.set_aside,
+        judged_by=judged_by(parent.kind),
         candidate=scores,
         live=live,
         metrics=metrics,
@@ -101,17 +102,25 @@ def finish(
 
 def measure(
     kind: Trainable, model: nn.Module, held_out: Sequence[LabelledGeometry], job: Job
-) -> tuple[Scores, dict[str, Any]]:
-    """What the gate needs of a model, and all metrics for its card; raises InputError if the kind has no gap."""
+) -> tuple[Scores, dict[str, float]]:
+    """What the gate needs of a model, and all metrics on the base data.
+
+    Labels of which the kind can say nothing, such as molecules whose bonds cannot be told, are left out.
+
+    Raises:
+        InputError: the kind does not measure what it is judged by, or no label is left.
+    """
     model.eval()
+    wanted = [metric.name for metric in judged_by(kind)]
     base = kind.evaluate(model, limit=job.base_molecules, device=job.device)
-    if missing := JUDGED_BY - base.keys():
-        raise InputError(f"a model of kind {job.kind!r} has no {', '.join(sorted(missing))} to be judged by")
-    each = [kind.evaluate_labels(model, [label]) for label in held_out]
+    each = [found for label in held_out if (found := kind.evaluate_labels(model, [label]))]
+    if not each:
+        raise InputError(f"a model of kind {job.kind!r} can be judged by none of {len(held_out)} held-out labels")
+    for found in (base, *each):
+        if missing := set(wanted) - found.keys():
+            raise InputError(f"a model of kind {job.kind!r} has no {', '.join(sorted(missing))} to be judged by")
     scores = Scores(
-        base_gap_mae_ev=base["gap_mae_ev"],
-        base_gap_nll=base["gap_nll"],
-        held_out_error_ev=tuple(metrics["gap_mae_ev"] for metrics in each),
-        held_out_nll=tuple(metrics["gap_nll"] for metrics in each),
+        base={name: base[name] for name in wanted},
+        labels={name: tuple(found[name] for found in each) for name in wanted},
     )
-    return scores, {"base": base, "held_out": kind.evaluate_labels(model, held_out)}
+    return scores, base

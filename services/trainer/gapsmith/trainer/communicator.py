@@ -2,20 +2,25 @@
 
 import os
 import sys
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 
 from gapsmith.core.errors import UnavailableError
+from gapsmith.trainer.gradients import Gradients
 from gapsmith.training.communicator import Communicator, SingleProcess
+from gapsmith.training.resume import Run
 
-TIMEOUT_S: Final = 60.0  # of an operation in which a rank does not take part
+T = TypeVar("T")
+TIMEOUT_S: Final = 60.0  # of an operation of torch's in which a rank does not take part
+COMPRESS: Final = "GAPSMITH_TRAINER_COMPRESS"  # fp16: gradients travel in half precision
 
 
 class HorovodGroup:
-    """The processes that ``horovodrun`` started; see ``gapsmith.training.communicator.Communicator``."""
+    """The processes that Horovod's launcher started; ranks may be lost and added. A ``Communicator``."""
 
     def __init__(self) -> None:
         """Join the group.
@@ -31,30 +36,80 @@ class HorovodGroup:
                 "or train in one process"
             ) from error
         self._hvd: Any = hvd
+        self._watch: Any = None
+        self.generation = 0
+        self._half = os.environ.get(COMPRESS) == "fp16"
         hvd.init()
-        self.rank: int = hvd.rank()
-        self.size: int = hvd.size()
+        if torch.cuda.is_available():
+            torch.cuda.set_device(hvd.local_rank())
+
+    @property
+    def rank(self) -> int:
+        """This process's number, which changes when ranks are lost or added."""
+        return int(self._hvd.rank())
+
+    @property
+    def size(self) -> int:
+        """How many processes there are now."""
+        return int(self._hvd.size())
 
     def average_gradients(self, model: nn.Module) -> None:
         """Replace every gradient by its mean over the ranks, in one fused operation.
 
         A parameter without a gradient on some ranks counts as zero there; one without any keeps none.
         """
-        parameters, present, gradients = _gradients(model)
-        self._hvd.grouped_allreduce_([present, *gradients], name="gradients", op=self._hvd.Average)
-        _put_back(parameters, present, gradients)
-
-    def broadcast_parameters(self, model: nn.Module) -> None:
-        """Give every rank rank 0's parameters and buffers."""
-        self._hvd.broadcast_parameters(model.state_dict(), root_rank=0)
-
-    def max(self, value: float) -> float:
-        """The largest of the ranks' values."""
-        return float(self._hvd.allreduce(torch.tensor([value], dtype=torch.float64), name="max", op=self._hvd.Max))
+        gradients = Gradients.of(model, half=self._half)
+        self._hvd.grouped_allreduce_(gradients.tensors, name="gradients", op=self._hvd.Average)
+        gradients.put_back()
 
     def gather(self, value: Tensor) -> list[Tensor]:
         """The ranks' tensors of equal shape, in order of rank."""
         return list(self._hvd.allgather(value.unsqueeze(0), name="gather").unbind(0))
+
+    def broadcast(self, data: bytes, root: int) -> bytes:
+        """One rank's bytes on all ranks."""
+        length = int(self.gather(torch.tensor([len(data)]))[root])
+        found = _as_tensor(data, length)
+        self._hvd.broadcast_(found, root, name="broadcast")
+        return found.numpy().tobytes()
+
+    def survive(self, run: Run, body: Callable[[], T]) -> T:
+        """Call ``body``; when a rank is lost, all others go back to their last commit and call it again."""
+        from horovod.common.elastic import State
+
+        group = self
+
+        class Watch(State):  # type: ignore[misc]  # Horovod has no types
+            """What Horovod asks of a state that outlives a rank; ``body`` synchronises it itself."""
+
+            def save(self) -> None:
+                run.commit()
+
+            def restore(self) -> None:
+                run.restore()
+
+            def sync(self) -> None:
+                pass
+
+            def reset(self) -> None:
+                group.generation += 1
+                print(f"{group.size} processes now; the run goes on from step {run.state.step}", flush=True)
+
+        def numbers(values: tuple[int, int, int]) -> tuple[int, ...]:
+            wanted = torch.tensor([int(value) for value in values])
+            return tuple(self._hvd.broadcast(wanted, 0, name="hosts").tolist())
+
+        self._watch = Watch(bcast_object=numbers, get_rank=self._hvd.rank)
+        found: T = self._hvd.elastic.run(lambda watch: body())(self._watch)
+        return found
+
+    def commit(self, run: Run) -> None:
+        """Keep the run in memory, and take in ranks that were added since the last time."""
+        self._watch.commit()
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        self.gather(torch.zeros(1))
 
     def leave(self) -> None:
         """Leave the group: every rank, once nothing more is to be exchanged."""
@@ -62,23 +117,24 @@ class HorovodGroup:
 
 
 class TorchGroup:
-    """The processes that ``torchrun`` started, over NCCL on GPUs and Gloo else; a ``Communicator``, too."""
+    """The processes that ``torchrun`` started, over NCCL on GPUs and Gloo else; a ``Communicator``, but not elastic."""
 
     def __init__(self) -> None:
         """Join the group that the environment speaks of (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT)."""
         self._gpu = torch.cuda.is_available()
+        self._half = os.environ.get(COMPRESS) == "fp16"
         if self._gpu:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         distributed.init_process_group("nccl" if self._gpu else "gloo", timeout=timedelta(seconds=TIMEOUT_S))
         self.rank: int = distributed.get_rank()
         self.size: int = distributed.get_world_size()
+        self.generation = 0
 
     def average_gradients(self, model: nn.Module) -> None:
         """Replace every gradient by its mean over the ranks, in one operation for each kind of number."""
-        parameters, present, gradients = _gradients(model)
-        present = present.cuda() if self._gpu else present
+        gradients = Gradients.of(model, half=self._half)
         kinds: dict[torch.dtype, list[Tensor]] = {}
-        for tensor in (present, *gradients):
+        for tensor in gradients.tensors:
             kinds.setdefault(tensor.dtype, []).append(tensor)
         for tensors in kinds.values():
             flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -87,16 +143,7 @@ class TorchGroup:
             parts = torch.split(flat, [tensor.numel() for tensor in tensors])
             for tensor, part in zip(tensors, parts, strict=True):
                 tensor.copy_(part.view_as(tensor))
-        _put_back(parameters, present, gradients)
-
-    def broadcast_parameters(self, model: nn.Module) -> None:
-        """Give every rank rank 0's parameters and buffers."""
-        for tensor in model.state_dict().values():
-            distributed.broadcast(tensor, src=0)
-
-    def max(self, value: float) -> float:
-        """The largest of the ranks' values."""
-        return float(torch.stack(self.gather(torch.tensor(value, dtype=torch.float64))).max())
+        gradients.put_back()
 
     def gather(self, value: Tensor) -> list[Tensor]:
         """The ranks' tensors of equal shape, in order of rank."""
@@ -105,9 +152,33 @@ class TorchGroup:
         distributed.all_gather(parts, own.contiguous())
         return [part.to(value.device) for part in parts]
 
+    def broadcast(self, data: bytes, root: int) -> bytes:
+        """One rank's bytes on all ranks."""
+        length = int(self.gather(torch.tensor([len(data)]))[root])
+        found = _as_tensor(data, length)
+        found = found.cuda() if self._gpu else found
+        distributed.broadcast(found, root)
+        return found.cpu().numpy().tobytes()
+
+    def survive(self, run: Run, body: Callable[[], T]) -> T:
+        """Call ``body``; a lost rank ends the training, which goes on from disk when it is started again."""
+        return body()
+
+    def commit(self, run: Run) -> None:
+        """Nothing to come back to."""
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        distributed.barrier()
+
     def leave(self) -> None:
         """Leave the group: every rank, once nothing more is to be exchanged."""
         distributed.destroy_process_group()
+
+
+def _as_tensor(data: bytes, length: int) -> Tensor:
+    """(length,) uint8: the data, or room for as much."""
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(length, dtype=torch.uint8)
 
 
 def end_process(code: int) -> NoReturn:
@@ -119,20 +190,8 @@ def end_process(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _gradients(model: nn.Module) -> tuple[list[nn.Parameter], Tensor, list[Tensor]]:
-    """Trained parameters, which of them have a gradient (0 or 1), and gradients with zeros in place of none."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    present = torch.tensor([float(p.grad is not None) for p in parameters])
-    return parameters, present, [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-
-
-def _put_back(parameters: list[nn.Parameter], present: Tensor, gradients: list[Tensor]) -> None:
-    for parameter, gradient, share in zip(parameters, gradients, present.tolist(), strict=True):
-        parameter.grad = gradient if share > 0 else None
-
-
 def join() -> Communicator:
     """The group that this process was started in, or itself alone; raises UnavailableError without Horovod in Horovod's."""
-    if int(os.environ.get("HOROVOD_SIZE", "1")) > 1:
+    if "HOROVOD_RANK" in os.environ:
         return HorovodGroup()
     return TorchGroup() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else SingleProcess()

@@ -10,6 +10,7 @@ from gapsmith.core.errors import DataError
 from gapsmith.trainer.gate import Scores
 from gapsmith.trainer.outliers import SetAside
 from gapsmith.training.files import write_atomically
+from gapsmith.training.judging import Metric
 
 
 class Document(BaseModel):
@@ -53,6 +54,8 @@ class Progress(Document):
     steps: int
     elapsed_s: float
     losses: dict[str, float]
+    rate: float | None = None  # learning rate
+    samples_per_s: float | None = None  # of all processes together
 
 
 class Result(Document):
@@ -66,6 +69,7 @@ class Result(Document):
     fingerprints: tuple[tuple[float, float], ...]  # of the parameters on each rank: all the same
     losses: dict[str, float]
     set_aside: tuple[SetAside, ...] = ()  # labels that were outliers
+    judged_by: tuple[Metric, ...]
     candidate: Scores
     live: Scores
     metrics: dict[str, Any]  # the candidate's, on the base set and on the held-out labels
@@ -82,7 +86,6 @@ class Folder:
         self.progress = path / "progress.json"
         self.result = path / "result.json"
         self.stop = path / "stop"  # while it exists, the processes save and end
-        self.lock = path / "lock"  # held by the process that trains here
 
 
 D = TypeVar("D", bound=Document)

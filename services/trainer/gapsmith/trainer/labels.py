@@ -16,8 +16,10 @@ from gapsmith.training.files import write_atomically
 
 TARGETS = ("gap_ev", "homo_ev", "lumo_ev")
 LEAST_TRAINING = 3
+MOST_REPEATS = 40  # of a label in a training; more, and a dozen labels drive out what QM9 taught
 LEAST_HELD_OUT = 3
 HELD_OUT_FRACTION = 0.25
+MOST_HELD_OUT = 48  # more would take the gate longer than half a minute, and teach it little
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,19 @@ class Label:
 
 def held_out(labels: int) -> int:
     """How many of the newest labels the training never sees; 0 if there are too few to train on and to judge by."""
-    wanted = max(LEAST_HELD_OUT, round(labels * HELD_OUT_FRACTION))
+    wanted = min(MOST_HELD_OUT, max(LEAST_HELD_OUT, round(labels * HELD_OUT_FRACTION)))
     return wanted if labels - wanted >= LEAST_TRAINING else 0
+
+
+def replayed(wanted: float, *, labels: int, seen: int) -> float:
+    """Share of QM9 in every batch: what is wanted, or more if the few labels would be seen too often.
+
+    Args:
+        wanted: share; 0 stays 0.
+        labels: to train on.
+        seen: molecules of all steps together.
+    """
+    return max(wanted, 1 - MOST_REPEATS * labels / seen) if wanted else wanted
 
 
 def collect(connection: Connection) -> list[Label]:

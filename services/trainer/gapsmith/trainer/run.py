@@ -4,30 +4,27 @@ The service starts it in a child process. All ranks train; rank 0 then calibrate
 """
 
 import argparse
-import fcntl
 import os
 import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import torch
 
-from gapsmith.core.errors import CheckpointError, GapsmithError, InputError, UnavailableError
+from gapsmith.core.errors import CheckpointError, GapsmithError, InputError
 from gapsmith.trainer import labels as label_files
 from gapsmith.trainer.candidate import Labels, Parent, finish
-from gapsmith.trainer.communicator import HorovodGroup, TorchGroup, end_process, join
+from gapsmith.trainer.communicator import end_process, join
 from gapsmith.trainer.job import Folder, Job, Progress, read
 from gapsmith.trainer.outliers import SetAside, outliers
+from gapsmith.trainer.rank import STOPPED, alone, end_with
 from gapsmith.training.communicator import parameter_fingerprint
+from gapsmith.training.judging import judged_by
 from gapsmith.training.loop import TrainingPlan, TrainingState, train
 from gapsmith.training.memory import keep_freed_memory
 from gapsmith.training.protocol import LabelledGeometry
 
-STOPPED = 75  # exit code (EX_TEMPFAIL): told to stop, the state is saved
 REPORT_EVERY_STEPS = 5
 SAVE_EVERY_S = 10.0
 
@@ -60,9 +57,9 @@ def run(folder: Folder, job: Job) -> bool:
         UnavailableError: another training runs in the folder, or Horovod is not installed.
     """
     group = join()
-    if group.size != job.processes:
+    if group.size > job.processes:
         raise InputError(f"the job wants {job.processes} processes, {group.size} were started")
-    with alone(folder.lock) if group.rank == 0 else nullcontext():
+    with alone(folder.path):
         parent = Parent.of(job)
         labels = split(folder, job, parent)
         model = parent.model()
@@ -84,13 +81,14 @@ def run(folder: Folder, job: Job) -> bool:
             should_stop=folder.stop.exists,
         )
         if state.step < job.steps:
+            group.leave()
             return False
         fingerprints = group.gather(parameter_fingerprint(model))
-        if isinstance(group, HorovodGroup | TorchGroup):
-            group.leave()
+        first = group.rank == 0
+        group.leave()
         if any(not torch.equal(fingerprint, fingerprints[0]) for fingerprint in fingerprints):
             raise CheckpointError(f"the ranks ended with different parameters: {fingerprints}")
-        if group.rank == 0:
+        if first:
             finish(folder, parent, model, state, labels, fingerprints)
     return True
 
@@ -106,7 +104,10 @@ def split(folder: Folder, job: Job, parent: Parent) -> Labels:
         raise InputError(f"{folder.labels} holds {len(found)} labels, {folder.job} speaks of others")
     geometries = [LabelledGeometry(label.numbers, label.coordinates, label.targets) for label in found]
     model = parent.model().eval()
-    errors = [parent.kind.evaluate_labels(model, [geometry]).get("gap_mae_ev", 0.0) for geometry in geometries]
+    has_gap = any(metric.name == "gap_mae_ev" for metric in judged_by(parent.kind))
+    errors = [
+        parent.kind.evaluate_labels(model, [geometry])["gap_mae_ev"] if has_gap else 0.0 for geometry in geometries
+    ]
     strange = {
         place: SetAside(
             calculation_id=str(found[place].calculation_id),
@@ -137,39 +138,12 @@ def plan_of(job: Job) -> TrainingPlan:
 
 def report(folder: Folder, job: Job, state: TrainingState, rate: float) -> None:
     """Tell the service and the log how far the training is."""
-    Progress(step=state.step, steps=job.steps, elapsed_s=state.elapsed_s, losses=state.losses).write(folder.progress)
+    with suppress(OSError):  # a full disk ends a training when its state cannot be saved, not before
+        Progress(step=state.step, steps=job.steps, elapsed_s=state.elapsed_s, losses=state.losses, rate=rate).write(
+            folder.progress
+        )
     losses = " ".join(f"{name} {value:.4f}" for name, value in state.losses.items())
     print(f"step {state.step}/{job.steps} {state.elapsed_s:.1f} s rate {rate:.2e} {losses}", flush=True)
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold a folder's lock; an orphan of a killed service gets some seconds to notice and end."""
-    with path.open("w") as lock:
-        for _ in range(100):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                time.sleep(0.1)
-        else:
-            raise UnavailableError(f"another training runs in {path.parent}: wait for it, or end it")
-        yield
-
-
-def end_with(pid: int) -> None:
-    """End this process at once when another one is gone, also when that one was killed."""
-    try:
-        other = psutil.Process(pid)
-    except psutil.NoSuchProcess:
-        os._exit(STOPPED)
-
-    def watch() -> None:
-        while other.is_running() and other.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.5)
-        os._exit(STOPPED)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

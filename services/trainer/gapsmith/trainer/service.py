@@ -5,6 +5,8 @@ import math
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from gapsmith.bus.service import Commit, Interrupted, TaskService, serve
 from gapsmith.core.errors import DataError, InputError
 from gapsmith.core.messages import Event, TrainingFinished, TrainingRequested
 from gapsmith.core.settings import Settings
-from gapsmith.store import models, outbox, tasks
+from gapsmith.store import models, outbox, tasks, training_runs
 from gapsmith.store.database import Connection, Database
 from gapsmith.store.models import Model
 from gapsmith.store.tasks import MOST_ATTEMPTS, Task
@@ -25,12 +27,15 @@ from gapsmith.trainer import labels as label_files
 from gapsmith.trainer.gate import Verdict, judge
 from gapsmith.trainer.job import Folder, Job, Progress, Result, read
 from gapsmith.trainer.labels import LEAST_HELD_OUT, LEAST_TRAINING, Label
-from gapsmith.trainer.launch import StoppedError, TrainingFailedError, horovod_problem, launch
+from gapsmith.trainer.launch import StoppedError, TrainingFailedError, launch
+from gapsmith.trainer.processes import horovod_problem
+from gapsmith.trainer.recording import Recording, spent
 from gapsmith.trainer.settings import TrainerSettings
 from gapsmith.training.files import card_path, sha256
 
 log = structlog.get_logger()
 
+ROOM_POLL_S = 10.0  # between two looks whether a full disk has room again
 ENTRY_POINT_GROUP = "gapsmith.trainables"  # of gapsmith.training.protocol, whose import would bring torch along
 
 
@@ -38,6 +43,7 @@ class TrainerService(TaskService):
     """Fine-tunes models on labels in processes of their own, and promotes what is no worse."""
 
     name = "trainer"
+    one_per = "kind"  # a second training of a kind waits, and starts from what came of the first
 
     def __init__(self, settings: Settings, database: Database, trainer: TrainerSettings | None = None) -> None:
         super().__init__(settings, database)
@@ -68,6 +74,7 @@ class TrainerService(TaskService):
 
     def perform(self, task: Task) -> Commit:
         """Train, judge, register."""
+        self._wait_for_room()
         event = TrainingRequested.model_validate_json(json.dumps(dict(task.payload)))
         self.tidy()
         with self.database.transaction() as connection:
@@ -85,11 +92,27 @@ class TrainerService(TaskService):
         except StoppedError:
             raise Interrupted from None
         except TrainingFailedError as error:
-            shutil.rmtree(folder.path, ignore_errors=True)  # a damaged state must not fail the next attempt, too
+            if task.attempts >= MOST_ATTEMPTS - 1:  # the last attempt begins anew, in case the saved state is to blame
+                shutil.rmtree(folder.path, ignore_errors=True)
             if task.attempts < MOST_ATTEMPTS:
                 raise
             return self._nothing(event, f"nothing promoted: {error}")
-        return self._register(event, job, result)
+        return self._register(event, job, result, task.id)
+
+    def _wait_for_room(self) -> None:
+        """Give the task back, after a while, if the disk is full: attempts that cannot succeed are not counted."""
+        home, needed = self.settings.home, self.trainer.room_mb
+        home.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(home).free // 2**20
+        if free < needed:
+            self.doing = "waits for room on the disk"
+            log.error(
+                "training waits",
+                reason=f"the disk of {home} is full: {free} MB are free and a training needs {needed}; free some, or lower "
+                "GAPSMITH_TRAINER_ROOM_MB",
+            )
+            self.stopping.wait(ROOM_POLL_S)
+            raise Interrupted
 
     @property
     def trainings(self) -> Path:
@@ -108,6 +131,8 @@ class TrainerService(TaskService):
         shutil.rmtree(folder.path, ignore_errors=True)
         processes, warnings = self._processes(event.processes)
         model_id = model_of(task.id)
+        training_labels = len(found) - label_files.held_out(len(found))
+        batch_size = math.ceil(self.trainer.batch_size / processes) * processes
         job = Job(
             kind=event.kind,
             parent_id=live.id,
@@ -115,11 +140,13 @@ class TrainerService(TaskService):
             parent_sha256=live.sha256,
             model_id=model_id,
             weights=self.settings.models / f"{event.kind}-{model_id}.safetensors",
-            training_labels=len(found) - label_files.held_out(len(found)),
+            training_labels=training_labels,
             held_out_labels=label_files.held_out(len(found)),
             steps=event.steps,
-            batch_size=math.ceil(self.trainer.batch_size / processes) * processes,
-            replay_fraction=self.trainer.replay_fraction,
+            batch_size=batch_size,
+            replay_fraction=label_files.replayed(
+                self.trainer.replay_fraction, labels=training_labels, seen=event.steps * batch_size
+            ),
             learning_rate=self.trainer.learning_rate,
             tuned=self.trainer.tuned,
             base_molecules=self.trainer.base_molecules,
@@ -150,36 +177,58 @@ class TrainerService(TaskService):
 
     def _train(self, folder: Folder, job: Job, task: Task) -> Result:
         """The result of the training, which an attempt that was killed afterwards may have left."""
-        if folder.result.is_file() and job.weights.is_file():
+        with suppress(DataError):
             result = read(Result, folder.result)
-            if result.sha256 == sha256(job.weights):
+            if job.weights.is_file() and result.sha256 == sha256(job.weights):
                 return result
         log.info("training", kind=job.kind, steps=job.steps, processes=job.processes, labels=job.training_labels)
-        return launch(
-            folder,
-            processes=job.processes,
+        with self._recording(job, task) as recording:
+
+            def tell(progress: Progress) -> None:
+                self.doing = f"train {progress.step}/{progress.steps}"
+                recording.tell(progress)
+
+            return launch(
+                folder,
+                processes=job.processes,
+                backend=self.trainer.backend,
+                log=self.settings.home / "logs" / f"training-{task.id}.log",
+                stopping=self.stopping,
+                time_limit_s=self.trainer.time_limit_s,
+                network_interface=self.trainer.network_interface,
+                on_progress=tell,
+            )
+
+    def _recording(self, job: Job, task: Task) -> Recording:
+        """The task's run, in ``training_runs`` and as files for TensorBoard."""
+        return Recording(
+            self.database,
+            task.id,
+            job,
             backend=self.trainer.backend,
-            log=self.settings.home / "logs" / f"training-{task.id}.log",
-            stopping=self.stopping,
-            time_limit_s=self.trainer.time_limit_s,
-            network_interface=self.trainer.network_interface,
-            on_progress=self._tell,
+            directory=self._metrics(job),
+            campaign_id=task.campaign_id,
+            watts_per_core=self.trainer.watts_per_core,
         )
 
-    def _tell(self, progress: Progress) -> None:
-        self.doing = f"train {progress.step}/{progress.steps}"
+    def _metrics(self, job: Job) -> Path:
+        """Folder of the training's files for TensorBoard, which stay."""
+        return self.settings.home / "tensorboard" / f"{job.kind}-{job.model_id}"
 
-    def _register(self, event: TrainingRequested, job: Job, result: Result) -> Commit:
-        verdict = judge(result.candidate, result.live)
+    def _register(self, event: TrainingRequested, job: Job, result: Result, run_id: UUID) -> Commit:
+        verdict = judge(result.candidate, result.live, result.judged_by)
         metrics = {
             **result.metrics,
-            "live": result.live.model_dump(),
-            "candidate": result.candidate.model_dump(),
+            "live": result.live.named(),
+            "candidate": result.candidate.named(),
             "training": result.model_dump(
                 include={"steps", "skipped", "elapsed_s", "processes", "fingerprints", "losses", "set_aside"}
             ),
             "warnings": list(job.warnings),
         }
+        energy = spent(self._metrics(job))
+        if energy is not None:
+            metrics["training"] |= {f"energy_{name}": value for name, value in asdict(energy).items()}
 
         def commit(connection: Connection) -> None:
             models.add(
@@ -204,6 +253,7 @@ class TrainerService(TaskService):
                 models.promote(connection, job.model_id, sentence, source=self.name)
             else:
                 models.reject(connection, job.model_id, sentence)
+            training_runs.finish(connection, run_id, "finished", model_id=job.model_id, energy=energy)
             self._emit(connection, event, job.model_id, final.promoted, sentence)
 
         return commit

@@ -5,6 +5,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gapsmith.training.energy import WATTS_PER_CORE
+
 
 class TrainerSettings(BaseSettings):
     """How a model is fine-tuned."""
@@ -13,7 +15,10 @@ class TrainerSettings(BaseSettings):
 
     batch_size: int = Field(default=32, gt=0, description="molecules of a step, all processes together")
     replay_fraction: float = Field(
-        default=0.75, ge=0, lt=1, description="share of QM9 in every batch, against forgetting"
+        default=0.75,
+        ge=0,
+        lt=1,
+        description="share of QM9 in every batch, against forgetting; more while labels are few",
     )
     learning_rate: float = Field(default=2e-5, gt=0, description="peak learning rate; more of it forgets QM9")
     tuned: Literal["all", "heads"] = Field(
@@ -25,6 +30,12 @@ class TrainerSettings(BaseSettings):
     device: str = Field(default="cpu", description="torch device of the training")
     nice: int = Field(default=3, ge=0, le=19, description="niceness of a training; much more, and DFT starves it")
     time_limit_s: float = Field(default=1800.0, gt=0, description="a training that takes longer is ended")
+    room_mb: int = Field(default=200, ge=0, description="free disk space without which no training begins")
+    watts_per_core: float = Field(
+        default=WATTS_PER_CORE,
+        gt=0,
+        description="power of a busy core: energy is estimated so where it cannot be measured",
+    )
     backend: Literal["horovod", "torch"] = Field(
         default="horovod", description="what several processes work together with; torch: torch.distributed"
     )

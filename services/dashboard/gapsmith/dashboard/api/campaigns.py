@@ -1,0 +1,146 @@
+"""``/campaigns``: all of them, one, and commands."""
+
+import difflib
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Body, Depends, Request, Response
+
+from gapsmith.core.campaign import CampaignConfig
+from gapsmith.core.domain import CampaignState
+from gapsmith.dashboard.api.access import Access
+from gapsmith.dashboard.api.answers import UNCHANGED, answered
+from gapsmith.dashboard.api.models import CampaignDetail, CampaignLine, CampaignList, NewTarget
+from gapsmith.dashboard.api.problems import Conflict, NotFound, ProblemRoute, documented
+from gapsmith.dashboard.context import Context
+from gapsmith.dashboard.security import Principal
+from gapsmith.store import campaigns, candidates
+from gapsmith.store.campaigns import Campaign
+from gapsmith.store.database import Connection
+from gapsmith.store.progress import progress
+
+COMMANDS: Final = {
+    "pause": (CampaignState.PAUSED, "Propose and compute nothing new; what runs is finished"),
+    "resume": (CampaignState.RUNNING, "Go on with a paused campaign"),
+    "stop": (CampaignState.STOPPED, "End a campaign for good; its results stay"),
+}
+
+
+def router(context: Context, access: Access) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(prefix="/campaigns", tags=["campaigns"], route_class=ProblemRoute)
+    Operator = Annotated[Principal, Depends(access.operator)]
+
+    @routes.get(
+        "",
+        response_model=CampaignList,
+        responses={**UNCHANGED, **documented()},
+        dependencies=[Depends(access.viewer)],
+        summary="All campaigns, newest first",
+    )
+    def listed(request: Request) -> Response:
+        with context.database.transaction() as connection:
+            lines = [CampaignLine(**_line(connection, one)) for one in reversed(campaigns.every(connection))]
+        return answered(request, CampaignList(items=lines))
+
+    @routes.get(
+        "/{name}",
+        response_model=CampaignDetail,
+        responses={**UNCHANGED, **documented(404)},
+        dependencies=[Depends(access.viewer)],
+        summary="One campaign: its document and where it stands",
+    )
+    def shown(request: Request, name: str) -> Response:
+        with context.database.transaction() as connection:
+            return answered(request, _detail(connection, find(connection, name)))
+
+    @routes.post(
+        "",
+        status_code=201,
+        response_model=CampaignDetail,
+        responses=documented(400, 409),
+        summary="Start a campaign",
+    )
+    def start(principal: Operator, document: Annotated[CampaignConfig, Body()], response: Response) -> CampaignDetail:
+        """The body is a campaign file as JSON (docs/campaign.md)."""
+        from gapsmith.core.screening import check_constraints
+
+        check_constraints(document.constraints)
+        with context.database.transaction() as connection:
+            if campaigns.by_name(connection, document.name) is not None:
+                raise Conflict(f"name: a campaign called {document.name!r} exists already; choose another name")
+            created = campaigns.create(connection, document, source=principal.source)
+            response.headers["Location"] = f"/api/v1/campaigns/{created.name}"
+            return _detail(connection, created)
+
+    def command(action: str) -> None:
+        state, words = COMMANDS[action]
+
+        @routes.post(
+            f"/{{name}}/{action}",
+            name=f"{action}_campaign",
+            response_model=CampaignDetail,
+            responses=documented(404, 409),
+            summary=words,
+        )
+        def change(principal: Operator, name: str) -> CampaignDetail:
+            reason = "stopped by its user" if state is CampaignState.STOPPED else None
+            with context.database.transaction() as connection:
+                one = _open(connection, name, state)
+                campaigns.set_state(connection, one.id, state, source=principal.source, reason=reason)
+                return _detail(connection, campaigns.get(connection, one.id))
+
+    for action in COMMANDS:
+        command(action)
+
+    @routes.put(
+        "/{name}/target",
+        response_model=CampaignDetail,
+        responses=documented(400, 404, 409),
+        summary="Give a campaign another target; what was found so far counts by it",
+    )
+    def retarget(principal: Operator, name: str, target: NewTarget) -> CampaignDetail:
+        with context.database.transaction() as connection:
+            one = _open(connection, name, None)
+            campaigns.retarget(connection, one.id, target.value, target.tolerance, source=principal.source)
+            return _detail(connection, campaigns.get(connection, one.id))
+
+    return routes
+
+
+def find(connection: Connection, name: str) -> Campaign:
+    """A campaign by name; raises NotFound with the nearest name there is."""
+    found = None if "\0" in name else campaigns.by_name(connection, name)
+    if found is None:
+        names = [one.name for one in campaigns.every(connection)]
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(names[-20:]) or 'none yet'}"
+        raise NotFound(f"no campaign is called {name!r}; {hint}")
+    return found
+
+
+def _open(connection: Connection, name: str, wanted: CampaignState | None) -> Campaign:
+    """A campaign that can be changed; raises NotFound, Conflict."""
+    found = find(connection, name)
+    if found.state.ended and found.state is not wanted:
+        raise Conflict(f"campaign {name!r} is {found.state}: it cannot be changed any more; start a new one")
+    return found
+
+
+def _line(connection: Connection, one: Campaign) -> dict[str, Any]:
+    window = one.config.target.window
+    return {
+        "name": one.name,
+        "id": one.id,
+        "state": str(one.state),
+        "stop_reason": one.stop_reason,
+        "target_ev": window.value_ev,
+        "tolerance_ev": window.tolerance_ev,
+        "elapsed_s": one.elapsed_s,
+        "created_at": one.created_at,
+        "ended_at": one.ended_at,
+        "candidates": candidates.counts(connection, one.id),
+    }
+
+
+def _detail(connection: Connection, one: Campaign) -> CampaignDetail:
+    return CampaignDetail(**_line(connection, one), config=one.config, progress=progress(connection, one.id))

@@ -1,0 +1,223 @@
+"""What the API answers, as models: they make its documentation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from gapsmith.core.campaign import CampaignConfig
+from gapsmith.core.elements import SYMBOLS
+from gapsmith.store.candidate_story import CandidateStory, Computed, Judgement, Property, Step
+from gapsmith.store.progress import Progress
+
+
+class Candidate(BaseModel):
+    """Columns of a candidate; with ``fields`` only those. Units stand in the names."""
+
+    smiles: str | None = None
+    inchikey: str | None = None
+    formula: str | None = None
+    campaign: str | None = None
+    state: str | None = None
+    gap_ev: float | None = Field(None, description="DFT")
+    gap_level: str | None = Field(None, description="certificate: at the DFT geometry; triage: at the xTB geometry")
+    predicted_gap_ev: float | None = None
+    predicted_gap_std_ev: float | None = None
+    out_of_distribution: bool | None = Field(None, description="the surrogate's warning")
+    xtb_gap_ev: float | None = None
+    homo_ev: float | None = None
+    lumo_ev: float | None = None
+    dipole_debye: float | None = None
+    heavy_atoms: int | None = None
+    sa_score: float | None = None
+    in_qm9: bool | None = None
+    reason: str | None = Field(None, description="of rejected, failed, withdrawn")
+    level_of_theory: str | None = Field(None, description="of gap_ev")
+    geometry: str | None = Field(None, description="method of the best geometry there is")
+    created_at: datetime | None = None
+    candidate_id: UUID | None = None
+    molecule_id: int | None = None
+    conformer_id: UUID | None = Field(None, description="of that geometry")
+    similarity: float | None = Field(None, description="Tanimoto, to the molecule asked for")
+
+
+class CandidatePage(BaseModel):
+    """A page of an answer."""
+
+    items: list[Candidate]
+    next: str | None = Field(description="cursor of the next page; null: this was the last")
+
+
+class Atoms(BaseModel):
+    """A geometry."""
+
+    kind: str = Field(description="generated, relaxed or certified")
+    conformer_id: UUID
+    method: str
+    energy_hartree: float | None
+    symbols: list[str]
+    coordinates_angstrom: list[tuple[float, float, float]]
+    charges: list[int] = Field(description="formal, of each atom")
+    bonds: list[tuple[int, int, int]] = Field(description="first atom, second atom, order (kekulised)")
+
+
+class CandidateDetail(BaseModel):
+    """Everything of one candidate."""
+
+    candidate: Candidate
+    parent_id: UUID | None = Field(description="what it was regrown from")
+    parent_smiles: str | None
+    mask_fraction: float | None = Field(description="how much of the parent was redrawn")
+    proposed_by: str | None = Field(description="model")
+    children: int = Field(description="candidates regrown from it")
+    properties: Sequence[Property]
+    predictions: Sequence[Judgement]
+    calculations: Sequence[Computed]
+    timeline: Sequence[Step]
+    geometries: list[Atoms]
+
+
+def candidate_detail(story: CandidateStory) -> CandidateDetail:
+    """A story as the API tells it."""
+    atoms = [
+        Atoms(
+            kind=one.kind,
+            conformer_id=one.conformer_id,
+            method=one.method,
+            energy_hartree=one.energy_hartree,
+            symbols=[SYMBOLS[number] for number in one.molecule.numbers.tolist()],
+            coordinates_angstrom=one.molecule.coordinates.tolist(),
+            charges=one.molecule.charges.tolist(),
+            bonds=one.molecule.bonds.tolist(),
+        )
+        for one in story.geometries
+    ]
+    return CandidateDetail(
+        candidate=Candidate(**asdict(story.row)),
+        parent_id=story.parent_id,
+        parent_smiles=story.parent_smiles,
+        mask_fraction=story.mask_fraction,
+        proposed_by=story.proposed_by,
+        children=story.children,
+        properties=story.properties,
+        predictions=story.judgements,
+        calculations=story.calculations,
+        timeline=story.timeline,
+        geometries=atoms,
+    )
+
+
+class CampaignLine(BaseModel):
+    """A campaign in the list."""
+
+    name: str
+    id: UUID
+    state: str = Field(description="running, paused, finished or stopped")
+    stop_reason: str | None
+    target_ev: float
+    tolerance_ev: float
+    elapsed_s: float = Field(description="running time, without pauses")
+    created_at: datetime
+    ended_at: datetime | None
+    candidates: dict[str, int] = Field(description="number by state")
+
+
+class CampaignList(BaseModel):
+    """All campaigns."""
+
+    items: list[CampaignLine]
+
+
+class CampaignDetail(CampaignLine):
+    """A campaign with its document and where it stands."""
+
+    config: CampaignConfig
+    progress: Progress
+
+
+class NewTarget(BaseModel):
+    """Another target of a campaign."""
+
+    model_config = {"extra": "forbid"}
+
+    value: float = Field(gt=0, le=30, allow_inf_nan=False, description="HOMO-LUMO gap in eV")
+    tolerance: float = Field(gt=0, le=5, allow_inf_nan=False, description="in eV: a hit lies within value ± tolerance")
+
+
+class JobLine(BaseModel):
+    """A DFT job in the list."""
+
+    id: UUID
+    state: str
+    level: str
+    campaign: str | None
+    formula: str
+    smiles: str | None
+    priority: int
+    attempts: int
+    rung: str | None
+    gap_ev: float | None
+    seconds: float = Field(description="that it waits (negative: until it may start), runs, or took")
+    host: str | None
+    failure_class: str | None
+    reason: str | None
+    created_at: datetime
+
+
+class JobPage(BaseModel):
+    """A page of jobs."""
+
+    items: list[JobLine]
+    next: str | None = Field(description="cursor of the next page; null: this was the last")
+    counts: dict[str, int] = Field(description="number of all selected by state")
+
+
+class JobChange(BaseModel):
+    """What a command did."""
+
+    changed: list[UUID] = Field(description="jobs; empty if the job was in no state to be changed")
+
+
+class ModelLine(BaseModel):
+    """A model in the registry."""
+
+    id: UUID
+    kind: str
+    version: int
+    state: str
+    parent_version: int | None
+    labels: int = Field(description="campaign labels it was trained on")
+    metrics: Mapping[str, Any]
+    verdict: str | None = Field(description="of the promotion gate")
+    campaign: str | None
+    sha256: str
+    created_at: datetime
+    live_since: datetime | None
+
+
+class ModelList(BaseModel):
+    """Models, newest first."""
+
+    items: list[ModelLine]
+
+
+class EventLine(BaseModel):
+    """Something that happened."""
+
+    sequence: int
+    id: UUID
+    type: str = Field(description="CloudEvents type")
+    at: datetime
+    source: str
+    campaign: str | None
+    data: dict[str, Any]
+
+
+class EventPage(BaseModel):
+    """Events, oldest first."""
+
+    items: list[EventLine]
+    next: int | None = Field(description="'after' of the next page; null: there are no more yet")

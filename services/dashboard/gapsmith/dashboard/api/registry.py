@@ -1,0 +1,92 @@
+"""``/models`` and ``/events``: what was trained, and what happened."""
+
+from dataclasses import asdict
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from gapsmith.core.domain import ModelState
+from gapsmith.core.errors import InputError
+from gapsmith.dashboard.api.access import Access
+from gapsmith.dashboard.api.answers import UNCHANGED, answered
+from gapsmith.dashboard.api.campaigns import find
+from gapsmith.dashboard.api.models import EventLine, EventPage, ModelLine, ModelList
+from gapsmith.dashboard.api.problems import NotFound, ProblemRoute, documented
+from gapsmith.dashboard.context import Context
+from gapsmith.store import model_story
+from gapsmith.store.model_story import Entry
+
+_EVENTS: Final = """
+    SELECT o.sequence, o.id, o.type, o.created_at AS at, o.envelope ->> 'source' AS source, g.name AS campaign,
+           o.envelope -> 'data' AS data
+    FROM outbox o LEFT JOIN campaigns g ON g.id::text = o.key
+    WHERE o.sequence > %(after)s AND (%(key)s::text IS NULL OR o.key = %(key)s)
+      AND (%(type)s::text IS NULL OR o.type = %(type)s)
+    ORDER BY o.sequence LIMIT %(limit)s"""
+
+
+def models_router(context: Context, access: Access) -> APIRouter:
+    """``/models``."""
+    routes = APIRouter(
+        prefix="/models", tags=["models"], route_class=ProblemRoute, dependencies=[Depends(access.viewer)]
+    )
+
+    @routes.get("", response_model=ModelList, responses={**UNCHANGED, **documented()}, summary="Models, newest first")
+    def listed(
+        request: Request,
+        kind: Annotated[str | None, Query(max_length=100, description="such as surrogate or generator")] = None,
+        state: Annotated[list[ModelState] | None, Query(max_length=4, description="any of these")] = None,
+    ) -> Response:
+        with context.database.transaction() as connection:
+            found = model_story.listed(connection, kind=kind, states=[str(one) for one in state or ()])
+        return answered(request, ModelList(items=[_line(one) for one in found]))
+
+    @routes.get(
+        "/{model}",
+        response_model=ModelList,
+        responses={**UNCHANGED, **documented(404)},
+        summary="A model, what it was trained from, and so on to the shipped weights",
+    )
+    def lineage(request: Request, model: str) -> Response:
+        """``model`` is a kind (its live one), kind:version, or how an id begins."""
+        with context.database.transaction() as connection:
+            try:
+                found = model_story.lineage(connection, model_story.resolve(connection, model))
+            except InputError as error:
+                raise NotFound(str(error)) from error
+        return answered(request, ModelList(items=[_line(one) for one in found]))
+
+    return routes
+
+
+def _line(entry: Entry) -> ModelLine:
+    values = asdict(entry)
+    return ModelLine(**{name: values[name] for name in ModelLine.model_fields})
+
+
+def events_router(context: Context, access: Access) -> APIRouter:
+    """``/events``."""
+    routes = APIRouter(
+        prefix="/events", tags=["events"], route_class=ProblemRoute, dependencies=[Depends(access.viewer)]
+    )
+
+    @routes.get(
+        "", response_model=EventPage, responses={**UNCHANGED, **documented(404)}, summary="Events, oldest first"
+    )
+    def listed(
+        request: Request,
+        after: Annotated[int, Query(ge=0, le=2**62, description="sequence of the last event seen")] = 0,
+        campaign: Annotated[str | None, Query(max_length=100)] = None,
+        type: Annotated[str | None, Query(max_length=100, description="CloudEvents type")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> Response:
+        if "\0" in (type or ""):
+            raise InputError("type: no type has the character 0")
+        with context.database.transaction() as connection:
+            key = None if campaign is None else str(find(connection, campaign).id)
+            values = {"after": after, "key": key, "type": type, "limit": limit + 1}
+            rows = connection.execute(_EVENTS, values).fetchall()
+        lines = [EventLine(**row) for row in rows[:limit]]
+        return answered(request, EventPage(items=lines, next=lines[-1].sequence if len(rows) > limit else None))
+
+    return routes

@@ -1,0 +1,140 @@
+"""Around every request: headers of a strict browser, limits of size, the access log, counts and times."""
+
+import time
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from typing import Final
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gapsmith.dashboard.metrics import Metrics
+
+log = structlog.get_logger()
+
+MOST_BODY: Final = 1_000_000  # bytes
+POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "style-src-attr 'unsafe-inline'",  # Plotly and RDKit write style attributes
+        "img-src 'self' data: blob:",
+        "connect-src 'self'",
+        "worker-src 'self' blob:",
+        "manifest-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+Told = Callable[[Request, Exception], Awaitable[Response]]
+
+
+class TooLarge(Exception):
+    """A body beyond the limit."""
+
+
+class Guard:
+    """Middleware of the whole application.
+
+    Args:
+        app: inside.
+        metrics: that count.
+        told: makes the page of an exception that nobody expected.
+        loopback: the server listens at loopback only: a request for a public name is another site's trick (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, told: Told, *, loopback: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._told = told
+        self._loopback = loopback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status, size, received = time.perf_counter(), 0, 0, 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status, size
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+            elif message["type"] == "http.response.body":
+                size += len(message.get("body", b""))
+            await send(message)
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MOST_BODY:
+                raise TooLarge
+            return message
+
+        try:
+            if (refusal := self._refusal(Headers(scope=scope))) is not None:
+                await refusal(scope, receive, answer)
+            else:
+                await self._app(scope, limited, answer)
+        except TooLarge:
+            await _too_large()(scope, receive, answer)
+        except Exception as error:
+            if status:  # half of it is sent: the connection is cut, so that nobody takes it for the whole
+                raise
+            await (await self._told(Request(scope), error))(scope, receive, answer)
+        finally:
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.count(scope["method"], route, status, seconds)
+            log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],  # without the query: what people look for is theirs
+                status=status,
+                ms=round(1000 * seconds, 1),
+                bytes=size,
+                client=scope["client"][0] if scope.get("client") else None,
+            )
+
+    def _refusal(self, headers: Headers) -> PlainTextResponse | None:
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > MOST_BODY:
+            return _too_large()
+        if self._loopback and not _local(headers.get("host", "")):
+            return PlainTextResponse("this dashboard listens to its own machine only: use http://127.0.0.1\n", 421)
+        return None
+
+
+def _local(host: str) -> bool:
+    """Whether a Host header is an address or a plain name: nobody can point those elsewhere."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return "." not in name or name.endswith(".localhost")
+    return True
+
+
+def _too_large() -> PlainTextResponse:
+    return PlainTextResponse(f"the request is larger than {MOST_BODY} bytes\n", 413)

@@ -1,0 +1,124 @@
+"""What is new: one poller of the outbox for all browsers. A notification of Postgres is a hint to look at once."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psycopg
+import structlog
+from psycopg.rows import dict_row
+
+from gapsmith.store import outbox
+from gapsmith.store.database import Connection, Database
+
+log = structlog.get_logger()
+
+POLL_S: Final = 1.0  # without a notification
+PAUSE_S: Final = 0.3  # between two looks: a burst of events is one update
+LOOK_BACK: Final = 500  # events are numbered before they commit, so that a late one may have a lower number
+
+_NEW = """
+    SELECT o.sequence, coalesce(g.name, kg.name) AS campaign
+    FROM outbox o
+    LEFT JOIN campaigns g ON g.id = (o.envelope #>> '{data,campaign_id}')::uuid
+    LEFT JOIN calculations k ON k.id = (o.envelope #>> '{data,calculation_id}')::uuid
+    LEFT JOIN campaigns kg ON kg.id = k.campaign_id
+    WHERE o.sequence > %s AND o.sequence <> ALL(%s) ORDER BY o.sequence"""
+
+
+@dataclass(eq=False)
+class Reader:
+    """A browser that listens."""
+
+    campaign: str | None  # name; None: all
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Hub:
+    """Watches the outbox and wakes whom an event concerns.
+
+    Args:
+        database: whose outbox it watches.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._readers: set[Reader] = set()
+        self._known: set[int] = set()
+        self._stop = threading.Event()
+        self.sequence = 0  # of the newest event
+        self.problem: str | None = None  # why there is no news
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to watch, in a thread; readers live in ``loop``."""
+        threading.Thread(target=self._watch, args=(loop,), name="live", daemon=True).start()
+
+    def stop(self) -> None:
+        """End watching; readers are woken and see ``stopping``."""
+        self._stop.set()
+        for reader in self._readers:
+            reader.woken.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server is about to end."""
+        return self._stop.is_set()
+
+    @property
+    def readers(self) -> int:
+        """How many browsers listen."""
+        return len(self._readers)
+
+    @contextmanager
+    def reader(self, campaign: str | None) -> Iterator[Reader]:
+        """Listen to a campaign, or to all of them."""
+        one = Reader(campaign)
+        self._readers.add(one)
+        try:
+            yield one
+        finally:
+            self._readers.discard(one)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        while not self._stop.is_set():
+            try:
+                with psycopg.connect(
+                    self._database.url, autocommit=True, connect_timeout=5, row_factory=dict_row
+                ) as connection:
+                    connection.execute(f"LISTEN {outbox.CHANNEL}")
+                    self._follow(connection, loop)
+            except psycopg.Error as error:
+                if self.problem is None:
+                    log.warning("no news", reason=str(error))
+                self.problem = str(error)
+                self._stop.wait(POLL_S)
+            except RuntimeError:  # the loop is closed: the server has ended
+                return
+
+    def _follow(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        if not self.sequence:
+            row = connection.execute("SELECT coalesce(max(sequence), 0) AS newest FROM outbox").fetchone()
+            assert row is not None  # an aggregate without GROUP BY always gives a row
+            self.sequence = row["newest"]
+            self._known = set(range(max(1, self.sequence - LOOK_BACK), self.sequence + 1))
+        while not self._stop.is_set():
+            low = max(0, self.sequence - LOOK_BACK)
+            self._known = {number for number in self._known if number > low}
+            found = connection.execute(_NEW, (low, list(self._known))).fetchall()
+            self.problem = None
+            if found:
+                self._known.update(row["sequence"] for row in found)
+                loop.call_soon_threadsafe(self._tell, found)
+            self._stop.wait(PAUSE_S)
+            for _ in connection.notifies(timeout=POLL_S, stop_after=1):
+                pass
+
+    def _tell(self, found: list[dict[str, Any]]) -> None:
+        self.sequence = max(self.sequence, *(row["sequence"] for row in found))
+        concerned = {row["campaign"] for row in found}
+        for reader in self._readers:
+            if reader.campaign is None or None in concerned or reader.campaign in concerned:
+                reader.woken.set()

@@ -1,0 +1,61 @@
+"""Who may look at pages and who may send their forms; signing in and out."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from gapsmith.core.errors import InputError
+from gapsmith.dashboard import csrf, security
+from gapsmith.dashboard.context import Context
+from gapsmith.dashboard.rendering import page
+from gapsmith.dashboard.site import Site
+from gapsmith.store.tokens import Role
+
+SEE_OTHER = 303
+
+
+def viewer(context: Context) -> Callable[[Request], None]:
+    """A dependency of pages; raises Unauthenticated."""
+
+    def allowed(request: Request) -> None:
+        security.authorised(context, request)
+
+    return allowed
+
+
+def operator(context: Context) -> Callable[[Request], str]:
+    """A dependency of forms, after ``csrf.check``: how the events name who sent it; raises Unauthenticated, Forbidden."""
+
+    def allowed(request: Request) -> str:
+        principal = security.authorised(context, request, Role.OPERATOR, own_form=True)
+        return "dashboard" if principal.name == security.LOCAL else f"dashboard/{principal.name}"
+
+    return allowed
+
+
+def router(site: Site) -> APIRouter:
+    """``/sign-in`` and ``/sign-out``."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/sign-in")
+    def form(request: Request) -> HTMLResponse:
+        return page(request, "sign_in.html", problem=None)
+
+    @routes.post("/sign-in", dependencies=[Depends(csrf.check)])
+    def begin(request: Request, token: Annotated[str, Form()]) -> Response:
+        response = RedirectResponse("/", SEE_OTHER)
+        try:
+            security.sign_in(site.context, token, response, secure=request.url.scheme == "https")
+        except InputError as error:
+            return page(request, "sign_in.html", status=422, problem=str(error))
+        return response
+
+    @routes.post("/sign-out", dependencies=[Depends(csrf.check)])
+    def end(request: Request) -> Response:
+        response = RedirectResponse("/sign-in", SEE_OTHER)
+        security.sign_out(site.context, request, response)
+        return response
+
+    return routes

@@ -1,0 +1,147 @@
+"""The database of candidates as a table."""
+
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, Response
+
+from gapsmith.core.domain import CandidateState
+from gapsmith.core.errors import InputError
+from gapsmith.dashboard.drawing import svg
+from gapsmith.dashboard.pages.question import RANGES, SHOWN, Question, unknown
+from gapsmith.dashboard.problems import Missing
+from gapsmith.dashboard.rendering import page, render
+from gapsmith.dashboard.site import Site
+from gapsmith.store import campaigns, query
+from gapsmith.store.query import ALL_COLUMNS, COLUMNS
+from gapsmith.store.query_files import KINDS
+from gapsmith.store.query_rows import Found
+
+SIZE: Final = 50
+SECONDS: Final = 8.0  # that a question may take
+HEADINGS: Final = {
+    "smiles": "SMILES",
+    "inchikey": "InChIKey",
+    "formula": "Formula",
+    "campaign": "Campaign",
+    "state": "State",
+    "gap_ev": "DFT gap, eV",
+    "gap_level": "Level",
+    "predicted_gap_ev": "Predicted gap, eV",
+    "predicted_gap_std_ev": "Deviation, eV",
+    "out_of_distribution": "Unlike training data",
+    "xtb_gap_ev": "xTB gap, eV",
+    "homo_ev": "HOMO, eV",
+    "lumo_ev": "LUMO, eV",
+    "dipole_debye": "Dipole, D",
+    "heavy_atoms": "Heavy atoms",
+    "sa_score": "SA score",
+    "in_qm9": "In QM9",
+    "reason": "Reason",
+    "level_of_theory": "Level of theory",
+    "geometry": "Geometry",
+    "created_at": "Proposed",
+    "candidate_id": "Candidate",
+    "molecule_id": "Molecule",
+    "conformer_id": "Conformer",
+    "similarity": "Similarity",
+}
+SORTS: Final = {  # column: key
+    "gap_ev": "gap",
+    "predicted_gap_ev": "predicted",
+    "predicted_gap_std_ev": "uncertainty",
+    "xtb_gap_ev": "xtb_gap",
+    "sa_score": "sa_score",
+    "heavy_atoms": "heavy_atoms",
+    "created_at": "created",
+    "similarity": "similarity",
+}
+STATES: Final = (
+    ("", "all but rejected"),
+    ("hit", "hits: DFT gap in the window"),
+    ("labelled", "labelled by DFT"),
+    ("certified", "certified"),
+    *((str(state), str(state)) for state in CandidateState if state not in ("labelled", "certified")),
+    ("all", "all, rejected ones too"),
+)
+FORMATS: Final = {
+    "csv": "text/csv; charset=utf-8",
+    "sdf": "chemical/x-mdl-sdfile",
+    "parquet": "application/vnd.apache.parquet",
+}
+MOST_CHOSEN: Final = 1000  # candidates that are exported by their ids
+API: Final = "/api/v1/candidates"
+
+
+def router(site: Site) -> APIRouter:
+    """``/candidates`` and the drawings."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/candidates", name="candidates")
+    def listed(request: Request) -> HTMLResponse:
+        asked = Question.of(request.query_params)
+        values, status = _answer(site, asked, unknown(request.query_params))
+        if request.headers.get("hx-request") == "true":
+            headers = {"HX-Push-Url": asked.address(), "Vary": "HX-Request"} if asked.cursor is None else {}
+            return HTMLResponse(render("candidates/results.html", **values), headers=headers)  # a problem is shown, too
+        with site.database.transaction() as connection:
+            names = [one.name for one in campaigns.every(connection)][::-1]
+        filters = {"names": names, "ranges": RANGES, "states": STATES, "all_columns": ALL_COLUMNS}
+        return page(request, "candidates/index.html", status=status, **filters, **values)
+
+    @routes.get("/candidates/export.{kind}")
+    def exported(kind: str, ids: Annotated[str, Query(max_length=37 * MOST_CHOSEN)]) -> Response:
+        if kind not in FORMATS:
+            raise Missing(f"there is no export as {kind!r}; there is: {', '.join(FORMATS)}")
+        chosen = [Found(_uuid(text), None, None) for text in dict.fromkeys(ids.split(",")) if text]
+        with site.database.transaction() as connection:
+            content = b"".join(KINDS[kind](connection, COLUMNS, iter([chosen])))
+        headers = {"Content-Disposition": f'attachment; filename="candidates.{kind}"'}
+        return Response(content, headers=headers, media_type=FORMATS[kind])
+
+    @routes.get("/draw/{molecule_id}.svg")
+    def drawn(molecule_id: int, parent: int | None = None) -> Response:
+        with site.database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT id, smiles FROM molecules WHERE id = ANY(%s)", ([molecule_id, parent or molecule_id],)
+            ).fetchall()
+        smiles = {row["id"]: row["smiles"] for row in rows}
+        if molecule_id not in smiles:
+            raise Missing(f"no molecule has the number {molecule_id}")
+        drawing = svg(smiles[molecule_id], smiles.get(parent) if parent else None)
+        return Response(drawing, media_type="image/svg+xml", headers={"Cache-Control": "private, max-age=86400"})
+
+    return routes
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InputError(f"ids: {text!r} is no candidate's id") from error
+
+
+def _answer(site: Site, asked: Question, strange: Any) -> tuple[dict[str, Any], int]:
+    """What the results show, and the status of the page."""
+    values: dict[str, Any] = {
+        "asked": asked,
+        "headings": HEADINGS,
+        "sorts": SORTS,
+        "shown": SHOWN,
+        "rows": [],
+        "following": None,
+        "problem": None,
+        "exports": {name: asked.address(API, format=name, fields=None) for name in FORMATS},
+    }
+    try:
+        if strange:
+            raise InputError(f"nothing here is called {', '.join(strange[:3])}; take it out of the address")
+        with site.database.transaction() as connection:
+            found = query.page(connection, asked.query(), size=SIZE, cursor=asked.cursor, seconds=SECONDS)
+    except InputError as error:
+        return {**values, "problem": str(error)}, 422
+    values["rows"] = found.rows
+    if found.cursor is not None:
+        values["following"] = asked.address(cursor=found.cursor, page=str(asked.page + 1))
+    return values, 200

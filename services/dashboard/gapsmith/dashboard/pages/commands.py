@@ -1,0 +1,72 @@
+"""What a person can change: start, pause, resume and stop a campaign, and change its target."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from gapsmith.core.domain import CampaignState
+from gapsmith.core.errors import InputError
+from gapsmith.dashboard import csrf
+from gapsmith.dashboard.forms import empty_form, filled_form, read
+from gapsmith.dashboard.pages import access
+from gapsmith.dashboard.reading.loop import find
+from gapsmith.dashboard.rendering import page
+from gapsmith.dashboard.site import Site
+from gapsmith.store import campaigns
+
+SEE_OTHER = 303
+
+
+def router(site: Site) -> APIRouter:
+    """The commands, and the form of a new campaign."""
+    routes = APIRouter(include_in_schema=False)
+    operator = access.operator(site.context)
+    ours = [Depends(csrf.check)]
+
+    @routes.get("/campaigns/new")
+    def form(request: Request) -> HTMLResponse:
+        return page(request, "campaigns/new.html", form=empty_form(), wrong=False)
+
+    @routes.post("/campaigns/new")
+    async def start(request: Request) -> Response:
+        sent = await request.form(max_files=0, max_fields=200)
+        csrf.check(request, str(sent.get("csrf_token", "")))
+        values = {name: [str(text) for text in sent.getlist(name)] for name in sent}
+        return await run_in_threadpool(lambda: _start(site, request, values, operator(request)))
+
+    @routes.post("/campaigns/{name}/state", dependencies=ours)
+    def change(request: Request, name: str, state: Annotated[CampaignState, Form()]) -> Response:
+        source = operator(request)
+        reason = "stopped by its user" if state is CampaignState.STOPPED else None
+        with site.database.transaction() as connection:
+            campaigns.set_state(connection, find(connection, name).id, state, source=source, reason=reason)
+        site.shared.outdate()
+        return RedirectResponse(f"/campaigns/{name}", SEE_OTHER)
+
+    @routes.post("/campaigns/{name}/target", dependencies=ours)
+    def retarget(
+        request: Request, name: str, value: Annotated[float, Form()], tolerance: Annotated[float, Form()]
+    ) -> Response:
+        source = operator(request)
+        with site.database.transaction() as connection:
+            campaigns.retarget(connection, find(connection, name).id, value, tolerance, source=source)
+        site.shared.outdate()
+        return RedirectResponse(f"/campaigns/{name}", SEE_OTHER)
+
+    return routes
+
+
+def _start(site: Site, request: Request, values: dict[str, list[str]], source: str) -> Response:
+    try:
+        config = read(values)
+        with site.database.transaction() as connection:
+            try:
+                campaigns.create(connection, config, source=source)
+            except InputError as error:
+                raise InputError(f"name: {error}") from error
+    except InputError as error:
+        return page(request, "campaigns/new.html", status=422, form=filled_form(values, str(error)), wrong=True)
+    site.shared.outdate()
+    return RedirectResponse(f"/campaigns/{config.name}", SEE_OTHER)

@@ -1,0 +1,139 @@
+"""One candidate: its structure, its properties, its life."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from gapsmith.core.errors import InputError
+from gapsmith.core.output import sdf_record
+from gapsmith.dashboard.problems import Missing
+from gapsmith.dashboard.reading.molecule import Candidate, candidate
+from gapsmith.dashboard.rendering import page, render
+from gapsmith.dashboard.site import Site
+from gapsmith.store import candidates, job_story, query
+from gapsmith.store.candidate_story import Property
+from gapsmith.store.job_story import Story
+from gapsmith.store.query import CandidateQuery
+
+SIMILAR: Final = 12
+LASTING: Final = {
+    "Cache-Control": "private, max-age=86400, immutable"
+}  # a geometry and a file of a result never change
+GEOMETRIES: Final = {"generated": "generated", "relaxed": "GFN2-xTB", "certified": "DFT"}
+
+
+def properties(one: Candidate) -> list[Property]:
+    """What anybody says of the molecule, polarizability and zero-point energy included."""
+    role = {calculation.role: calculation.extra for calculation in one.story.calculations}
+    triage, certificate = role.get("triage", {}), role.get("certificate", {})
+    more = [
+        Property(
+            "zero-point energy",
+            "hartree",
+            None,
+            None,
+            None,
+            triage.get("zero_point_energy_hartree"),
+            certificate.get("zero_point_energy_hartree"),
+        ),
+        Property("polarizability", "bohr³", None, None, None, _isotropic(triage), _isotropic(certificate)),
+    ]
+    return [
+        line
+        for line in (*one.story.properties, *more)
+        if any(value is not None for value in (line.predicted, line.xtb, line.triage, line.certificate))
+    ]
+
+
+def _isotropic(extra: Mapping[str, Any]) -> float | None:
+    """A third of the polarizability's trace."""
+    tensor = extra.get("polarizability_bohr3")
+    return sum(tensor[axis][axis] for axis in range(3)) / 3 if tensor else None
+
+
+def spectra(job: Story | None) -> Mapping[str, Any] | None:
+    """Lines of the infrared and the absorption spectrum, for the chart."""
+    if job is None:
+        return None
+    strengths = job.extra.get("ir_intensities_km_mol") or []
+    waves = job.extra.get("wavenumbers_cm1") or []
+    return {
+        "level": job.level,
+        "infrared": [[wave, strength] for wave, strength in zip(waves, strengths, strict=False) if wave > 0],
+        "absorption": [
+            [one["wavelength_nm"], one["oscillator_strength"]] for one in job.extra.get("excitations") or []
+        ],
+    }
+
+
+def router(site: Site) -> APIRouter:
+    """``/candidates/{id}``, geometries and files."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/candidates/{candidate_id}", name="molecule")
+    def shown(request: Request, candidate_id: UUID) -> HTMLResponse:
+        with site.database.transaction() as connection, _missing():
+            one = candidate(connection, candidate_id)
+        return page(
+            request,
+            "molecule/index.html",
+            one=one,
+            row=one.story.row,
+            window=one.campaign.config.target.window,
+            properties=properties(one),
+            spectra=spectra(one.spectra),
+            labels=GEOMETRIES,
+            geometries={str(each.conformer_id): _geometry(each.conformer_id) for each in one.story.geometries},
+            orbitals={
+                each.name: {
+                    "cube": f"/files/{each.calculation_id}/{each.file}",
+                    "geometry": _geometry(each.conformer_id),
+                }
+                for each in one.orbitals
+            },
+        )
+
+    @routes.get("/candidates/{candidate_id}/similar")
+    def similar(candidate_id: UUID, smiles: str) -> HTMLResponse:
+        fields = ("candidate_id", "molecule_id", "smiles", "similarity", "gap_ev", "predicted_gap_ev")
+        with site.database.transaction() as connection:
+            asked = CandidateQuery.ask(similar_to=smiles, fields=fields)
+            found = query.page(connection, asked, size=SIMILAR + 20, seconds=5.0)
+        others: dict[int, dict[str, Any]] = {}
+        for row in found.rows:
+            if row["candidate_id"] != candidate_id and row["smiles"] != smiles:
+                others.setdefault(row["molecule_id"], row)
+        return HTMLResponse(render("molecule/similar.html", rows=list(others.values())[:SIMILAR]))
+
+    @routes.get("/geometry/{conformer_id}.sdf")
+    def geometry(conformer_id: UUID) -> Response:
+        with site.database.transaction() as connection, _missing():
+            molecule, method = candidates.geometry(connection, conformer_id)
+        record = sdf_record(molecule, str(conformer_id), {"method": method})
+        return Response(record, headers=LASTING, media_type="chemical/x-mdl-sdfile")
+
+    @routes.get("/files/{calculation_id}/{name}")
+    def content(calculation_id: UUID, name: str) -> Response:
+        with site.database.transaction() as connection, _missing():
+            packed = job_story.content(connection, calculation_id, name)
+        headers = {**LASTING, "Content-Encoding": "gzip"}  # as it is stored
+        return Response(packed, headers=headers, media_type="text/plain; charset=utf-8")
+
+    return routes
+
+
+def _geometry(conformer_id: UUID) -> str:
+    return f"/geometry/{conformer_id}.sdf"
+
+
+@contextmanager
+def _missing() -> Iterator[None]:
+    """What the store does not find is not there: 404."""
+    try:
+        yield
+    except InputError as error:
+        raise Missing(str(error)) from error

@@ -1,0 +1,1 @@
+"""What the pages read from Postgres beyond what ``gapsmith.store`` has."""

@@ -1,0 +1,87 @@
+"""The numbers behind the charts of a campaign."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from scipy.stats import norm
+
+from gapsmith.core.domain import Window
+from gapsmith.dashboard.reading import loop
+from gapsmith.store import results
+from gapsmith.store.database import Database
+from gapsmith.store.progress import Attempt
+
+LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # nominal coverage of the calibration curve
+MOST_POINTS: Final = 2000  # of the parity plot: the newest
+
+
+def charts(database: Database, name: str) -> dict[str, Any]:
+    """Everything that is drawn, as JSON; raises Missing if there is no such campaign."""
+    with database.transaction() as connection:
+        campaign = loop.find(connection, name)
+    found = results.collect(database, campaign)
+    window = campaign.config.target.window
+    with database.transaction() as connection:
+        gaps = loop.distributions(connection, campaign.id, window)
+    return {
+        "window": {"low": window.low_ev, "high": window.high_ev, "value": window.value_ev},
+        "hits": _hits(found.attempts, window, found.base_rate, campaign.config.dft.certify),
+        "best": _best(found.attempts, window),
+        "gaps": {
+            "bin": loop.BIN_EV,
+            "series": [{"name": one.name, "x": list(one.counts), "y": list(one.counts.values())} for one in gaps],
+        },
+        "parity": _parity(found.attempts, window),
+        "calibration": calibration(found.attempts),
+    }
+
+
+def _hits(attempts: Sequence[Attempt], window: Window, base_rate: float, certifies: bool) -> dict[str, Any]:
+    labelled, certified = [0], [0]
+    for one in attempts:
+        labelled.append(labelled[-1] + (one.gap_ev is not None and window.holds(one.gap_ev)))
+        certified.append(certified[-1] + (one.certified_gap_ev is not None and window.holds(one.certified_gap_ev)))
+    return {
+        "labelled": labelled,
+        "certified": certified if certifies else None,
+        "base_rate": base_rate,
+        "smiles": [one.smiles for one in attempts],
+    }
+
+
+def _best(attempts: Sequence[Attempt], window: Window) -> dict[str, Any]:
+    """Distance from the target of the best label after so many jobs, eV."""
+    nearest: list[float | None] = []
+    for one in attempts:
+        before = nearest[-1] if nearest else None
+        distance = None if one.gap_ev is None else abs(one.gap_ev - window.value_ev)
+        nearest.append(min((d for d in (before, distance) if d is not None), default=None))
+    return {"distance": nearest, "tolerance": window.tolerance_ev}
+
+
+def _parity(attempts: Sequence[Attempt], window: Window) -> list[dict[str, Any]]:
+    known = [one for one in attempts if one.gap_ev is not None and one.predicted_gap_ev is not None]
+    return [
+        {
+            "predicted": one.predicted_gap_ev,
+            "deviation": one.predicted_gap_std_ev,
+            "dft": one.gap_ev,
+            "hit": one.gap_ev is not None and window.holds(one.gap_ev),
+            "smiles": one.smiles,
+            "id": str(one.candidate_id),
+        }
+        for one in known[-MOST_POINTS:]
+    ]
+
+
+def calibration(attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """Share of labels inside the central interval of a normal distribution about the prediction, beside its nominal share."""
+    scores = [
+        abs(one.gap_ev - one.predicted_gap_ev) / one.predicted_gap_std_ev
+        for one in attempts
+        if one.gap_ev is not None and one.predicted_gap_ev is not None and one.predicted_gap_std_ev
+    ]
+    observed = [
+        sum(score <= float(norm.ppf(0.5 + level / 2)) for score in scores) / len(scores) for level in LEVELS if scores
+    ]
+    return {"nominal": list(LEVELS) if scores else [], "observed": observed, "labels": len(scores)}

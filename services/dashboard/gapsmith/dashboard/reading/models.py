@@ -1,0 +1,73 @@
+"""Models as the pages show them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from gapsmith.core.errors import InputError
+from gapsmith.dashboard.problems import Missing
+from gapsmith.store import model_story, training_runs
+from gapsmith.store.database import Connection
+from gapsmith.store.model_story import Entry, WentLive
+from gapsmith.store.training_runs import Run
+from gapsmith.training.metrics import Point
+
+GATE: Final = ("candidate", "live")  # the gate's scores of the new model, and of the one that was live
+APART: Final = ("training", "warnings")
+MOST: Final = 200  # models of the list
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model, its ancestors, when it was live, and its training."""
+
+    line: Sequence[Entry]  # itself, its parent, ... the shipped weights
+    promotions: Sequence[WentLive]
+    gate: Sequence[tuple[str, float | None, float | None]]  # score, of this model, of the live one then
+    measured: Sequence[tuple[str, float]]
+    run: Run | None
+    points: Sequence[Point]
+
+    @property
+    def entry(self) -> Entry:
+        """The model itself."""
+        return self.line[0]
+
+
+def listed(connection: Connection) -> dict[str, list[Entry]]:
+    """Models by kind, newest first."""
+    entries = model_story.listed(connection)[:MOST]
+    return {kind: [one for one in entries if one.kind == kind] for kind in model_story.kinds(connection)}
+
+
+def model(connection: Connection, name: str) -> Model:
+    """Everything of one model; raises Missing."""
+    try:
+        model_id: UUID = model_story.resolve(connection, name)
+    except InputError as error:
+        raise Missing(str(error)) from error
+    line = model_story.lineage(connection, model_id)
+    metrics = line[0].metrics
+    scores = {who: dict(_numbers(metrics.get(who) or {})) for who in GATE}
+    run = training_runs.of(connection, model_id)
+    return Model(
+        line=line,
+        promotions=model_story.promotions(connection, kind=line[0].kind, model_id=model_id),
+        gate=[
+            (score, scores["candidate"].get(score), scores["live"].get(score))
+            for score in dict.fromkeys([*scores["candidate"], *scores["live"]])
+        ],
+        measured=list(_numbers({key: value for key, value in metrics.items() if key not in (*GATE, *APART)})),
+        run=run,
+        points=training_runs.points(connection, run.id) if run else (),
+    )
+
+
+def _numbers(part: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Single numbers by their path."""
+    for name, value in part.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{prefix}{name}", float(value)

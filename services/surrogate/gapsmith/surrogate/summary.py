@@ -1,0 +1,31 @@
+"""A network measured on molecules with labels."""
+
+import numpy as np
+
+from gapsmith.surrogate.calibration import Calibration, residuals
+from gapsmith.surrogate.data import Molecules
+from gapsmith.surrogate.inference import Predicted, predict_molecules
+from gapsmith.surrogate.network import SurrogateNetwork
+from gapsmith.surrogate.quantities import QUANTITIES, UNITS, base_unit
+
+
+def evaluated(model: SurrogateNetwork, molecules: Molecules, device: str) -> dict[str, float]:
+    """``summary`` of what a network says of molecules."""
+    known = [name for name in molecules.labelled() if name in model.names]
+    return summary(predict_molecules([model], molecules, device=device, wanted=known), Calibration.of(model), molecules)
+
+
+def summary(predicted: Predicted, calibration: Calibration, molecules: Molecules) -> dict[str, float]:
+    """Mean absolute errors in base units, and the gap's NLL; quantities that no molecule has are left out."""
+    out = {}
+    for name in predicted.std:
+        error, sigma = residuals(predicted, molecules, name)
+        if len(error) == 0:
+            continue
+        suffix = UNITS[base_unit(QUANTITIES[name].dimension)].suffix
+        out[f"{name}_mae_{suffix}"] = float(np.abs(error).mean())
+        if name == "gap":
+            sigma = calibration.calibrated(sigma, name)
+            out["gap_rmse_ev"] = float(np.sqrt((error**2).mean()))
+            out["gap_nll"] = float((0.5 * np.log(2 * np.pi * sigma**2) + 0.5 * (error / sigma) ** 2).mean())
+    return out

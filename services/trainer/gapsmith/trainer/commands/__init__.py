@@ -1,0 +1,1 @@
+"""What people call: ``gapsmith predict``, ``gapsmith evaluate surrogate`` and ``gapsmith data xtb``."""

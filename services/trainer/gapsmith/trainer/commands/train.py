@@ -1,0 +1,222 @@
+"""``gapsmith train``: a base training, in one process or several, watched and resumable."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import click
+
+if TYPE_CHECKING:
+    from gapsmith.trainer.assignment import Assignment, Paths
+    from gapsmith.trainer.processes import Backend
+
+BACKENDS = ("auto", "single", "horovod", "torch")
+
+
+@click.command()
+@click.argument("kind")
+@click.option(
+    "-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Of the run; runs/KIND if not given."
+)
+@click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False), help="YAML or JSON; the shipped model's if not given."
+)
+@click.option(
+    "--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Change one key of the configuration."
+)
+@click.option("--time-budget", metavar="TIME", help="For example 30m; all resumed runs together.")
+@click.option("--steps", type=click.IntRange(min=1), help="Or a number of steps.")
+@click.option("--resume", is_flag=True, help="Go on with the run in the directory; with another budget, if given.")
+@click.option("--start", type=click.Path(path_type=Path, dir_okay=False), help="Weights (.safetensors) to begin with.")
+@click.option("--np", "processes", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--hosts", metavar="A:2,B:2", help="Machines with processes on each, by ssh; the directory must be seen by all."
+)
+@click.option(
+    "--backend", type=click.Choice(BACKENDS), default="auto", show_default=True, help="auto: Horovod for several."
+)
+@click.option("--network-interface", default="lo", show_default=True, help="That several processes find each other by.")
+@click.option("--threads", type=click.IntRange(min=1), help="Of a process; the machine's cores divided if not given.")
+@click.option("--device", default="auto", show_default=True, help="Torch device: auto, cpu, cuda.")
+@click.option("--split", help="Of the base data; the kind's own if not given.")
+@click.option("--molecules", type=click.IntRange(min=1), help="Only so many of every source, to try things out.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--accumulate", type=click.IntRange(min=1), default=1, show_default=True, help="Batches of a step.")
+@click.option(
+    "--scaling",
+    type=click.Choice(("none", "sqrt", "linear")),
+    default="none",
+    show_default=True,
+    help="none: the processes share one batch; else a batch for each, and the learning rate grows so with their number.",
+)
+@click.option("--compress", is_flag=True, help="Gradients travel in half precision.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the network.")
+@click.option("--full-precision", is_flag=True, help="No TF32 or bfloat16 on a GPU.")
+@click.option(
+    "--storage",
+    type=click.Choice(("memory", "distributed", "disk")),
+    default="memory",
+    show_default=True,
+    help="Base data in every process's memory, spread over the processes' memory, or on disk.",
+)
+@click.option("--replicas", type=click.IntRange(min=1), default=1, show_default=True, help="Of what is spread.")
+def train(kind: str, directory: Path | None, resume: bool, **given: Any) -> None:
+    """Train a model of KIND (surrogate, generator) on its base data.
+
+    A killed process does not end a training of several; a stopped training goes on with --resume. What comes out are weights
+    with a card in the directory, beside metrics for TensorBoard.
+
+    For example: gapsmith train surrogate --np 2 --time-budget 30m
+    """
+    from gapsmith.trainer.assignment import Paths
+
+    paths = Paths((directory or Path("runs") / kind).absolute())
+    with _alone(paths):
+        assignment = _resumed(kind, paths, given) if resume else _new(kind, paths, given)
+        backend = _backend(given["backend"], assignment.processes, given["hosts"])
+        assignment.write(paths)
+        _run(assignment, paths, backend, given)
+
+
+@contextmanager
+def _alone(paths: "Paths") -> Iterator[None]:
+    """One training in a directory at a time."""
+    import fcntl
+
+    from gapsmith.core.errors import UnavailableError
+
+    paths.folder.mkdir(parents=True, exist_ok=True)
+    with (paths.folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UnavailableError(
+                f"a training runs in {paths.folder}: wait for it, or choose another --directory"
+            ) from error
+        yield
+
+
+def _resumed(kind: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
+    from gapsmith.core.errors import InputError
+    from gapsmith.trainer.assignment import Assignment
+
+    if not paths.assignment.is_file():
+        raise InputError(f"{paths.folder} holds no training to resume; leave --resume out to begin one")
+    found = Assignment.read(paths)
+    if found.kind != kind:
+        raise InputError(f"{paths.folder} holds a training of a {found.kind}, not of a {kind}")
+    if given["config"] is not None or given["changes"] or given["start"] is not None:
+        raise InputError("a resumed training keeps its configuration; leave out --config, --set and --start")
+    steps, budget = given["steps"], _seconds(given["time_budget"])
+    ended_by = {"steps": steps, "time_budget_s": budget} if steps or budget else {}
+    return replace(found, processes=given["processes"], device=_device(given["device"]), **ended_by)
+
+
+def _new(kind: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
+    from gapsmith.core.errors import InputError
+    from gapsmith.trainer.assignment import Assignment
+    from gapsmith.training.configuration import changed, read
+    from gapsmith.training.protocol import trainable
+    from gapsmith.training.resume import saved
+
+    if saved(paths.state) or paths.assignment.is_file():
+        raise InputError(f"{paths.folder} holds a training: go on with it by --resume, or choose another --directory")
+    if given["steps"] is None and given["time_budget"] is None:
+        raise InputError("say when to stop: --time-budget 30m, or --steps 10000")
+    model = trainable(kind)
+    config = read(given["config"]) if given["config"] is not None else model.default_config()
+    assignment = Assignment(
+        id=str(uuid4()),
+        kind=kind,
+        config=changed(config, given["changes"]),
+        time_budget_s=_seconds(given["time_budget"]),
+        start=None if given["start"] is None else str(given["start"].absolute()),
+        device=_device(given["device"]),
+        **{
+            name: given[name]
+            for name in (
+                "steps", "processes", "scaling", "accumulate", "seed", "split", "molecules", "compiled",
+                "full_precision", "storage", "replicas",
+            )
+        },
+    )  # fmt: skip
+    model.base_training(
+        assignment.config or {}, assignment.options(paths)
+    )  # says what is wrong before any process starts
+    return assignment
+
+
+def _backend(wanted: str, processes: int, hosts: str | None) -> "Backend | None":
+    """What several processes work together with; None for one."""
+    from gapsmith.core.errors import InputError, UnavailableError
+    from gapsmith.trainer.processes import horovod_problem
+
+    if wanted == "single" and (processes > 1 or hosts is not None):
+        raise InputError("--backend single trains in one process; leave out --np and --hosts")
+    if processes == 1 and hosts is None:
+        return None
+    if hosts is not None and (wanted == "torch" or hosts.count(",") == 0):
+        raise InputError("--hosts wants Horovod, and at least two machines: --hosts a:2,b:2")
+    if wanted == "torch":
+        return "torch"
+    if (problem := horovod_problem()) is not None:
+        raise UnavailableError(f"{problem}; or train with --backend torch, or in one process")
+    return "horovod"
+
+
+def _seconds(text: str | None) -> float | None:
+    from pydantic import TypeAdapter, ValidationError
+
+    from gapsmith.core.campaign import Duration
+    from gapsmith.core.errors import InputError
+
+    if text is None:
+        return None
+    try:
+        return float(TypeAdapter(Duration).validate_python(text).total_seconds())
+    except ValidationError as error:
+        raise InputError(f"--time-budget {text}: write for example 90s, 15m or 1h30m") from error
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _run(assignment: "Assignment", paths: "Paths", backend: "Backend | None", given: dict[str, Any]) -> None:
+    import sys
+
+    from gapsmith.trainer.commands.watching import Watch
+    from gapsmith.trainer.communicator import COMPRESS
+    from gapsmith.trainer.launch import StoppedError, supervise
+    from gapsmith.trainer.processes import environment, together
+
+    threads = given["threads"] or max(1, (os.cpu_count() or 1) // (1 if given["hosts"] else assignment.processes))
+    rank = [sys.executable, "-m", "gapsmith.trainer.base", str(paths.folder), "--while-pid", str(os.getpid())]
+    interface = given["network_interface"]
+    command = rank if backend is None else together(rank, assignment.processes, backend, interface, given["hosts"])
+    variables = environment(interface, threads) | ({COMPRESS: "fp16"} if given["compress"] else {})
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    with Watch(assignment, paths, backend or "single") as watch:
+        try:
+            supervise(command, variables, log=paths.log, stop=paths.stop, stopping=stopping, look=watch.look)
+        except StoppedError:
+            watch.end("stopped")
+            click.echo(f"stopped; go on with: gapsmith train {assignment.kind} -d {paths.folder} --resume", err=True)
+            sys.exit(130)
+        except BaseException as error:
+            watch.end("failed", str(error))
+            raise
+        watch.end("finished")
+    watch.summary()

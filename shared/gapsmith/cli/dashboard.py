@@ -1,0 +1,76 @@
+"""``gapsmith dashboard``: where it is, or serve it here."""
+
+import os
+import threading
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+
+from gapsmith.cli.main import service_group
+from gapsmith.stack.dashboard import SERVICE
+
+SERVICE_GROUP = "gapsmith.services"  # reached by name: commands import no service
+LOOK_EVERY_S = 0.2
+START_WITHIN_S = 60.0  # of one that is being started
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "--host", metavar="ADDRESS", help="Where to listen; beyond this machine every request needs a token.  [127.0.0.1]"
+)
+@click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="The next free one if it is taken.  [8700]")
+@click.pass_context
+def dashboard(context: click.Context, host: str | None, port: int | None) -> None:
+    """Print the address of the running dashboard, or serve it until Ctrl-C.
+
+    'gapsmith up' and 'gapsmith run' start it, too.
+    """
+    if context.invoked_subcommand is None:
+        _find_or_serve(host, port)
+
+
+for _one in service_group(SERVICE).commands.values():  # what every service has
+    dashboard.add_command(_one)
+
+
+def _find_or_serve(host: str | None, port: int | None) -> None:
+    from gapsmith.core.errors import UnavailableError
+    from gapsmith.core.settings import settings
+    from gapsmith.stack import dashboard as address
+    from gapsmith.stack import machine
+    from gapsmith.stack.connect import bring_up_to_date, connected_settings, using
+    from gapsmith.stack.stack import EmbeddedStack
+
+    own = settings()
+    if host is None and port is None:
+        starting = machine.service_pid(own.home, SERVICE) is not None
+        running = address.wait(own.home, START_WITHIN_S if starting else 0.0)
+        if running is not None:
+            click.echo(running)
+            return
+    for name, value in (("HOST", host), ("PORT", port)):
+        if value is not None:
+            os.environ[f"GAPSMITH_DASHBOARD_{name}"] = str(value)
+    found = tuple(entry_points(group=SERVICE_GROUP, name=SERVICE))
+    if not found:
+        raise UnavailableError("the dashboard is not installed here; install gapsmith again")
+    with using(EmbeddedStack.of(own)):
+        connected = connected_settings()
+        bring_up_to_date(connected)
+        ended = threading.Event()
+        threading.Thread(target=_tell, args=(own.home, ended), daemon=True).start()
+        try:
+            found[0].load()(connected.model_copy(update={"log_json": False, "log_level": "warning"}))
+        finally:
+            ended.set()
+
+
+def _tell(home: Path, ended: threading.Event) -> None:
+    """Print the address as soon as this process serves."""
+    from gapsmith.stack import dashboard as address
+
+    while not ended.wait(LOOK_EVERY_S):
+        if (url := address.own(home)) is not None:
+            click.echo(f"{url}  (Ctrl-C ends it)")
+            return

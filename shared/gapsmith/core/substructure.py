@@ -1,0 +1,169 @@
+"""Keys that tell which molecules a SMARTS pattern cannot match, so that few of a million are looked at.
+
+A molecule holds a pattern only if it has all its keys; that it has them proves nothing. The first part is RDKit's pattern
+fingerprint. The rest is what that leaves out: counts of atoms by element, aromaticity and charge, and sizes of cycles.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from typing import Final
+
+from rdkit import Chem
+from rdkit.rdBase import BlockLogs
+
+from gapsmith.core.screening import compile_smarts
+
+PATTERN_BITS: Final = 512
+KEY_BITS: Final = 640
+MOST_KNOWN: Final = 100_000  # molecules of which a pattern remembers whether they hold it
+Kind = tuple[int, bool, int]  # atomic number, aromatic, sign of the formal charge
+
+_CYCLES: Final = {size: Chem.MolFromSmarts(f"*~1{'~*' * (size - 1)}~1") for size in range(3, 10)}
+_KINDS: Final = frozenset(
+    (number, aromatic, sign)
+    for number in range(1, 119)
+    for aromatic in (False, True)[: 1 + (number > 1)]
+    for sign in (-1, 0, 1)
+)
+_LEAF: Final = re.compile(
+    r"(AtomAtomicNum|AtomType|AtomFormalCharge|AtomIsAromatic|AtomIsAliphatic) (-?\d+) (=|!=) val"
+)
+
+
+@cache
+def _features() -> tuple[tuple[frozenset[Kind], int], ...]:
+    """Kinds of atoms, and up to how many of them are told apart."""
+
+    def some(numbers: Iterable[int], *, aromatic: bool | None = None, sign: int | None = None) -> frozenset[Kind]:
+        wanted = set(numbers)
+        return frozenset(
+            kind for kind in _KINDS if kind[0] in wanted and aromatic in (None, kind[1]) and sign in (None, kind[2])
+        )
+
+    heavy = range(2, 119)
+    others = set(heavy) - {6, 7, 8, 9}
+    return (
+        (some(heavy, aromatic=True), 6),
+        (some([6], aromatic=True), 6),
+        (some([7], aromatic=True), 4),
+        (some([8], aromatic=True), 1),
+        (some([6], aromatic=False), 9),
+        (some([7], aromatic=False), 4),
+        (some([8], aromatic=False), 4),
+        (some([6]), 9),
+        (some([7]), 5),
+        (some([8]), 5),
+        (some([9]), 4),
+        (some(others), 1),
+        (some(heavy, sign=1), 2),
+        (some(heavy, sign=-1), 2),
+    )
+
+
+def molecule_keys(mol: Chem.Mol) -> str:
+    """Keys of a sanitised molecule with implicit hydrogens, ``KEY_BITS`` zeros and ones."""
+    atoms = [_kind(atom) for atom in mol.GetAtoms()]
+    counts = [sum(kind in kinds for kind in atoms) for kinds, _ in _features()]
+    return _text(mol, counts, {size for size, cycle in _CYCLES.items() if mol.HasSubstructMatch(cycle)})
+
+
+def pattern_keys(pattern: Chem.Mol) -> str:
+    """Keys that every molecule with this pattern has, ``KEY_BITS`` zeros and ones."""
+    possible = [_possible(atom) for atom in pattern.GetAtoms()]
+    counts = [sum(kinds <= feature for kinds in possible) for feature, _ in _features()]
+    hydrogen = [index for index, kinds in enumerate(possible) if any(kind[0] == 1 for kind in kinds)]
+    explicit = any(all(kind[0] == 1 for kind in kinds) for kinds in possible)
+    with_rings = Chem.Mol(pattern)
+    Chem.FastFindRings(with_rings)
+    cycles = {len(ring) for ring in with_rings.GetRingInfo().AtomRings()}
+    return _text(_without(pattern, hydrogen) if explicit else pattern, counts, cycles)
+
+
+def _text(mol: Chem.Mol, counts: list[int], cycles: set[int]) -> str:
+    with BlockLogs():
+        fingerprint = Chem.PatternFingerprint(mol, fpSize=PATTERN_BITS).ToBitString()
+    composition = "".join(
+        "1" * min(n, most) + "0" * (most - min(n, most)) for n, (_, most) in zip(counts, _features(), strict=True)
+    )
+    rings = "".join("1" if size in cycles else "0" for size in _CYCLES)
+    return f"{fingerprint}{composition}{rings}".ljust(KEY_BITS, "0")
+
+
+def _without(pattern: Chem.Mol, atoms: list[int]) -> Chem.Mol:
+    """A pattern less some atoms: where hydrogens are atoms, those that may match one are not in the molecule's keys."""
+    editable = Chem.RWMol(pattern)
+    for index in sorted(atoms, reverse=True):
+        editable.RemoveAtom(index)
+    rest = editable.GetMol()
+    Chem.FastFindRings(rest)
+    return rest
+
+
+def _kind(atom: Chem.Atom) -> Kind:
+    charge = atom.GetFormalCharge()
+    return atom.GetAtomicNum(), atom.GetIsAromatic(), (charge > 0) - (charge < 0)
+
+
+def _possible(atom: Chem.Atom) -> frozenset[Kind]:
+    """Kinds that a pattern's atom can match, at most."""
+    lines = [line for line in atom.DescribeQuery().splitlines() if line.strip()]
+    return _evaluate(lines, 0)[0]
+
+
+def _evaluate(lines: list[str], index: int) -> tuple[frozenset[Kind], int]:
+    """Kinds of the query tree at a line, and the line after it; RDKit indents a query's parts by two spaces."""
+    text, depth = lines[index].strip(), len(lines[index]) - len(lines[index].lstrip())
+    parts, following = [], index + 1
+    while following < len(lines) and len(lines[following]) - len(lines[following].lstrip()) > depth:
+        part, following = _evaluate(lines, following)
+        parts.append(part)
+    if leaf := _LEAF.fullmatch(text):
+        return _leaf(leaf[1], int(leaf[2]), equal=leaf[3] == "="), following
+    if text == "AtomAnd" and parts:
+        return frozenset.intersection(*parts), following
+    if text == "AtomOr" and parts:
+        return frozenset.union(*parts), following
+    return _KINDS, following
+
+
+@cache
+def _leaf(query: str, value: int, *, equal: bool) -> frozenset[Kind]:
+    """Kinds that a leaf of a query selects, at most."""
+    if query == "AtomFormalCharge":
+        if value != 0 and not equal:  # kinds do not tell amounts of charge apart
+            return _KINDS
+        found = frozenset(kind for kind in _KINDS if kind[2] == (value > 0) - (value < 0))
+    elif query == "AtomAtomicNum":
+        found = frozenset(kind for kind in _KINDS if kind[0] == value)
+    elif query == "AtomType":  # those of aromatic atoms have 1000 added
+        found = frozenset(kind for kind in _KINDS if kind[0] == value % 1000 and kind[1] == (value >= 1000))
+    else:
+        wanted = (query == "AtomIsAromatic") == (value != 0)
+        found = frozenset(kind for kind in _KINDS if kind[1] == wanted)
+    return found if equal else _KINDS - found
+
+
+class Substructure:
+    """A compiled SMARTS pattern.
+
+    Hydrogens of molecules are implicit unless the pattern has one as an atom, as in ``core.screening.matches``.
+
+    Args:
+        smarts: the pattern.
+        field: named in errors.
+
+    Raises:
+        InputError: it is none.
+    """
+
+    def __init__(self, smarts: str, field: str = "smarts") -> None:
+        self._pattern = compile_smarts(smarts, field)
+        self._explicit = any(all(kind[0] == 1 for kind in _possible(atom)) for atom in self._pattern.GetAtoms())
+        self.keys = pattern_keys(self._pattern)
+        self.matches = lru_cache(MOST_KNOWN)(self._matches)  # campaigns have molecules in common
+
+    def _matches(self, smiles: str) -> bool:
+        """Whether the molecule of a canonical SMILES holds the pattern."""
+        mol = Chem.MolFromSmiles(smiles)
+        return mol is not None and bool((Chem.AddHs(mol) if self._explicit else mol).HasSubstructMatch(self._pattern))

@@ -1,0 +1,161 @@
+"""Answers as files, in pieces: however many candidates there are, only some are in memory at once."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
+from uuid import UUID
+
+from psycopg.rows import tuple_row
+
+from gapsmith.core import output
+from gapsmith.core.output import plain
+from gapsmith.store.database import Connection
+from gapsmith.store.query import batches, geometries
+from gapsmith.store.query_model import CandidateQuery
+from gapsmith.store.query_rows import CandidateRow, Found, parameters, records, statement
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SDF_BATCH: Final = 200  # geometries in memory at once
+Batches = Iterator[list[Found]]
+
+
+class Export:
+    """An answer as a file.
+
+    Args:
+        connection: in a transaction.
+        query: the question.
+        kind: of ``KINDS``; raises KeyError for another.
+    """
+
+    def __init__(self, connection: Connection, query: CandidateQuery, kind: str) -> None:
+        self._connection = connection
+        self._query = query
+        self._write = KINDS[kind]
+        self.count = 0  # candidates so far
+
+    def parts(self) -> Iterator[bytes]:
+        """The file, piece by piece; raises InputError before the first one if the question is wrong."""
+        return self._write(self._connection, self._query.columns, self._found())
+
+    def _found(self) -> Batches:
+        for found in batches(self._connection, self._query):
+            self.count += len(found)
+            yield found
+
+
+def separated(connection: Connection, columns: Sequence[str], some: Batches, separator: str = ",") -> Iterator[bytes]:
+    """A header and one line per candidate, full precision, empty where there is no value."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=separator, lineterminator="\n")
+    writer.writerow(columns)
+    select = statement(columns, text=True)  # Postgres makes the texts: that is several times as fast
+    for found in some:
+        with connection.cursor(row_factory=tuple_row) as cursor:
+            writer.writerows(cursor.execute(select, parameters(found)).fetchall())
+        yield text.getvalue().encode()
+        text.seek(0)
+        text.truncate()
+    if text.tell():
+        yield text.getvalue().encode()
+
+
+def tab_separated(connection: Connection, columns: Sequence[str], some: Batches) -> Iterator[bytes]:
+    """The same with tabs."""
+    return separated(connection, columns, some, "\t")
+
+
+def as_json(connection: Connection, columns: Sequence[str], some: Batches) -> Iterator[bytes]:
+    """A list of objects, one a line."""
+    start = "[\n"
+    for found in some:
+        lines = [dumps(row) for row in records(connection, found, columns)]
+        yield (start + ",\n".join(lines)).encode()
+        start = ",\n"
+    yield b"[]\n" if start == "[\n" else b"\n]\n"
+
+
+def dumps(value: Any) -> str:
+    """JSON; dates by ISO 8601, ids as text."""
+    return json.dumps(value, default=lambda one: str(plain(one)), ensure_ascii=False, separators=(",", ":"))
+
+
+def parquet(connection: Connection, columns: Sequence[str], some: Batches) -> Iterator[bytes]:
+    """Parquet, a row group for some thousand candidates."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink, schema = _Sink(), _schema(columns)
+    with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema) as writer:
+        for found in some:
+            rows = [
+                {name: str(value) if isinstance(value, UUID) else value for name, value in row.items()}
+                for row in records(connection, found, columns)
+            ]
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            yield sink.taken()
+    yield sink.taken()
+
+
+def _schema(columns: Sequence[str]) -> "pa.Schema":
+    import pyarrow as pa
+
+    types = {float: pa.float64(), int: pa.int64(), bool: pa.bool_(), datetime: pa.timestamp("us", tz="UTC")}
+    kinds = {name: (get_args(hint) or (hint,))[0] for name, hint in get_type_hints(CandidateRow).items()}
+    return pa.schema([(name, types.get(kinds[name], pa.string())) for name in columns])
+
+
+class _Sink:
+    """A file that gives away what was written to it."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        """Keep some bytes."""
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits anywhere."""
+
+    def close(self) -> None:
+        """What was written stays to be taken."""
+
+    def taken(self) -> bytes:
+        """What was written since the last time."""
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
+
+
+def sdf(connection: Connection, columns: Sequence[str], some: Batches) -> Iterator[bytes]:
+    """Best geometry of each candidate, properties as tags."""
+    needed = list(dict.fromkeys([*columns, "inchikey", "conformer_id"]))
+    for found in some:
+        for start in range(0, len(found), SDF_BATCH):
+            yield _sdf(connection, found[start : start + SDF_BATCH], needed, columns)
+
+
+def _sdf(connection: Connection, found: Sequence[Found], columns: Sequence[str], tags: Sequence[str]) -> bytes:
+    rows = records(connection, found, columns)
+    molecules = geometries(connection, {row["conformer_id"] for row in rows})
+    return "".join(
+        output.sdf_record(molecules[row["conformer_id"]], row["inchikey"], {name: row[name] for name in tags})
+        for row in rows
+    ).encode()
+
+
+KINDS: Final[dict[str, Callable[[Connection, Sequence[str], Batches], Iterator[bytes]]]] = {
+    "sdf": sdf,
+    "csv": separated,
+    "parquet": parquet,
+    "json": as_json,
+    "tsv": tab_separated,
+}

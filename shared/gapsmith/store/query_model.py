@@ -1,0 +1,209 @@
+"""A question about candidates as data: the same for the command line, the API, its client and the pages."""
+
+import difflib
+import hashlib
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, Any, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gapsmith.core.domain import CandidateState
+from gapsmith.core.errors import InputError
+from gapsmith.store.query_rows import ALL_COLUMNS, SIMILARITY
+
+MOST_TEXT: Final = 400  # characters of a SMARTS or a SMILES
+DEEPEST: Final = 30  # brackets within brackets of one: its reader calls itself for each
+LEAST_SIMILARITY: Final = 0.4
+
+
+class Range(BaseModel):
+    """A closed range, open where an end is None."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    low: float | None = None
+    high: float | None = None
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if self.low is None and self.high is None:
+            raise ValueError("a range needs at least one end")
+        if any(end is not None and not math.isfinite(end) for end in (self.low, self.high)):
+            raise ValueError("the ends of a range must be finite numbers")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"{self.low:g}:{self.high:g} runs backwards")
+        return self
+
+    @classmethod
+    def parse(cls, text: str, field: str) -> Self:
+        """Read ``3.9:4.1``, ``:4.1`` or ``3.9:``; raises InputError naming the field."""
+        low, colon, high = (part.strip() for part in text.partition(":"))
+        try:
+            if not colon:
+                raise ValueError("a range has a colon")
+            return cls(low=float(low) if low else None, high=float(high) if high else None)
+        except ValueError as error:  # pydantic's error is one
+            raise InputError(f"{field}: {text!r} is no range; write for example 3.9:4.1, :4.1 or 3.9:") from error
+
+    @classmethod
+    def between(cls, low: float | None, high: float | None, field: str) -> Self | None:
+        """A range of two ends, None without any; raises InputError naming the field."""
+        if low is None and high is None:
+            return None
+        try:
+            return cls(low=low, high=high)
+        except ValidationError as error:
+            message = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+            raise InputError(f"{field}: {message}; the least comes first, for example 3.9 and 4.1") from error
+
+
+class SortKey(StrEnum):
+    """What rows can be sorted by; rows without a value come last."""
+
+    GAP = "gap"
+    PREDICTED = "predicted"
+    UNCERTAINTY = "uncertainty"
+    XTB_GAP = "xtb_gap"
+    SA_SCORE = "sa_score"
+    HEAVY_ATOMS = "heavy_atoms"
+    CREATED = "created"
+    SIMILARITY = "similarity"
+
+
+class CandidateQuery(BaseModel):
+    """Which candidates, in which order. What is None does not restrict."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    campaign: str | None = Field(None, description="name of a campaign")
+    states: tuple[CandidateState, ...] = Field((), description="any of these; none: all")
+    hits: bool = Field(False, description="only with a DFT gap inside the campaign's window")
+    gap_ev: Range | None = Field(None, description="DFT gap: certified if there is one, else the label")
+    predicted_gap_ev: Range | None = Field(None, description="the surrogate's mean")
+    predicted_gap_std_ev: Range | None = Field(None, description="the surrogate's standard deviation")
+    xtb_gap_ev: Range | None = Field(None, description="GFN2-xTB's gap at its geometry")
+    heavy_atoms: Range | None = Field(None, description="atoms other than hydrogen")
+    sa_score: Range | None = Field(None, description="synthetic accessibility, 1 easy to 10 hard")
+    in_qm9: bool | None = Field(None, description="whether the molecule is in the training data")
+    smarts: str | None = Field(None, max_length=MOST_TEXT, description="substructure")
+    similar_to: str | None = Field(None, max_length=MOST_TEXT, description="SMILES of a molecule")
+    min_similarity: Annotated[float, Field(ge=0, le=1)] = Field(
+        LEAST_SIMILARITY, description="least Tanimoto similarity of Morgan fingerprints (radius 2, 2048 bits) to it"
+    )
+    sort: SortKey | None = Field(None, description="none: most similar first with similar_to, else as created")
+    descending: bool = False
+    limit: Annotated[int, Field(gt=0)] | None = Field(None, description="at most so many rows")
+    fields: tuple[str, ...] = Field((), description="columns, in this order; none: all")
+
+    @field_validator("smarts", "similar_to")
+    @classmethod
+    def _shallow(cls, value: str | None) -> str | None:
+        depth = deepest = 0
+        for sign in value or "":
+            depth += (sign in "([") - (sign in ")]")
+            deepest = max(deepest, depth)
+        if deepest > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} brackets within brackets")
+        if value is not None and "\0" in value:
+            raise ValueError("it has a character that no SMILES or SMARTS has")
+        return value
+
+    @field_validator("campaign")
+    @classmethod
+    def _text(cls, value: str | None) -> str | None:
+        if value is not None and "\0" in value:
+            raise ValueError("no name has the character 0")
+        return value
+
+    @field_validator("fields")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in ALL_COLUMNS:
+                raise ValueError(f"{name!r} is no column{_hint(name, ALL_COLUMNS)}")
+        if len(set(value)) < len(value):
+            raise ValueError("a column is named twice")
+        return value
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Self:
+        if self.similar_to is None and (self.sort is SortKey.SIMILARITY or SIMILARITY in self.fields):
+            raise ValueError("similarity needs similar_to: similar to which molecule?")
+        return self
+
+    @classmethod
+    def ask(cls, **values: Any) -> Self:
+        """A question of values by name; raises InputError that names the field."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            message = str(problem["msg"]).removeprefix("Value error, ")
+            where = ".".join(str(part) for part in problem["loc"])
+            raise InputError(f"{where}: {message}" if where else message) from error
+
+    @property
+    def order(self) -> tuple[SortKey, bool]:
+        """What rows are sorted by, and whether the largest come first."""
+        if self.sort is not None:
+            return self.sort, self.descending
+        return (SortKey.SIMILARITY, True) if self.similar_to is not None else (SortKey.CREATED, self.descending)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the answer."""
+        return self.fields or tuple(name for name in ALL_COLUMNS if name != SIMILARITY or self.similar_to is not None)
+
+    @property
+    def digest(self) -> str:
+        """Short hash of everything but the size and columns of the answer: a cursor belongs to one question."""
+        text = self.model_dump_json(exclude={"limit", "fields"})
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def parse_states(text: str | None, field: str) -> tuple[tuple[CandidateState, ...], bool]:
+    """States that a text selects, and whether only hits are wanted.
+
+    ``labelled`` is whatever has a DFT label, certified ones included; ``hit`` is labelled inside the window; ``all`` are all;
+    without a text all but the rejected.
+
+    Raises:
+        InputError: it names no state.
+    """
+    if text is None:
+        return tuple(state for state in CandidateState if state is not CandidateState.REJECTED), False
+    names = [name.strip().lower() for name in text.split(",")]
+    if names == ["all"]:
+        return (), False
+    hits = names in (["hit"], ["hits"])
+    selected: list[CandidateState] = []
+    for name in ["labelled"] if hits else names:
+        if name not in list(CandidateState):
+            known = ", ".join(CandidateState)
+            near = difflib.get_close_matches(name, [*CandidateState, "hit"], n=1)
+            hint = f"did you mean {near[0]}?" if near else "one or more of these, or hit or all alone"
+            raise InputError(f"{field}: {name!r} is none of {known}; {hint}")
+        selected.append(CandidateState(name))
+        if name == CandidateState.LABELLED:
+            selected.append(CandidateState.CERTIFIED)
+    return tuple(dict.fromkeys(selected)), hits
+
+
+def parse_sort(text: str | None, field: str) -> tuple[SortKey | None, bool]:
+    """A key to sort by, and whether the largest come first, which a minus before it says; raises InputError."""
+    if text is None:
+        return None, False
+    name = text.strip().removeprefix("-")
+    if name not in list(SortKey):
+        raise InputError(f"{field}: {text!r} is nothing to sort by{_hint(name, list(SortKey))}")
+    return SortKey(name), text.strip().startswith("-")
+
+
+def parse_fields(text: str | None) -> tuple[str, ...]:
+    """Names of columns, separated by commas; ``CandidateQuery`` checks them."""
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, [str(one) for one in known], n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there is: {', '.join(known)}"

@@ -1,0 +1,83 @@
+"""A campaign's results as numbers, the same ones wherever they are shown: report, terminal and dashboard."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from gapsmith.core.campaign import CampaignConfig, Constraints
+from gapsmith.core.domain import Window
+from gapsmith.store import progress
+from gapsmith.store.campaigns import Campaign
+from gapsmith.store.database import Database
+from gapsmith.store.progress import Attempt, DftCost, Progress, TrainedModel
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a report tells of."""
+
+    campaign: Campaign
+    progress: Progress
+    attempts: list[Attempt]
+    cost: DftCost
+    models: list[TrainedModel]
+    base_rate: float  # share of QM9's molecules, within the campaign's elements and sizes, that lie in the window
+
+
+def collect(database: Database, campaign: Campaign) -> Results:
+    """Read a campaign's results."""
+    with database.transaction() as connection:
+        return Results(
+            campaign=campaign,
+            progress=progress.progress(connection, campaign.id),
+            attempts=progress.attempts(connection, campaign.id),
+            cost=progress.dft_cost(connection, campaign.id),
+            models=progress.trained_models(connection, campaign.id),
+            base_rate=base_rate(campaign.config),
+        )
+
+
+def base_rate(config: CampaignConfig) -> float:
+    """Hit rate of drawing blindly: share of QM9's molecules, of the allowed elements and sizes, inside the window."""
+    return _base_rate(config.constraints, config.target.window)
+
+
+@lru_cache(maxsize=128)
+def _base_rate(constraints: Constraints, window: Window) -> float:
+    import numpy as np
+
+    from gapsmith.data import qm9
+
+    data = qm9.load()
+    starts = data.offsets[:-1]
+    heavy = np.add.reduceat(data.numbers > 1, starts)
+    known = [1, *(qm9.ATOMIC_NUMBERS[element] for element in constraints.elements)]
+    foreign = np.add.reduceat(~np.isin(data.numbers, known), starts)
+    fewest, most = constraints.heavy_atoms
+    gaps = data.properties["gap_ev"][(heavy >= fewest) & (heavy <= most) & (foreign == 0)]
+    return float(np.mean((gaps >= window.low_ev) & (gaps <= window.high_ev))) if len(gaps) else 0.0
+
+
+def wilson(hits: int, jobs: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % interval of a rate (E. B. Wilson, J. Am. Stat. Assoc. 22, 209, 1927)."""
+    rate = hits / jobs
+    middle = rate + z * z / (2 * jobs)
+    half = z * (rate * (1 - rate) / jobs + z * z / (4 * jobs * jobs)) ** 0.5
+    scale = 1 + z * z / jobs
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def mean_absolute_error_ev(found: Sequence[Attempt]) -> tuple[float, int] | None:
+    """Of the predictions that were made before their labels, in eV, and of how many; None without any."""
+    errors = [
+        abs(attempt.predicted_gap_ev - attempt.gap_ev)
+        for attempt in found
+        if attempt.gap_ev is not None and attempt.predicted_gap_ev is not None
+    ]
+    return (sum(errors) / len(errors), len(errors)) if errors else None
+
+
+def failures(found: Sequence[Attempt]) -> list[tuple[str, int]]:
+    """Why DFT jobs failed, the most frequent first."""
+    return Counter(attempt.reason or "no reason given" for attempt in found if attempt.state == "failed").most_common()

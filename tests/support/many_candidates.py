@@ -1,0 +1,101 @@
+"""A database with some hundred candidates of two campaigns, in all states, with predictions and labels by chance."""
+
+import random
+from functools import cache
+from itertools import product
+from uuid import UUID, uuid4
+
+import numpy as np
+from rdkit import Chem
+
+from gapsmith.core.campaign import parse_campaign
+from gapsmith.core.chemistry import Identity, identity
+from gapsmith.core.domain import Molecule
+from gapsmith.store import campaigns, candidates
+from gapsmith.store.database import Connection, Database
+
+METHANE = Molecule(
+    np.array([6, 1, 1, 1, 1], dtype=np.uint8),
+    np.array([[0.0, 0.0, 0.0], [0.63, 0.63, 0.63], [-0.63, -0.63, 0.63], [-0.63, 0.63, -0.63], [0.63, -0.63, -0.63]]),
+    np.zeros(5, dtype=np.int8),
+    np.array([[0, 1, 1], [0, 2, 1], [0, 3, 1], [0, 4, 1]], dtype=np.int16),
+)
+LEFT = ("C", "N", "O", "F", "CC", "OC", "C=C", "N#C", "O=C")
+MIDDLE = ("C", "C(C)", "C(=O)", "C=C", "C#C", "c1ccc(cc1)", "c1ccnc(c1)", "C1CC1", "N(C)", "c1cc[nH]c1", "C[N+](C)(C)")
+RIGHT = ("C", "O", "F", "C(N)=O", "C#N", "CC", "[O-]")
+MOST = 300  # molecules of a database
+FIRST, SECOND = "first", "second"  # campaigns; windows 4.0 ± 0.5 and 6.0 ± 0.5 eV
+
+
+@cache
+def molecules() -> tuple[Identity, ...]:
+    """Different molecules, some of them ions by name only: nitrogen oxides and the like are dropped unless neutral."""
+    found: dict[str, Identity] = {}
+    for parts in product(LEFT, MIDDLE, RIGHT):
+        mol = Chem.MolFromSmiles("".join(parts))
+        if mol is not None and Chem.GetFormalCharge(mol) == 0:
+            one = identity(mol)
+            found.setdefault(one.inchikey, one)
+    return tuple(found.values())
+
+
+def add_model(connection: Connection, version: int, state: str) -> UUID:
+    """A surrogate in the registry."""
+    new = uuid4()
+    connection.execute(
+        "INSERT INTO models (id, kind, version, state, path, sha256) VALUES (%s, 'surrogate', %s, %s, '', '')",
+        (new, version, state),
+    )
+    return new
+
+
+def add(connection: Connection, campaign_id: UUID, one: Identity, models: list[UUID], chance: random.Random) -> UUID:
+    """A candidate somewhere on its way."""
+    refused = "forbidden_smarts" if chance.random() < 0.1 else None
+    candidate_id, is_open = candidates.propose(
+        connection, campaign_id, METHANE, one, model_id=models[0], in_qm9=chance.random() < 0.5, refused=refused
+    )
+    if not is_open or chance.random() < 0.1:
+        return candidate_id
+    relaxed = candidates.add_conformer(
+        connection, METHANE, method="gfn2-xtb", molecule_id=None, xtb_gap_ev=round(chance.uniform(2, 9), 2)
+    )
+    gap = round(chance.uniform(3, 8), 1)  # coarse, so that some are equal
+    first = candidates.Prediction(candidate_id, gap, chance.uniform(0.05, 0.5), chance.random() < 0.1)
+    candidates.score(connection, relaxed, first, models[0])
+    for model in models[1:]:
+        if chance.random() < 0.5:
+            again = candidates.Prediction(candidate_id, 11.0 - gap, chance.uniform(0.05, 0.5), False)
+            candidates.predict(connection, [again], model)
+    fate = chance.random()
+    if fate < 0.4:
+        label = round(gap + chance.gauss(0, 0.2), 2)
+        certified = round(label + chance.gauss(0, 0.1), 2) if fate < 0.15 else None
+        connection.execute(
+            "UPDATE candidates SET state = %s, gap_ev = %s, certified_gap_ev = %s WHERE id = %s",
+            ("certified" if certified is not None else "labelled", label, certified, candidate_id),
+        )
+    elif fate < 0.5:
+        connection.execute("UPDATE candidates SET state = 'failed', reason = 'scf' WHERE id = %s", (candidate_id,))
+    return candidate_id
+
+
+def fill(database: Database, *, seed: int = 1, most: int = MOST) -> None:
+    """Store molecules of ``molecules`` as candidates, a third of them in both campaigns."""
+    chance = random.Random(seed)
+    with database.transaction() as connection:
+        ids = [
+            campaigns.create(
+                connection,
+                parse_campaign({"name": name, "target": {"value": value, "tolerance": 0.5}}),
+                source="test",
+            ).id
+            for name, value in ((FIRST, 4.0), (SECOND, 6.0))
+        ]
+        models = [add_model(connection, 0, "live"), add_model(connection, 1, "rejected")]
+    chosen = random.Random(seed).sample(molecules(), most)
+    for start in range(0, len(chosen), 20):  # some share their time of creation
+        with database.transaction() as connection:
+            for number, one in enumerate(chosen[start : start + 20], start):
+                for campaign_id in ids if number % 3 == 0 else ids[number % 2 : number % 2 + 1]:
+                    add(connection, campaign_id, one, models, chance)

@@ -1,0 +1,61 @@
+"""Keys never hide a molecule that holds a pattern, and they hide most of the others."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from many_candidates import molecules
+from rdkit import Chem
+
+from gapsmith.core.errors import InputError
+from gapsmith.core.screening import matches
+from gapsmith.core.substructure import KEY_BITS, Substructure, molecule_keys, pattern_keys
+
+PATTERNS = [
+    "c1ccncc1", "C#N", "[NX3;H2]", "[CX3H1]=O", "C1CC1", "[#6]-[#8]", "FC", "[$(C=O)]N", "[H]C=O", "[N+]", "[O-]",
+    "[!#6]", "[!C;!N]", "[c,n]", "a", "[a]~[A]", "*", "[H]", "[#1,#6]", "[H][#7]", "*~[H]", "[!$(C=O)]", "C.N", "[R]",
+    "[N+0]", "[!+0]", "[!+]", "[13C]", "N~N~N", "[#1]O*", "S", "[nH]", "cO", "[D1]", "[X4]", "c:c:c", "[C;r3]", "[!H0]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("smarts", PATTERNS)
+def test_keys_hide_no_match_and_a_substructure_is_what_rdkit_finds(smarts: str) -> None:
+    wanted, keys = Substructure(smarts), pattern_keys(Chem.MolFromSmarts(smarts))
+    for one in molecules()[::6]:
+        mol = Chem.MolFromSmiles(one.smiles)
+        expected = matches(mol, smarts)
+        assert wanted.matches(one.smiles) == expected
+        if expected:
+            assert covers(molecule_keys(mol), keys), one.smiles
+
+
+@given(st.sampled_from(molecules()), st.data())
+def test_a_part_of_a_molecule_is_found_in_it(one: object, data: st.DataObject) -> None:
+    mol = Chem.MolFromSmiles(one.smiles)  # type: ignore[attr-defined]
+    atoms = data.draw(st.lists(st.sampled_from(range(mol.GetNumAtoms())), min_size=1, max_size=4, unique=True))
+    part = Chem.MolFragmentToSmarts(mol, atoms)
+    assert covers(molecule_keys(mol), Substructure(part).keys)
+
+
+@pytest.mark.parametrize(
+    ("smarts", "most"),
+    [("c1ccncc1", 1.5), ("C1CC1C#N", 1.5), ("C1CCCCCCC1", 1.0), ("[N+]", 1.0), ("F", 1.0), ("S", 1.0)],
+)
+def test_few_others_are_let_through(smarts: str, most: float) -> None:
+    wanted = Substructure(smarts)
+    mols = [Chem.MolFromSmiles(one.smiles) for one in molecules()]
+    passed = sum(covers(molecule_keys(mol), wanted.keys) for mol in mols)
+    assert passed <= most * sum(matches(mol, smarts) for mol in mols)
+
+
+def test_keys_have_the_width_of_their_column() -> None:
+    assert {len(molecule_keys(Chem.MolFromSmiles(one.smiles))) for one in molecules()} == {KEY_BITS}
+    assert len(pattern_keys(Chem.MolFromSmarts("[H]"))) == KEY_BITS
+
+
+def test_a_pattern_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match=r"smarts: 'C\('"):
+        Substructure("C(")
+
+
+def covers(molecule: str, pattern: str) -> bool:
+    return int(molecule, 2) & int(pattern, 2) == int(pattern, 2)
