@@ -106,7 +106,7 @@ def test_the_step_after_is_fetched_beforehand(small: SimpleNamespace, tmp_path: 
     for step in range(5):
         source.batch(step)
     store.close()
-    assert asked[:5] == [source.chosen(0, step).tolist() for step in range(5)]
+    assert [sorted(x) for x in asked[:5]] == [sorted(source.chosen(0, step).tolist()) for step in range(5)]
     assert len(asked) <= 6  # nothing twice
 
 
