@@ -29,6 +29,7 @@ NAMES = (
     "datastore",
     "scaling",
     "candidates",
+    "browsers",
 )
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("gapsmith", "torch", "torch_geometric", "rdkit", "pyscf", "tblite", "kafka-python", "psycopg", "celery")

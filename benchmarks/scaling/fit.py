@@ -24,7 +24,7 @@ class Kind(NamedTuple):
     alone: int  # of one process in a step
 
 
-KINDS: Final = {"strong": Kind(1, 1), "weak": Kind(2, 1), "strong_large": Kind(4, 4)}
+KINDS: Final = {"strong": Kind(1, 1), "strong_large": Kind(4, 4), "weak": Kind(2, 1), "weak_large": Kind(4, 2)}
 ALONE: Final = (1, 2, 4, 8)  # half batches of one process
 
 
@@ -58,17 +58,17 @@ class Measured:
     @cached_property
     def slowdown(self) -> float:
         """How many times as long a step takes while another process computes, too, and nothing is exchanged."""
-        beside = self.turns["torch", self.batch // 2, False]
-        pairs = zip(step_times(self.alone(self.batch // 2)), step_times(beside), strict=True)
+        beside = self.turns["torch", self.batch, False]
+        pairs = zip(step_times(self.alone(self.batch)), step_times(beside), strict=True)
         return statistics.median(two / one for one, two in pairs)
 
     def of_one(self) -> dict[str, Any]:
         """Speeds of one process, of two that exchange nothing, and the fit."""
-        work, half = self.work, self.batch // 2
+        work = self.work
         return {
             "one_process": {str(size): speed(self.alone(size), size) for size in self.batches},
             "two_without_exchange": {
-                **speed(self.turns["torch", half, False], self.batch),
+                **speed(self.turns["torch", self.batch, False], 2 * self.batch),
                 "slowdown": round(self.slowdown, 3),
             },
             "model": {

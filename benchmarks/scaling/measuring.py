@@ -68,7 +68,8 @@ def trained(groups: dict[Launcher, Group], batch: int) -> tuple[Turns, list[floa
     """The phases of every turn at training, and the cores that other work took in each."""
     plan: list[Key] = [("alone", factor * batch // 2, True) for factor in ALONE]
     plan += [(name, kind.together * batch, True) for name in groups if name != "alone" for kind in KINDS.values()]
-    plan.append(("torch", batch // 2, False))
+    plan.append(("torch", batch, False))
+    plan = list(dict.fromkeys(plan))  # one training of two processes is compared with several of one
     for group in groups.values():
         group.turn(Training(batch, 1))  # what is done once
     found: Turns = defaultdict(list)

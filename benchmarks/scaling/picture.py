@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.scaling.fit import GOAL
+from benchmarks.scaling.fit import GOAL, KINDS
 from benchmarks.scaling.gpus import STRONG_BATCH
 from benchmarks.scaling.model import Link, ring_s
 
@@ -38,7 +38,7 @@ def draw(numbers: dict[str, Any], file: Path = PICTURE) -> None:
 def _measured(axes: Axes, numbers: dict[str, Any]) -> None:
     places: list[float] = []
     labels = []
-    for number, kind in enumerate(("strong", "strong_large", "weak")):
+    for number, kind in enumerate(KINDS):
         for index, (name, found) in enumerate(numbers["two_processes"].items()):
             place, result = 2.5 * number + index, found[kind]
             ratio = result["ratio"]
@@ -52,16 +52,18 @@ def _measured(axes: Axes, numbers: dict[str, Any]) -> None:
                 shown = None if places else label
                 axes.plot(place + 0.22, result[key], "D", mfc=face, mec="black", ms=5, label=shown)
             places.append(place)
-        labels.append(f"{result['molecules_of_a_step']} molecules for two,\n{result['compared_with']} for one")
+        labels.append(f"{result['molecules_of_a_step']} for two,\n{result['compared_with']} for one")
     axes.axhline(2.0, color=GREY, lw=0.9, zorder=0)
     axes.axhline(GOAL, color=WANTED, lw=1.2, ls="--", label=f"goal, {GOAL}")
     width = len(numbers["two_processes"]) - 1
     highest = max(found[kind]["ratio"]["highest"] for found in numbers["two_processes"].values() for kind in found)
-    axes.set_xticks([2.5 * number + width / 2 for number in range(3)], labels, fontsize=8)
+    axes.set_xticks([2.5 * number + width / 2 for number in range(len(KINDS))], labels, fontsize=7)
     axes.set(
-        xlim=(-0.65, 5.65 + width), ylim=(0, max(3.2, 1.5 * highest)), ylabel="samples/s of two processes, times one's"
+        xlim=(-0.65, 2.5 * len(KINDS) - 1.85 + width),
+        ylim=(0, max(3.2, 1.5 * highest)),
+        ylabel="samples/s of two processes, times one's",
     )
-    axes.set_title("Measured: one thread in each process")
+    axes.set_title("Measured: molecules of a step, one thread in each process")
     axes.legend(frameon=False, fontsize=8, loc="upper left")
 
 

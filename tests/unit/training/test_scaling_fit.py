@@ -35,7 +35,7 @@ def measured() -> Measured:
         for kind in KINDS.values():
             whole = kind.together * BATCH
             turns[name, whole, True] = [turn(2, whole / 2, exchange_s)] * 3
-    turns["torch", BATCH // 2, False] = [turn(2, BATCH / 2, slowdown=1.1)] * 3
+    turns["torch", BATCH, False] = [turn(2, BATCH, slowdown=1.1)] * 3
     return Measured(BATCH, turns, np.array([18, 18, 18]))
 
 

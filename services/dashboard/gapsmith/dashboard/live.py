@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -49,7 +49,8 @@ class Hub:
         self._readers: set[Reader] = set()
         self._known: set[int] = set()
         self._stop = threading.Event()
-        self.sequence = 0  # of the newest event
+        self._begun = asyncio.Event()
+        self.sequence = 0  # of the newest event; 0: it was not looked yet, or nothing ever happened
         self.problem: str | None = None  # why there is no news
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -59,6 +60,7 @@ class Hub:
     def stop(self) -> None:
         """End watching; readers are woken and see ``stopping``."""
         self._stop.set()
+        self._begun.set()
         for reader in self._readers:
             reader.woken.set()
 
@@ -71,6 +73,15 @@ class Hub:
     def readers(self) -> int:
         """How many browsers listen."""
         return len(self._readers)
+
+    async def begun(self, most_s: float) -> None:
+        """Wait for the first look: before it no number says what a page has seen.
+
+        Args:
+            most_s: seconds after which the wait ends all the same (the database may be away).
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._begun.wait(), most_s)
 
     @contextmanager
     def reader(self, campaign: str | None) -> Iterator[Reader]:
@@ -104,6 +115,7 @@ class Hub:
             assert row is not None  # an aggregate without GROUP BY always gives a row
             self.sequence = row["newest"]
             self._known = set(range(max(1, self.sequence - LOOK_BACK), self.sequence + 1))
+        loop.call_soon_threadsafe(self._begun.set)
         while not self._stop.is_set():
             low = max(0, self.sequence - LOOK_BACK)
             self._known = {number for number in self._known if number > low}

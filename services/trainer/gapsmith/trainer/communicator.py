@@ -39,8 +39,11 @@ class HorovodGroup:
         self._watch: Any = None
         self.generation = 0
         self._half = os.environ.get(COMPRESS) == "fp16"
+        gpu = torch.cuda.is_available()
+        if not gpu:  # its look for work every millisecond would take processor time from the training
+            os.environ.setdefault("HOROVOD_CYCLE_TIME", "10")
         hvd.init()
-        if torch.cuda.is_available():
+        if gpu:
             torch.cuda.set_device(hvd.local_rank())
 
     @property

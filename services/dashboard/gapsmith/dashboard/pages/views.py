@@ -18,6 +18,7 @@ from gapsmith.dashboard.site import Site
 MOST_AGE_S: Final = 2.0  # what no event tells of, as the start of a calculation, is seen that late at most
 TICK_S: Final = 3.0  # between two looks when nothing happened
 APART_S: Final = 0.4  # between two updates of a browser
+FIRST_LOOK_S: Final = 5.0  # a browser of a server that has just begun waits at most so long for its first look
 PATIENCE_S: Final = 0.6  # a page that takes longer to compute is sent without, and filled in live
 PING_S: Final = 15
 RETRY_MS: Final = 1000
@@ -67,8 +68,9 @@ def follow(site: Site, view: View, request: Request, after: str | None) -> Respo
 
 async def _updates(site: Site, view: View, seen: str | None) -> AsyncIterator[ServerSentEvent]:
     sent: dict[str, bytes] = {}
-    fresh, healthy = seen is not None and seen == str(site.hub.sequence), True
     yield ServerSentEvent(comment="gapsmith", retry=RETRY_MS)
+    await site.hub.begun(FIRST_LOOK_S)
+    fresh, healthy = seen is not None and seen == str(site.hub.sequence), True
     with site.hub.reader(view.campaign) as reader:
         while not site.hub.stopping:
             reader.woken.clear()
