@@ -193,3 +193,12 @@ def test_a_taken_port_gives_way_to_the_next_free_one() -> None:
         port = first.getsockname()[1]
         with listen("127.0.0.1", port) as second:
             assert port < second.getsockname()[1] <= port + 100
+
+
+def test_a_search_that_ran_out_of_time_with_nothing_found_goes_on() -> None:
+    asked = Question.of(QueryParams("smarts=N~N~N~N"))
+    values = {"asked": asked, "rows": [], "problem": None, "size": 50}
+    further = asked.address(cursor="7", page="2")
+    told = rendering.render("candidates/results.html", following=further, **values)
+    assert "Search on" in told and further.replace("&", "&amp;") in told
+    assert "No candidate is like that" in rendering.render("candidates/results.html", following=None, **values)

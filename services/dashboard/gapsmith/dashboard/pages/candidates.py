@@ -131,6 +131,7 @@ def _answer(site: Site, asked: Question, strange: Any) -> tuple[dict[str, Any], 
         "shown": SHOWN,
         "rows": [],
         "following": None,
+        "size": SIZE,
         "problem": None,
         "exports": {name: asked.address(API, format=name, fields=None) for name in FORMATS},
     }
