@@ -11,7 +11,7 @@ import pytest
 from torch import nn
 
 from gapsmith.core.errors import InputError
-from gapsmith.trainer.candidate import measure
+from gapsmith.trainer.candidate import Parent, measure
 from gapsmith.trainer.job import Job
 from gapsmith.training.judging import Metric
 from gapsmith.training.protocol import LabelledGeometry, Trainable
@@ -76,3 +76,14 @@ def test_a_kind_must_measure_what_it_declares() -> None:
         measured(Boastful(), label(6))
     with pytest.raises(InputError, match="does not say what its models are judged by"):
         measured(SimpleNamespace(), label(6))
+
+
+@pytest.mark.parametrize(("molecules", "expected"), [(7, {"loss": 0.5}), (8, None), (None, None)])
+def test_a_model_that_was_judged_on_as_many_base_molecules_is_not_measured_on_them_again(
+    molecules: int | None, expected: dict[str, float] | None
+) -> None:
+    card = {"metrics": {"base": {"loss": 0.5}}, "base_molecules": molecules}
+    parent = Parent(JOB, cast(Trainable, Weights()), card)
+    assert parent.base_metrics == expected
+    scores, _ = measure(parent.kind, nn.Linear(1, 1), [label(6)], JOB, known=parent.base_metrics)
+    assert scores.base == (expected or {"loss": 7.0})
