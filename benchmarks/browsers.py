@@ -62,7 +62,7 @@ def _run(browsers: int) -> dict[str, Any]:
             address = _address(home)
             watch = _Watch(address, browsers)
             spent = _Spent(home)
-            found = {} if not browsers else {"first_paint_s": _painted(address)}
+            found: dict[str, Any] = {"first_paint_s": _painted(address)} if browsers else {}
             process.wait(timeout=900)
             found |= spent.stop()
             watch.stop()
