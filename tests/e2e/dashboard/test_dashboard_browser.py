@@ -16,6 +16,7 @@ CHROMIUM = shutil.which("chromium")
 AXE = Path(__file__).resolve().parents[2] / "data" / "axe-core" / "axe.min.js"
 GRAPHICS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")  # WebGL without a graphics card
 LONG_MS = 30_000  # a busy machine
+expect.set_options(timeout=LONG_MS)
 
 pytestmark = [
     pytest.mark.service,
