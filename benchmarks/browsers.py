@@ -6,6 +6,7 @@ of the dashboard and of Postgres is what it loses; the browsers' own, in this pr
 
 import asyncio
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def _painted(address: str) -> dict[str, float]:
 
     times = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for _ in range(LOADS):
             page = browser.new_context().new_page()
             page.goto(f"{address}/campaigns/{NAME}", wait_until="load")
