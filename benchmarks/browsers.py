@@ -22,6 +22,7 @@ import psutil
 import psycopg
 import yaml
 
+from benchmarks.processes import of_home
 from gapsmith.stack import dashboard
 from gapsmith.stack.stack import EmbeddedStack
 
@@ -176,7 +177,7 @@ class _Spent:
     """Processor time of a home's processes from now on, by what they are."""
 
     def __init__(self, home: Path) -> None:
-        self._home, self._began = str(home), time.monotonic()
+        self._home, self._began = home, time.monotonic()
         self._first: dict[int, float] = {}
         self._last: dict[int, tuple[str, float]] = {}
         self._stop = threading.Event()
@@ -200,15 +201,12 @@ class _Spent:
             self._look()
 
     def _look(self, *, first: bool = False) -> None:
-        for process in psutil.process_iter():
+        for process in of_home(self._home):
             try:
-                ours = process.environ().get("GAPSMITH_HOME") == self._home or process.cwd().startswith(self._home)
-                if not ours:
-                    continue
-                words, times = process.cmdline(), process.cpu_times()
+                name, words, times = process.name(), process.cmdline(), process.cpu_times()
             except psutil.Error:
                 continue
-            kind = "postgres" if "postgres" in process.name() else "dashboard" if "dashboard" in words else "loop"
+            kind = "postgres" if "postgres" in name else "dashboard" if "dashboard" in words else "loop"
             self._last[process.pid] = kind, times.user + times.system
             if first:
                 self._first[process.pid] = times.user + times.system

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import psutil
 import psycopg
 from psycopg.rows import dict_row
 
+from benchmarks.processes import of_home
 from gapsmith.stack.stack import EmbeddedStack
 
 FILE = Path(__file__).parents[1] / "examples" / "quickstart.yaml"
@@ -85,12 +87,7 @@ class _Peak:
     def _run(self) -> None:
         while not self._stop.wait(3.0):
             total = 0
-            for process in psutil.process_iter():
-                try:
-                    if process.environ().get("GAPSMITH_HOME") == str(self._home) or process.cwd().startswith(
-                        str(self._home)
-                    ):
-                        total += process.memory_full_info().pss
-                except (psutil.Error, AttributeError):
-                    continue
+            for process in of_home(self._home):
+                with suppress(psutil.Error, AttributeError):
+                    total += process.memory_full_info().pss
             self._most = max(self._most, total)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -88,13 +89,28 @@ def postgres_server(service_folder: Path) -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """URL of an empty database with the current schema, for one test."""
+    with _new_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_database(postgres_server: str) -> "Iterator[Database]":
+    """Connections to a database for all tests of a module."""
+    from gapsmith.store.database import Database
+
+    with _new_database(postgres_server) as url, Database(url) as opened:
+        yield opened
+
+
+@contextmanager
+def _new_database(server: str) -> Iterator[str]:
     import psycopg
 
     name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgres_server, autocommit=True, connect_timeout=10) as connection:
+    with psycopg.connect(server, autocommit=True, connect_timeout=10) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    yield _with_database(postgres_server, name)
-    with psycopg.connect(postgres_server, autocommit=True, connect_timeout=10) as connection:
+    yield _with_database(server, name)
+    with psycopg.connect(server, autocommit=True, connect_timeout=10) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

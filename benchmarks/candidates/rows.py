@@ -37,7 +37,7 @@ def molecules(most: int, *, seed: int = 0) -> Iterator[Row]:
     lines = qm9.identifiers().read_text().splitlines()
     for number in np.random.default_rng(seed).permutation(len(data))[:most].tolist():
         with BlockLogs():
-            mol = Chem.MolFromInchi(lines[number])  # type: ignore[no-untyped-call]
+            mol = Chem.MolFromInchi(lines[number])  # type: ignore[no-untyped-call]  # RDKit has no type here
         if mol is None:
             continue
         Chem.RemoveStereochemistry(mol)

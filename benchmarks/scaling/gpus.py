@@ -75,7 +75,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch h
     """Counts operations that do work, views not among them."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no type here
         self.count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
 import pyarrow.parquet as pq
 import pytest
 from api_application import application, client_of
@@ -16,14 +15,12 @@ from api_bridge import Bridge
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 from many_candidates import FIRST, fill
-from psycopg import sql
 from rdkit import Chem
 
 from gapsmith.cli.query import query as command
 from gapsmith.core.settings import settings as process_settings
 from gapsmith.dashboard.api.limits import Limits, Rate
 from gapsmith.store.database import Database
-from gapsmith.store.migrate import migrate
 from gapsmith.store.query import COLUMNS
 
 pytestmark = pytest.mark.service
@@ -31,16 +28,10 @@ PROBLEM = "application/problem+json"
 
 
 @pytest.fixture(scope="module")
-def filled(postgres_server: str) -> Iterator[Database]:
+def filled(module_database: Database) -> Database:
     """A database of some hundred candidates that nobody changes."""
-    name = f"api_{uuid4().hex}"
-    with psycopg.connect(postgres_server, autocommit=True, connect_timeout=10) as link:
-        link.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    url = f"{postgres_server.rpartition('/')[0]}/{name}"
-    migrate(url)
-    with Database(url) as database:
-        fill(database)
-        yield database
+    fill(module_database)
+    return module_database
 
 
 @pytest.fixture(scope="module")

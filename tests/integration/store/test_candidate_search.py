@@ -1,14 +1,11 @@
 """Pages of candidates equal a plain scan: any filters, any order, substructures, similarities; while others write."""
 
 import random
-from collections.abc import Iterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import psycopg
 import pytest
 from many_candidates import FIRST, METHANE, MOST, SECOND, add_model, fill, molecules
-from psycopg import sql
 from rdkit import Chem
 
 from gapsmith.core.chemistry import identity, tanimoto, unpack_fingerprints
@@ -17,7 +14,6 @@ from gapsmith.core.errors import InputError
 from gapsmith.core.screening import matches
 from gapsmith.store import campaigns, candidates, fingerprints, models, query_search
 from gapsmith.store.database import Database
-from gapsmith.store.migrate import migrate
 from gapsmith.store.query import CandidateQuery, Range, SortKey, bounded, find, page
 
 pytestmark = pytest.mark.service
@@ -41,18 +37,12 @@ KEYS = {
 
 
 @pytest.fixture(scope="module")
-def filled(postgres_server: str) -> Iterator[Database]:
+def filled(module_database: Database) -> Database:
     """A database of some hundred candidates that nobody changes."""
-    name = f"search_{uuid4().hex}"
-    with psycopg.connect(postgres_server, autocommit=True, connect_timeout=10) as link:
-        link.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    url = f"{postgres_server.rpartition('/')[0]}/{name}"
-    migrate(url)
-    with Database(url) as database:
-        fill(database)
-        with database.transaction() as connection:
-            connection.execute("ANALYZE")
-        yield database
+    fill(module_database)
+    with module_database.transaction() as connection:
+        connection.execute("ANALYZE")
+    return module_database
 
 
 def scan(database: Database, query: CandidateQuery) -> list[tuple[UUID, float | None]]:

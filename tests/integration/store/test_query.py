@@ -10,11 +10,9 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import numpy as np
-import psycopg
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
-from psycopg import sql
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
@@ -27,7 +25,6 @@ from gapsmith.core.errors import InputError, UnavailableError
 from gapsmith.core.settings import settings
 from gapsmith.store import campaigns
 from gapsmith.store.database import Connection, Database
-from gapsmith.store.migrate import migrate
 from gapsmith.store.query import CandidateQuery, Range, SortKey, find, geometries
 
 pytestmark = pytest.mark.service
@@ -109,16 +106,10 @@ def add_models(connection: Connection) -> list[UUID]:
 
 
 @pytest.fixture(scope="module")
-def filled(postgres_server: str) -> Iterator[Database]:
+def filled(module_database: Database) -> Database:
     """A database with one campaign, whose window is 4.0 ± 0.1 eV, and an empty one; nobody changes it."""
-    name = f"query_{uuid4().hex}"
-    with psycopg.connect(postgres_server, autocommit=True, connect_timeout=10) as link:
-        link.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    url = f"{postgres_server.rpartition('/')[0]}/{name}"
-    migrate(url)
-    with Database(url) as database:
-        fill(database)
-        yield database
+    fill(module_database)
+    return module_database
 
 
 def fill(database: Database) -> None:
