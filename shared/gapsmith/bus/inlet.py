@@ -3,7 +3,8 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -11,6 +12,7 @@ import structlog
 
 from gapsmith.bus.kafka import Consumer, Producer, Record
 from gapsmith.core.errors import InputError, UnavailableError
+from gapsmith.core.logs import concerning
 from gapsmith.core.messages import DEAD_LETTER_TOPIC, Envelope, Event
 from gapsmith.core.settings import Settings
 from gapsmith.store import inbox, outbox
@@ -18,10 +20,27 @@ from gapsmith.store.database import Connection, Database
 
 log = structlog.get_logger()
 
-Handler = Callable[[Connection, UUID, Event], None]  # in the transaction of the inbox row: connection, event id, event
 CATCH_UP_EVERY_S = 5.0
 LOST_AFTER_S = 10.0  # an event that Kafka has not delivered by then is taken from the outbox
 MOST_TRIES = 3
+
+E = TypeVar("E", bound=Event)
+
+
+class Handler(NamedTuple):
+    """A class of events, and what is done with each; made by ``on``, which checks that the two fit."""
+
+    event: type[Event]
+    handle: Callable[[Connection, UUID, Any], None]
+
+
+def on(event: type[E], handle: Callable[[Connection, UUID, E], None]) -> Handler:
+    """Have events of a class handled by a function of connection, event id and event.
+
+    It runs in the transaction of the event's inbox row, perhaps more than once, so it only writes to the database.
+    What follows from it outside the database is done by ``Service.work``, which is woken after the commit.
+    """
+    return Handler(event, handle)
 
 
 class Inlet:
@@ -32,14 +51,14 @@ class Inlet:
         settings: Settings,
         database: Database,
         consumer: str,
-        handlers: Mapping[type[Event], Handler],
+        handlers: Iterable[Handler],
         on_handled: Callable[[], None],
     ) -> None:
         self.settings = settings
         self.database = database
         self.consumer = consumer
-        self.handlers = {event.TYPE: handler for event, handler in handlers.items()}
-        self.topics = sorted({event.TOPIC for event in handlers})
+        self.handlers = {one.event.TYPE: one for one in handlers}
+        self.topics = sorted({one.event.TOPIC for one in self.handlers.values()})
         self.on_handled = on_handled
 
     def run(self, stop: threading.Event) -> None:
@@ -89,12 +108,17 @@ class Inlet:
             if envelope.type.rpartition(".v")[0] in {known.rpartition(".v")[0] for known in self.handlers}:
                 self._refuse(envelope, raw, f"version of {envelope.type!r} is not known here")
             return
+        ids = {name: envelope.data.get(name) for name in ("campaign_id", "calculation_id")}
+        with concerning(event_id=envelope.id, **ids):
+            self._try(handler, envelope, raw)
+
+    def _try(self, handler: Handler, envelope: Envelope, raw: bytes) -> None:
         for attempt in range(1, MOST_TRIES + 1):
             try:
                 event = envelope.event()
                 with self.database.transaction() as connection:
                     if inbox.take(connection, envelope.id, self.consumer):
-                        handler(connection, envelope.id, event)
+                        handler.handle(connection, envelope.id, event)
                 self.on_handled()
                 return
             except InputError as error:
@@ -103,9 +127,7 @@ class Inlet:
             except UnavailableError:
                 raise
             except Exception as error:
-                log.exception(
-                    "event could not be handled", event_id=str(envelope.id), type=envelope.type, attempt=attempt
-                )
+                log.exception("event could not be handled", type=envelope.type, attempt=attempt)
                 if attempt == MOST_TRIES:
                     self._refuse(envelope, raw, f"{type(error).__name__}: {error}")
                 else:

@@ -1,14 +1,12 @@
 """What every service is: events in, long work under a lease, events out, a heartbeat, a clean shutdown."""
 
-import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import psycopg
@@ -17,7 +15,7 @@ import structlog
 from gapsmith.bus import relay
 from gapsmith.bus.inlet import Handler, Inlet
 from gapsmith.core.errors import UnavailableError
-from gapsmith.core.messages import Event
+from gapsmith.core.logs import concerning, configure_logging
 from gapsmith.core.settings import Settings
 from gapsmith.store import heartbeats, tasks
 from gapsmith.store.database import Connection, Database
@@ -46,8 +44,8 @@ class Service(ABC):
         self.doing = "idle"
 
     @abstractmethod
-    def handlers(self) -> Mapping[type[Event], Handler]:
-        """Handlers of events: short, database only; each runs in the transaction of its inbox row."""
+    def handlers(self) -> Sequence[Handler]:
+        """What to do with which event, see ``bus.inlet.on``."""
 
     def setup(self) -> None:
         """Before the first event: load models and the like."""
@@ -131,52 +129,38 @@ class TaskService(Service):
             task = tasks.claim(connection, self.name, self.instance, self.settings.lease_s, one_per=self.one_per)
         if task is None:
             return False
-        self._current, self.doing, started = task, task.kind, time.monotonic()
+        self._current, self.doing = task, task.kind
+        try:
+            with concerning(campaign_id=task.campaign_id, event_id=task.id):  # it has the id of the event that asked
+                self._do(task)
+        finally:
+            self._current, self.doing = None, "idle"
+        return True
+
+    def _do(self, task: Task) -> None:
+        started = time.monotonic()
         try:
             commit = self.perform(task)
             with self.database.transaction() as connection:
                 if tasks.finish(connection, task.id, self.instance):
                     commit(connection)
-                    log.info(
-                        "task done", kind=task.kind, task=str(task.id), seconds=round(time.monotonic() - started, 2)
-                    )
+                    log.info("task done", kind=task.kind, seconds=round(time.monotonic() - started, 2))
                 else:
-                    log.warning("task was taken over", kind=task.kind, task=str(task.id))
+                    log.warning("task was taken over", kind=task.kind)
         except Interrupted:
             with self.database.transaction() as connection:
                 tasks.release(connection, task.id, self.instance)
         except (UnavailableError, psycopg.OperationalError):
             raise  # the lease runs out and the task is taken again
         except Exception as error:
-            log.exception("task failed", kind=task.kind, task=str(task.id), attempt=task.attempts)
+            log.exception("task failed", kind=task.kind, attempt=task.attempts)
             with self.database.transaction() as connection:
                 tasks.fail(connection, task.id, self.instance, f"{type(error).__name__}: {error}")
-        finally:
-            self._current, self.doing = None, "idle"
-        return True
 
     def beat(self, connection: Connection) -> None:
         """Renew the lease of the task in work."""
         if (task := self._current) is not None:
             tasks.renew(connection, task.id, self.instance, self.settings.lease_s)
-
-
-def configure_logging(settings: Settings) -> None:
-    """Structured logs to standard error: JSON lines, or for people."""
-    renderer = structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-    )
-    logging.basicConfig(level=logging.WARNING)
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it calls every reconnect an error; the inlet says it once
 
 
 def serve(service: type[Service], settings: Settings) -> None:

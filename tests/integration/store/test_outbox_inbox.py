@@ -9,11 +9,12 @@ from collections import Counter
 from uuid import UUID, uuid4
 
 import pytest
+import structlog
 
-from gapsmith.bus.inlet import Inlet
+from gapsmith.bus.inlet import Inlet, on
 from gapsmith.bus.kafka import Consumer, Producer, Record
 from gapsmith.bus.relay import publish_waiting
-from gapsmith.core.messages import DEAD_LETTER_TOPIC, CalculationFinished, Event
+from gapsmith.core.messages import DEAD_LETTER_TOPIC, CalculationFinished
 from gapsmith.core.settings import Settings
 from gapsmith.store import outbox
 from gapsmith.store.database import Connection, Database
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
 # A consumer whose handler counts in the database and dies hard in the middle of some transactions.
 CONSUMER = """
 import os, sys, threading
-from gapsmith.bus.inlet import Inlet
+from gapsmith.bus.inlet import Inlet, on
 from gapsmith.core.messages import CalculationFinished
 from gapsmith.core.settings import Settings
 from gapsmith.store.database import Database
@@ -36,7 +37,7 @@ def handler(connection, event_id, event):
     seen += 1
     if seen == int(sys.argv[1]):
         os.kill(os.getpid(), 9)
-Inlet(settings, database, "counting", {CalculationFinished: handler}, lambda: None).run(threading.Event())
+Inlet(settings, database, "counting", [on(CalculationFinished, handler)], lambda: None).run(threading.Event())
 """
 
 
@@ -94,21 +95,26 @@ def test_what_the_broker_lost_comes_out_of_the_outbox(database: Database, settin
     with database.transaction() as connection:
         connection.execute("UPDATE outbox SET published_at = now()")  # as if published to a broker that then forgot
     got: list[UUID] = []
+    logged: list[dict[str, str]] = []
 
-    def handler(connection: Connection, event_id: UUID, event: Event) -> None:
+    def handler(connection: Connection, event_id: UUID, event: CalculationFinished) -> None:
         got.append(event_id)
+        logged.append(structlog.contextvars.get_contextvars())
 
-    inlet = Inlet(settings, database, "late", {CalculationFinished: handler}, lambda: None)
+    inlet = Inlet(settings, database, "late", [on(CalculationFinished, handler)], lambda: None)
     assert inlet.catch_up(older_than_s=0.0) == 5
     assert inlet.catch_up(older_than_s=0.0) == 0
     assert got == ids
+    assert [line["event_id"] for line in logged] == [str(event_id) for event_id in ids]
+    assert len({line["calculation_id"] for line in logged}) == 5
+    assert all("campaign_id" not in line for line in logged)  # the calculations belong to none
+    assert not structlog.contextvars.get_contextvars()
 
 
 def test_poison_goes_to_the_dead_letters_and_the_loop_goes_on(database: Database, settings: Settings) -> None:
     handled_ids: list[UUID] = []
 
-    def handler(connection: Connection, event_id: UUID, event: Event) -> None:
-        assert isinstance(event, CalculationFinished)
+    def handler(connection: Connection, event_id: UUID, event: CalculationFinished) -> None:
         if event.gap_ev == -1.0:
             raise ValueError("cannot be handled, ever")
         handled_ids.append(event_id)
@@ -121,7 +127,7 @@ def test_poison_goes_to_the_dead_letters_and_the_loop_goes_on(database: Database
     producer.send([Record(CalculationFinished.TOPIC, b"k", f"this is no envelope {bad_id}".encode())])
     publish_waiting(database, producer)
     producer.close()
-    inlet = Inlet(settings, database, f"poisoned-{bad_id}", {CalculationFinished: handler}, lambda: None)
+    inlet = Inlet(settings, database, f"poisoned-{bad_id}", [on(CalculationFinished, handler)], lambda: None)
     stop = threading.Event()
     thread = threading.Thread(target=inlet.run, args=(stop,))
     thread.start()

@@ -1,13 +1,13 @@
 """The coordinator: steers campaigns. All it knows is in Postgres, so it may be killed at any time."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from uuid import UUID
 
 import psycopg
 import structlog
 
-from gapsmith.bus.inlet import Handler
+from gapsmith.bus.inlet import Handler, on
 from gapsmith.bus.service import Service, serve
 from gapsmith.coordinator import settlement, steering
 from gapsmith.core.domain import CampaignState
@@ -39,28 +39,26 @@ class CoordinatorService(Service):
         super().__init__(settings, database)
         self._ticked = -TICK_S
 
-    def handlers(self) -> Mapping[type[Event], Handler]:
+    def handlers(self) -> Sequence[Handler]:
         """Handlers of events."""
-        return {
-            CalculationFinished: self.on_finished,
-            CandidatesScored: self.on_scored,
-            CandidatesProposed: self.on_news,
-            TrainingFinished: self.on_news,
-            CampaignChanged: self.on_news,
-        }
+        return [
+            on(CalculationFinished, self.on_finished),
+            on(CandidatesScored, self.on_scored),
+            on(CandidatesProposed, self.on_news),
+            on(TrainingFinished, self.on_news),
+            on(CampaignChanged, self.on_news),
+        ]
 
-    def on_finished(self, connection: Connection, event_id: UUID, event: Event) -> None:
+    def on_finished(self, connection: Connection, event_id: UUID, event: CalculationFinished) -> None:
         """Give all candidates that share the calculation its result, in whichever campaigns they are."""
-        assert isinstance(event, CalculationFinished)
         sharing = settlement.sharing(connection, event.calculation_id)
         for campaign_id in sharing:  # all of them, in one order, before any row that they share
             steering.lock(connection, campaign_id)
         for campaign_id in sharing:
             self._steer(connection, campaign_id)
 
-    def on_scored(self, connection: Connection, event_id: UUID, event: Event) -> None:
+    def on_scored(self, connection: Connection, event_id: UUID, event: CandidatesScored) -> None:
         """There is more to choose from, or a new model has judged anew what waits."""
-        assert isinstance(event, CandidatesScored)
         if event.rescored:
             steering.rerank(connection, event.campaign_id)
         self._steer(connection, event.campaign_id)

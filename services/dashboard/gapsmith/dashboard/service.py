@@ -12,8 +12,8 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from gapsmith.bus.service import configure_logging
 from gapsmith.core.errors import UnavailableError
+from gapsmith.core.logs import configure_logging
 from gapsmith.core.settings import Settings
 from gapsmith.dashboard.app import create_app
 from gapsmith.dashboard.context import Context

@@ -20,9 +20,9 @@ import structlog
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_shutting_down
 
-from gapsmith.bus.service import configure_logging
 from gapsmith.core.errors import CalculationError, DataError, FailureClass, InputError, UnavailableError
 from gapsmith.core.levels import LevelOfTheory
+from gapsmith.core.logs import concerning, configure_logging
 from gapsmith.core.settings import Settings
 from gapsmith.dft_queue import child
 from gapsmith.dft_queue.app import QUEUES, TASK, make_app
@@ -85,7 +85,8 @@ class Worker:
                 if self.stopping.is_set():
                     running.stop.set()
             try:
-                self._compute(running)
+                with concerning(campaign_id=calculation.campaign_id, calculation_id=calculation.id):
+                    self._compute(running)
             finally:
                 with self._lock:
                     del self._running[owner]
@@ -93,7 +94,7 @@ class Worker:
 
     def _compute(self, running: Running) -> None:
         calculation = running.calculation
-        bound = log.bind(calculation=str(calculation.id), level=calculation.level, attempt=calculation.attempts)
+        bound = log.bind(level=calculation.level, attempt=calculation.attempts)
         try:
             with self.database.transaction() as connection:
                 level = levels.get(connection, calculation.level_version)
@@ -183,7 +184,7 @@ class Worker:
                 while self.calculate_next() is not None and time.monotonic() < until:
                     pass  # while there is work there is no need to wait for the bell
             except UnavailableError as error:
-                log.warning("woken in vain", calculation=calculation_id, reason=str(error))
+                log.warning("woken in vain", calculation_id=calculation_id, reason=str(error))
 
         worker_shutting_down.connect(self._on_shutdown)
         warnings.simplefilter(

@@ -1,21 +1,21 @@
 """Requests for molecules in, stored candidates out."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 import torch
 
-from gapsmith.bus.inlet import Handler
+from gapsmith.bus.inlet import Handler, on
 from gapsmith.bus.model_service import ModelService
 from gapsmith.bus.service import Commit, Interrupted, serve
 from gapsmith.core import chemistry
 from gapsmith.core.chemistry import Identity
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InvalidMolecule
-from gapsmith.core.messages import CandidatesProposed, Event, GenerateRequested
+from gapsmith.core.messages import CandidatesProposed, GenerateRequested
 from gapsmith.core.screening import screen
 from gapsmith.core.settings import Settings
 from gapsmith.data.known import in_qm9
@@ -46,9 +46,9 @@ class GeneratorService(ModelService[Generator]):
     name = "generator"
     kind = KIND
 
-    def handlers(self) -> Mapping[type[Event], Handler]:
+    def handlers(self) -> Sequence[Handler]:
         """Events in."""
-        return {GenerateRequested: self.on_requested}
+        return [on(GenerateRequested, self.on_requested)]
 
     def setup(self) -> None:
         """Register the shipped weights and load the live ones."""
@@ -63,7 +63,7 @@ class GeneratorService(ModelService[Generator]):
         """A denoiser, ready to sample; raises CheckpointError."""
         return Generator.load(weights)
 
-    def on_requested(self, connection: Connection, event_id: UUID, event: Event) -> None:
+    def on_requested(self, connection: Connection, event_id: UUID, event: GenerateRequested) -> None:
         """Queue a request."""
         tasks.add(
             connection,

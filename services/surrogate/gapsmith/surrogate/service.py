@@ -1,6 +1,6 @@
 """Proposed candidates in, scored ones out; takes up a newly promoted model without a restart."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -9,12 +9,12 @@ from uuid import UUID, uuid5
 import structlog
 import torch
 
-from gapsmith.bus.inlet import Handler
+from gapsmith.bus.inlet import Handler, on
 from gapsmith.bus.model_service import ModelService
 from gapsmith.bus.service import Commit, Interrupted, serve
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CalculationError
-from gapsmith.core.messages import CandidatesProposed, CandidatesScored, Event, ModelPromoted
+from gapsmith.core.messages import CandidatesProposed, CandidatesScored, ModelPromoted
 from gapsmith.core.perception import same_connectivity
 from gapsmith.core.settings import Settings
 from gapsmith.core.xtb import METHOD, Relaxed, relax
@@ -45,9 +45,9 @@ class SurrogateService(ModelService[Predictor]):
     name = "surrogate"
     kind = KIND
 
-    def handlers(self) -> Mapping[type[Event], Handler]:
+    def handlers(self) -> Sequence[Handler]:
         """Events in."""
-        return {CandidatesProposed: self.on_proposed, ModelPromoted: self.on_promoted}
+        return [on(CandidatesProposed, self.on_proposed), on(ModelPromoted, self.on_promoted)]
 
     def setup(self) -> None:
         """Register the shipped weights and load the live ones."""
@@ -62,9 +62,8 @@ class SurrogateService(ModelService[Predictor]):
         """A network, ready to predict; raises CheckpointError."""
         return Predictor.load(weights)
 
-    def on_proposed(self, connection: Connection, event_id: UUID, event: Event) -> None:
+    def on_proposed(self, connection: Connection, event_id: UUID, event: CandidatesProposed) -> None:
         """Queue candidates for scoring, a few at a time."""
-        assert isinstance(event, CandidatesProposed)
         for first in range(0, len(event.candidate_ids), CHUNK):
             chunk = [str(candidate) for candidate in event.candidate_ids[first : first + CHUNK]]
             tasks.add(
@@ -76,9 +75,8 @@ class SurrogateService(ModelService[Predictor]):
                 campaign_id=event.campaign_id,
             )
 
-    def on_promoted(self, connection: Connection, event_id: UUID, event: Event) -> None:
+    def on_promoted(self, connection: Connection, event_id: UUID, event: ModelPromoted) -> None:
         """Queue a second judgement of what waits for DFT."""
-        assert isinstance(event, ModelPromoted)
         if event.kind == KIND:
             tasks.add(connection, event_id, service=self.name, kind="rescore", payload={}, priority=10)
 

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import entry_points
@@ -14,10 +14,10 @@ from uuid import UUID, uuid5
 
 import structlog
 
-from gapsmith.bus.inlet import Handler
+from gapsmith.bus.inlet import Handler, on
 from gapsmith.bus.service import Commit, Interrupted, TaskService, serve
 from gapsmith.core.errors import DataError, InputError
-from gapsmith.core.messages import Event, TrainingFinished, TrainingRequested
+from gapsmith.core.messages import TrainingFinished, TrainingRequested
 from gapsmith.core.settings import Settings
 from gapsmith.store import models, outbox, tasks, training_runs
 from gapsmith.store.database import Connection, Database
@@ -49,17 +49,16 @@ class TrainerService(TaskService):
         super().__init__(settings, database)
         self.trainer = trainer or TrainerSettings()
 
-    def handlers(self) -> Mapping[type[Event], Handler]:
+    def handlers(self) -> Sequence[Handler]:
         """Events in."""
-        return {TrainingRequested: self.on_requested}
+        return [on(TrainingRequested, self.on_requested)]
 
     def setup(self) -> None:
         """Clear away what attempts left that nobody will take up again."""
         self.tidy()
 
-    def on_requested(self, connection: Connection, event_id: UUID, event: Event) -> None:
+    def on_requested(self, connection: Connection, event_id: UUID, event: TrainingRequested) -> None:
         """Queue a training; raises InputError if no kind of model is called so."""
-        assert isinstance(event, TrainingRequested)
         known = sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP))
         if event.kind not in known:
             raise InputError(f"no trainable model is called {event.kind!r}; known: {', '.join(known) or 'none'}")
@@ -124,7 +123,7 @@ class TrainerService(TaskService):
         try:
             job = read(Job, folder.job)
             if (job.parent_id, job.parent_sha256) == (live.id, live.sha256):
-                log.info("training goes on", task=str(task.id))
+                log.info("training goes on")
                 return job
         except DataError:
             pass

@@ -1,0 +1,38 @@
+"""Structured logs to standard error, whose lines say which campaign, event and calculation they concern."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from gapsmith.core.settings import Settings
+
+
+def configure_logging(settings: Settings) -> None:
+    """Log to standard error: JSON lines, or text for people."""
+    renderer = structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
+    logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it calls every reconnect an error; the inlet says it once
+
+
+@contextmanager
+def concerning(**ids: object) -> Iterator[None]:
+    """Add ids (``campaign_id``, ``event_id``, ``calculation_id``) to every line that this thread logs in the block.
+
+    Those that are None are left out.
+    """
+    with structlog.contextvars.bound_contextvars(**{name: str(id_) for name, id_ in ids.items() if id_ is not None}):
+        yield
