@@ -122,7 +122,7 @@ def _table(found: dict[str, Any]) -> list[str]:
 
 
 def _change(name: str, state: str) -> None:
-    from gapsmith.core.domain import CampaignState
+    from gapsmith.core.lifecycle import CampaignState
     from gapsmith.store import campaigns
 
     with _database() as database, database.transaction() as connection:

@@ -87,7 +87,7 @@ def write_report(database: "Database", campaign: "Campaign", folder: Path) -> Re
 
 def _query(name: str, *, hits: bool) -> "CandidateQuery":
     """Hits by their best gap, as 'gapsmith query --state hit' finds them; or all candidates but the rejected."""
-    from gapsmith.core.domain import CandidateState
+    from gapsmith.core.lifecycle import CandidateState
     from gapsmith.store.query import CandidateQuery, SortKey
 
     return CandidateQuery(

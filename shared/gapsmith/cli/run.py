@@ -78,7 +78,7 @@ def _run(config: "CampaignConfig", results: Path | None) -> None:
 
 def _start_or_resume(database: "Database", config: "CampaignConfig", *, sole: bool) -> tuple["Campaign", str]:
     """Find the campaign of this file, or create it; a changed file of the same name is a new campaign."""
-    from gapsmith.core.domain import CampaignState
+    from gapsmith.core.lifecycle import CampaignState
     from gapsmith.store import campaigns
 
     with database.transaction() as connection:
@@ -112,8 +112,8 @@ def _numbered(name: str, base: str) -> bool:
 def _watch(database: "Database", campaign: "Campaign", supervised: "Machine | None") -> bool:
     """Show progress until the campaign ends; True if the user interrupted it, which pauses it."""
     from gapsmith.cli.display import watcher
-    from gapsmith.core.domain import CampaignState
     from gapsmith.core.errors import UnavailableError
+    from gapsmith.core.lifecycle import CampaignState
     from gapsmith.store import campaigns
     from gapsmith.store.progress import progress
 

@@ -1,68 +1,14 @@
-"""Vocabulary of the whole system: states, and the few values that services hand to each other."""
+"""Vocabulary of the whole system: the few values that services hand to each other."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # commands that only ask the database need not wait for it
     import numpy as np
-
-
-class CampaignState(StrEnum):
-    """Where a campaign is."""
-
-    RUNNING = "running"
-    PAUSED = "paused"  # nothing new is proposed or dispatched; what runs is finished
-    FINISHED = "finished"  # a stop rule held; ``stop_reason`` says which
-    STOPPED = "stopped"  # by its user
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen."""
-        return self in (CampaignState.FINISHED, CampaignState.STOPPED)
-
-
-class CandidateState(StrEnum):
-    """Where a candidate is. proposed -> rejected | scored -> selected -> labelled -> certified | failed | withdrawn."""
-
-    PROPOSED = "proposed"
-    REJECTED = "rejected"  # invalid, duplicate, forbidden, broken: ``reason`` says which
-    SCORED = "scored"  # relaxed with xTB, its gap predicted
-    SELECTED = "selected"  # a triage calculation was requested
-    LABELLED = "labelled"  # DFT at the xTB geometry: triage
-    CERTIFIED = "certified"  # DFT at the DFT geometry
-    FAILED = "failed"  # its calculation failed: ``reason``
-    WITHDRAWN = "withdrawn"  # taken back before it was computed
-
-
-class CalculationState(StrEnum):
-    """Where a calculation is."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class TaskState(StrEnum):
-    """Where a service's unit of long work is."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-
-
-class ModelState(StrEnum):
-    """Where a model is."""
-
-    CANDIDATE = "candidate"  # trained, not judged yet
-    LIVE = "live"  # the one that the service uses; one per kind and campaign scope
-    RETIRED = "retired"  # was live
-    REJECTED = "rejected"  # the gate said no: ``verdict``
 
 
 class Level(StrEnum):
@@ -88,7 +34,7 @@ class Molecule:
 
 @dataclass(frozen=True)
 class Window:
-    """The wanted range of the gap."""
+    """The wanted range of the gap. Its ends are those of the decimal numbers as written: 4.1 ± 0.1 ends at 4.2 exactly."""
 
     value_ev: float
     tolerance_ev: float
@@ -96,12 +42,12 @@ class Window:
     @property
     def low_ev(self) -> float:
         """Lower end, included."""
-        return self.value_ev - self.tolerance_ev
+        return float(Decimal(str(self.value_ev)) - Decimal(str(self.tolerance_ev)))
 
     @property
     def high_ev(self) -> float:
         """Upper end, included."""
-        return self.value_ev + self.tolerance_ev
+        return float(Decimal(str(self.value_ev)) + Decimal(str(self.tolerance_ev)))
 
     def holds(self, gap_ev: float) -> bool:
         """Whether a gap is inside."""

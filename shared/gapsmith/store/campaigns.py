@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 from psycopg.types.json import Jsonb
 
 from gapsmith.core.campaign import CampaignConfig, parse_campaign
-from gapsmith.core.domain import CampaignState
 from gapsmith.core.errors import InputError
+from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import CampaignChanged
 from gapsmith.store import outbox
 from gapsmith.store.database import Connection
@@ -38,8 +38,9 @@ def create(connection: Connection, config: CampaignConfig, *, source: str) -> Ca
         raise InputError(f"a campaign called {config.name!r} exists already; choose another name")
     campaign_id = uuid4()
     connection.execute(
-        "INSERT INTO campaigns (id, name, config, state) VALUES (%s, %s, %s, 'running')",
-        (campaign_id, config.name, Jsonb(config.model_dump(mode="json"))),
+        """INSERT INTO campaigns (id, name, config, state, window_low_ev, window_high_ev)
+           VALUES (%s, %s, %s, 'running', %s, %s)""",
+        (campaign_id, config.name, *_stored(config)),
     )
     outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state="running"), source=source)
     return get(connection, campaign_id)
@@ -101,7 +102,8 @@ def retarget(connection: Connection, campaign_id: UUID, value_ev: float, toleran
     document["target"] |= {"value": value_ev, "tolerance": tolerance_ev}
     config = parse_campaign(document)
     connection.execute(
-        "UPDATE campaigns SET config = %s WHERE id = %s", (Jsonb(config.model_dump(mode="json")), campaign_id)
+        "UPDATE campaigns SET config = %s, window_low_ev = %s, window_high_ev = %s WHERE id = %s",
+        (*_stored(config), campaign_id),
     )
     outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state=row["state"]), source=source)
 
@@ -117,6 +119,12 @@ def tick(connection: Connection, campaign_id: UUID, *, most_s: float) -> None:
            WHERE id = %s AND state = 'running'""",
         (most_s, campaign_id),
     )
+
+
+def _stored(config: CampaignConfig) -> tuple[Jsonb, float, float]:
+    """A configuration and the ends of its window, as columns."""
+    window = config.target.window
+    return Jsonb(config.model_dump(mode="json")), window.low_ev, window.high_ev
 
 
 def _campaign(row: dict[str, object]) -> Campaign:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from gapsmith.core.codec import decode, encode
-from gapsmith.core.domain import CandidateState, Molecule
+from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InputError
+from gapsmith.core.lifecycle import CandidateState
 from gapsmith.store import fingerprints
 from gapsmith.store.database import Connection
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from gapsmith.core.domain import CandidateState
 from gapsmith.core.errors import InputError
+from gapsmith.core.lifecycle import CandidateState
 from gapsmith.store.query_rows import ALL_COLUMNS, SIMILARITY
 
 MOST_TEXT: Final = 400  # characters of a SMARTS or a SMILES

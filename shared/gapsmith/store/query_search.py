@@ -9,8 +9,8 @@ from uuid import UUID
 
 from psycopg.rows import tuple_row
 
-from gapsmith.core.domain import CandidateState
 from gapsmith.core.errors import InputError
+from gapsmith.core.lifecycle import CandidateState
 from gapsmith.store.database import Connection
 from gapsmith.store.query_cursor import Position
 from gapsmith.store.query_model import CandidateQuery, Range, SortKey
@@ -38,7 +38,6 @@ _RANGES: Final = {
     "heavy_atoms": "c.heavy_atoms",
     "sa_score": "c.sa_score",
 }
-MARGIN_EV: Final = 1e-9  # of a window's ends
 WALK: Final = 2000  # candidates of a step along the order, when a substructure is looked for
 RARE: Final = 20  # steps that are too many: then those with the right keys are looked up first
 SCREENED: Final = 4000  # of these at once
@@ -114,19 +113,17 @@ class Search:
         return self._possible[segment]
 
     def _in_windows(self) -> str:
-        """That a DFT gap is inside its campaign's window, with numbers that the planner can see."""
+        """That the value that counts is inside its campaign's window, with numbers that the planner can see."""
         rows = self._connection.execute(
-            """SELECT id, (config #>> '{target,value}')::float8 AS value,
-                      (config #>> '{target,tolerance}')::float8 + %s AS reach
-               FROM campaigns WHERE %s::uuid IS NULL OR id = %s""",
-            (MARGIN_EV, *2 * (self._values.get("campaign_id"),)),
+            """SELECT id AS campaign, window_low_ev AS low, window_high_ev AS high FROM campaigns
+               WHERE %(only)s::uuid IS NULL OR id = %(only)s""",
+            {"only": self._values.get("campaign_id")},
         ).fetchall()
         either = []
         for number, row in enumerate(rows):
-            names = [f"window_{number}_{what}" for what in ("campaign", "low", "high")]
-            ends = (row["id"], row["value"] - row["reach"], row["value"] + row["reach"])
-            self._values |= dict(zip(names, ends, strict=True))
-            either.append("c.campaign_id = %({})s AND c.best_gap_ev BETWEEN %({})s AND %({})s".format(*names))
+            self._values |= {f"window_{number}_{name}": value for name, value in row.items()}
+            ends = f"%(window_{number}_low)s AND %(window_{number}_high)s"
+            either.append(f"c.campaign_id = %(window_{number}_campaign)s AND c.best_gap_ev BETWEEN {ends}")
         return f"({' OR '.join(either) or 'false'})"
 
     def _prepare(self) -> None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from gapsmith.coordinator import snapshot
-from gapsmith.core.domain import CampaignState
+from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import (
     CalculationFinished,
     CalculationRequested,

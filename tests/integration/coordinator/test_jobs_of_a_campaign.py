@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from gapsmith.core.domain import CampaignState
+from gapsmith.core.lifecycle import CampaignState
 from gapsmith.store import jobs
 from gapsmith.store.jobs import CANCELLED, JobFilter
 

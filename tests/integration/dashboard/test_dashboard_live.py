@@ -11,7 +11,7 @@ import pytest
 from dashboard_site import NAME, Site, campaign, label
 from psycopg.rows import dict_row
 
-from gapsmith.core.domain import CampaignState
+from gapsmith.core.lifecycle import CampaignState
 from gapsmith.store import campaigns
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(90)]

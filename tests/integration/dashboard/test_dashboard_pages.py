@@ -15,7 +15,7 @@ import pytest
 from dashboard_site import LABELS, NAME, WAITING, Site, campaign, label, serving
 from psycopg.types.json import Jsonb
 
-from gapsmith.core.domain import CampaignState
+from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.settings import Settings
 from gapsmith.dashboard.settings import DashboardSettings
 from gapsmith.store import campaigns, inbox, tokens

@@ -18,9 +18,9 @@ from qcelemental.models.v1 import AtomicResult
 from rdkit import Chem
 
 from gapsmith.core.campaign import parse_campaign
-from gapsmith.core.domain import CampaignState
 from gapsmith.core.errors import CalculationError, FailureClass, UnavailableError
 from gapsmith.core.levels import shipped
+from gapsmith.core.lifecycle import CampaignState
 from gapsmith.dft_queue.commands.molecules import Wish, entries
 from gapsmith.dft_queue.commands.results import COLUMNS, Row, rows, write
 from gapsmith.dft_queue.commands.submitting import Asked, Submission

@@ -9,8 +9,8 @@ from many_candidates import FIRST, METHANE, MOST, SECOND, add_model, fill, molec
 from rdkit import Chem
 
 from gapsmith.core.chemistry import identity, tanimoto, unpack_fingerprints
-from gapsmith.core.domain import CandidateState
 from gapsmith.core.errors import InputError
+from gapsmith.core.lifecycle import CandidateState
 from gapsmith.core.screening import matches
 from gapsmith.store import campaigns, candidates, fingerprints, models, query_search
 from gapsmith.store.database import Database

@@ -14,9 +14,10 @@ from click.testing import CliRunner, Result
 from gapsmith.cli.main import cli
 from gapsmith.core.calculation import content_hash
 from gapsmith.core.campaign import parse_campaign
-from gapsmith.core.domain import CampaignState, Molecule
+from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CalculationError, DataError, FailureClass, InputError
 from gapsmith.core.levels import GFN2, LevelOfTheory, shipped
+from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.settings import settings
 from gapsmith.dft_queue.jobs import CalculationOutput
 from gapsmith.dft_queue.outcomes import store_failure, store_output

@@ -20,7 +20,7 @@ from gapsmith.coordinator.policy import (
     expected,
 )
 from gapsmith.core.campaign import CampaignConfig, parse_campaign
-from gapsmith.core.domain import CampaignState
+from gapsmith.core.lifecycle import CampaignState
 
 WORKERS = 2
 

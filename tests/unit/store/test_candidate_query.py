@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gapsmith.core.domain import CandidateState
 from gapsmith.core.errors import InputError
+from gapsmith.core.lifecycle import CandidateState
 from gapsmith.store.query import CandidateQuery, Range, SortKey, parse_sort, parse_states
 from gapsmith.store.query_cursor import Position
 from gapsmith.store.query_search import conditions

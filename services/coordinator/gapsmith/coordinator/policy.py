@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gapsmith.core.campaign import CampaignConfig, Retraining
-from gapsmith.core.domain import CampaignState
+from gapsmith.core.lifecycle import CampaignState
 
 QUEUE_AHEAD = 1  # triage jobs that wait beyond one per worker, so that no worker ever waits for the coordinator
 FIRST_WAIT_S = 300.0  # the first DFT starts by then with what there is, or after FIRST_WAIT_SHARE of the wall time

@@ -10,8 +10,8 @@ import structlog
 from gapsmith.bus.inlet import Handler, on
 from gapsmith.bus.service import Service, serve
 from gapsmith.coordinator import settlement, steering
-from gapsmith.core.domain import CampaignState
 from gapsmith.core.errors import UnavailableError
+from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import (
     CalculationFinished,
     CampaignChanged,

@@ -9,8 +9,9 @@ from gapsmith.coordinator import acquisition, pool, settlement, snapshot
 from gapsmith.coordinator.policy import QUEUED_ADVANTAGE, Decisions, Snapshot, decide
 from gapsmith.core.calculation import content_hash
 from gapsmith.core.codec import decode
-from gapsmith.core.domain import CampaignState, Level
+from gapsmith.core.domain import Level
 from gapsmith.core.levels import configured
+from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import GenerateRequested, TrainingRequested
 from gapsmith.store import calculations, campaigns, outbox
 from gapsmith.store.campaigns import Campaign

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Depends, Request, Response
 
 from gapsmith.core.campaign import CampaignConfig
-from gapsmith.core.domain import CampaignState
+from gapsmith.core.lifecycle import CampaignState
 from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.answers import UNCHANGED, answered
 from gapsmith.dashboard.api.models import CampaignDetail, CampaignLine, CampaignList, NewTarget

@@ -5,8 +5,8 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from gapsmith.core.domain import ModelState
 from gapsmith.core.errors import InputError
+from gapsmith.core.lifecycle import ModelState
 from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.answers import UNCHANGED, answered
 from gapsmith.dashboard.api.campaigns import find

@@ -6,8 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from gapsmith.core.domain import CandidateState
 from gapsmith.core.errors import InputError
+from gapsmith.core.lifecycle import CandidateState
 from gapsmith.dashboard.drawing import svg
 from gapsmith.dashboard.pages.question import RANGES, SHOWN, Question, unknown
 from gapsmith.dashboard.problems import Missing

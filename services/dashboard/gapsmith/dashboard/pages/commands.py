@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from gapsmith.core.domain import CampaignState
 from gapsmith.core.errors import InputError
+from gapsmith.core.lifecycle import CampaignState
 from gapsmith.dashboard import csrf
 from gapsmith.dashboard.forms import empty_form, filled_form, read
 from gapsmith.dashboard.pages import access
