@@ -12,7 +12,7 @@ class Measurable(click.Group):
     COMMANDS: ClassVar[dict[str, tuple[str, str]]] = {  # name: (module:attribute, one line of help)
         "surrogate": ("gapsmith.surrogate.commands.evaluate:surrogate", "The surrogate: errors, calibration, speed."),
         "generator": (
-            "gapsmith.generator.evaluation.command:generator",
+            "gapsmith.generator.commands.evaluate:generator",
             "The generator, or anybody's molecules, beside real ones.",
         ),
     }

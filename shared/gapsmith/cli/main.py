@@ -16,22 +16,25 @@ class LazyGroup(click.Group):
     """A group whose commands are named in a table and imported on use."""
 
     COMMANDS: ClassVar[dict[str, tuple[str, str]]] = {  # name: (module:attribute, one line of help)
-        "run": ("gapsmith.cli.run:run", "Run a campaign: start what it needs, show progress, print the hits."),
+        "run": (
+            "gapsmith.coordinator.commands.run:run",
+            "Run a campaign, show its progress, print the hits.",
+        ),
         "dft": (
             "gapsmith.dft_queue.commands.dft:dft",
             "Compute your molecules through the DFT queue; write CSV, SDF, Parquet or JSON.",
         ),
-        "jobs": ("gapsmith.cli.jobs:jobs", "List, explain, retry, cancel and re-prioritise DFT jobs."),
+        "jobs": ("gapsmith.dft_queue.cli:jobs", "List, explain, retry, cancel and re-prioritise DFT jobs."),
         "query": ("gapsmith.cli.query:query", "Question the candidate database; write SDF, CSV, Parquet or JSON."),
         "predict": (
             "gapsmith.surrogate.commands.predict:predict",
             "Predict properties of your molecules, with error bars.",
         ),
         "generate": (
-            "gapsmith.generator.commands.generate:generate",
+            "gapsmith.generator.cli:generate",
             "Make molecules with a wanted gap, without servers.",
         ),
-        "regrow": ("gapsmith.generator.commands.generate:regrow", "Grow a part of your own molecules again."),
+        "regrow": ("gapsmith.generator.cli:regrow", "Grow a part of your own molecules again."),
         "evaluate": ("gapsmith.cli.evaluate:evaluate", "Measure a model: errors, calibration, speed."),
         "data": ("gapsmith.surrogate.commands.data:data", "Compute training data on this machine."),
         "train": (
@@ -39,15 +42,18 @@ class LazyGroup(click.Group):
             "Train a model on its base data, in one process or several; go on with a stopped training.",
         ),
         "models": (
-            "gapsmith.cli.models:models",
+            "gapsmith.trainer.cli:models",
             "List, compare, promote and roll back models; who was live when, and why.",
         ),
-        "campaign": ("gapsmith.cli.campaign:campaign", "List, show, pause, resume and stop campaigns."),
+        "campaign": ("gapsmith.coordinator.cli:campaign", "List, show, pause, resume and stop campaigns."),
         "dashboard": (
-            "gapsmith.cli.dashboard:dashboard",
+            "gapsmith.dashboard.cli:dashboard",
             "Print the address of the dashboard, or serve it: watch campaigns, question candidates.",
         ),
-        "report": ("gapsmith.cli.report:report", "Write a campaign's report, pictures, SDF and CSV again."),
+        "report": (
+            "gapsmith.coordinator.commands.report:report",
+            "Write a campaign's report, pictures, SDF and CSV again.",
+        ),
         "token": ("gapsmith.cli.token:token", "Create, list and revoke tokens of the dashboard's API."),
         "up": ("gapsmith.cli.machine:up", "Start the embedded servers and all services in the background."),
         "down": ("gapsmith.cli.machine:down", "Stop what 'gapsmith up' started."),

@@ -94,7 +94,7 @@ def query(
 
 
 def _answer(question: "CandidateQuery", output: Path | None) -> None:
-    from gapsmith.cli.jobs import connected
+    from gapsmith.cli.database import connected
 
     with connected() as connection:
         if output is not None:

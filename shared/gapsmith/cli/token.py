@@ -25,7 +25,7 @@ def token() -> None:
 @click.option("--valid-for", metavar="TIME", help="Ends by itself after so long: 90m, 12h, 30d or 8w.")
 def create(name: str, role: str, valid_for: str | None) -> None:
     """Make a token called NAME and print it: it is stored nowhere, and shown this once."""
-    from gapsmith.cli.jobs import connected
+    from gapsmith.cli.database import connected
     from gapsmith.store import tokens
 
     with connected() as connection:
@@ -37,7 +37,7 @@ def create(name: str, role: str, valid_for: str | None) -> None:
 @token.command("list")
 def list_() -> None:
     """All tokens, without their secrets."""
-    from gapsmith.cli.jobs import connected
+    from gapsmith.cli.database import connected
     from gapsmith.core.tables import print_rows
     from gapsmith.store import tokens
 
@@ -61,7 +61,7 @@ def list_() -> None:
 @click.argument("name")
 def revoke(name: str) -> None:
     """End the token called NAME for good, with the sessions of browsers that it began."""
-    from gapsmith.cli.jobs import connected
+    from gapsmith.cli.database import connected
     from gapsmith.store import tokens
 
     with connected() as connection:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rdkit import Chem
 
-from gapsmith.cli.report import hits_table, write_report
+from gapsmith.coordinator.commands.report import hits_table, write_report
 from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.messages import CandidatesProposed

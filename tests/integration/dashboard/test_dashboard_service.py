@@ -14,8 +14,8 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from gapsmith.cli.dashboard import dashboard as command
 from gapsmith.core.settings import settings as cached
+from gapsmith.dashboard.cli import dashboard as command
 from gapsmith.stack import dashboard as address
 from gapsmith.stack.processes import wait_until
 from gapsmith.store import heartbeats

@@ -35,7 +35,7 @@ def test_help_query_and_jobs_import_neither_torch_nor_rdkit() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from gapsmith.cli.main import cli\n"
         "CliRunner().invoke(cli, ['--help']); import gapsmith.cli.query, gapsmith.store.query, gapsmith.stack.stack\n"
-        "import gapsmith.cli.jobs, gapsmith.cli.jobs_show, gapsmith.cli.jobs_why\n"
+        "import gapsmith.dft_queue.cli, gapsmith.dft_queue.commands.jobs_show, gapsmith.dft_queue.commands.jobs_why\n"
         "import gapsmith.store.jobs, gapsmith.store.job_story\n"
         "sys.exit(bool({'torch', 'rdkit', 'pyscf', 'celery', 'matplotlib'} & set(sys.modules)))"
     )
@@ -46,7 +46,7 @@ def test_models_import_no_numerical_library() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from gapsmith.cli.main import cli\n"
         "CliRunner().invoke(cli, ['models', 'list', '--help'])\n"
-        "import gapsmith.cli.models_show, gapsmith.cli.models_compare, gapsmith.cli.models_metrics\n"
+        "from gapsmith.trainer.commands import models_show, models_compare, models_metrics\n"
         "import gapsmith.store.model_story, gapsmith.store.model_choice\n"
         "sys.exit(bool({'torch', 'numpy', 'rdkit', 'safetensors', 'matplotlib'} & set(sys.modules)))"
     )

@@ -1,1 +1,0 @@
-"""What people call: ``gapsmith generate`` and ``gapsmith regrow``."""

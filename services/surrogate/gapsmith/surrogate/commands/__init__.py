@@ -1,1 +1,0 @@
-"""What people call: ``gapsmith predict``, ``gapsmith evaluate surrogate`` and ``gapsmith data xtb``."""

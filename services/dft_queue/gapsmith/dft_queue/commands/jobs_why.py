@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from gapsmith.cli.jobs_show import attempt_lines
 from gapsmith.core.tables import duration
+from gapsmith.dft_queue.commands.jobs_show import attempt_lines
 
 if TYPE_CHECKING:
     from gapsmith.store.job_story import Story, Surroundings

@@ -56,7 +56,7 @@ def show(name: str) -> None:
     """One campaign: its file and where it stands."""
     import yaml
 
-    from gapsmith.cli.display import progress_lines
+    from gapsmith.coordinator.commands.display import progress_lines
     from gapsmith.store import progress
 
     with _database() as database, database.transaction() as connection:

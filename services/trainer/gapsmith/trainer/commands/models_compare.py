@@ -5,8 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gapsmith.cli.models_metrics import card_of, difference, labels_held_out, measured, numbers, of_card, scores, text
 from gapsmith.core.errors import InputError
+from gapsmith.trainer.commands.models_metrics import (
+    card_of,
+    difference,
+    labels_held_out,
+    measured,
+    numbers,
+    of_card,
+    scores,
+    text,
+)
 
 if TYPE_CHECKING:
     from gapsmith.store.model_story import Entry

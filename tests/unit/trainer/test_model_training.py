@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapsmith.cli.models_training import BLOCKS, WIDTH, energy, sparkline, training_lines
 from gapsmith.store.training_runs import Run
+from gapsmith.trainer.commands.models_training import BLOCKS, WIDTH, energy, sparkline, training_lines
 from gapsmith.training.energy import Energy
 from gapsmith.training.metrics import Point
 

@@ -59,7 +59,7 @@ def write_report(database: "Database", campaign: "Campaign", folder: Path) -> Re
         UnavailableError: the folder cannot be written.
     """
     from gapsmith.cli.export import write
-    from gapsmith.cli.report_picture import draw
+    from gapsmith.coordinator.commands.report_picture import draw
     from gapsmith.core.errors import UnavailableError
     from gapsmith.store.results import collect
 

@@ -6,9 +6,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gapsmith.cli.models_metrics import card_of, difference, labels_held_out, measured, numbers, of_card, scores, text
-from gapsmith.cli.models_training import training_lines
 from gapsmith.core.errors import CheckpointError
+from gapsmith.trainer.commands.models_metrics import (
+    card_of,
+    difference,
+    labels_held_out,
+    measured,
+    numbers,
+    of_card,
+    scores,
+    text,
+)
+from gapsmith.trainer.commands.models_training import training_lines
 
 if TYPE_CHECKING:
     from gapsmith.store.model_story import Entry, WentLive

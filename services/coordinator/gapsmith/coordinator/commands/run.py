@@ -39,7 +39,7 @@ def run(file: Path, dry_run: bool, results: Path | None) -> None:
     for warning in config.warnings():
         click.secho(f"warning: {warning}", fg="yellow", err=True)
     if dry_run:
-        from gapsmith.cli.estimate import plan
+        from gapsmith.coordinator.commands.estimate import plan
 
         for line in plan(config):
             click.echo(line)
@@ -111,7 +111,7 @@ def _numbered(name: str, base: str) -> bool:
 
 def _watch(database: "Database", campaign: "Campaign", supervised: "Machine | None") -> bool:
     """Show progress until the campaign ends; True if the user interrupted it, which pauses it."""
-    from gapsmith.cli.display import watcher
+    from gapsmith.coordinator.commands.display import watcher
     from gapsmith.core.errors import UnavailableError
     from gapsmith.core.lifecycle import CampaignState
     from gapsmith.store import campaigns
@@ -145,7 +145,7 @@ def _watch(database: "Database", campaign: "Campaign", supervised: "Machine | No
 
 def _conclude(database: "Database", campaign: "Campaign", folder: Path) -> None:
     """Write the report and print the table of hits."""
-    from gapsmith.cli.report import hits_table, write_report
+    from gapsmith.coordinator.commands.report import hits_table, write_report
     from gapsmith.core.tables import duration, print_rows
     from gapsmith.store import campaigns
 

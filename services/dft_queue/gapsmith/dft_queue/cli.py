@@ -1,12 +1,13 @@
 """``gapsmith jobs``: what the DFT queue does, what became of a job, and why; again, never mind, sooner."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from gapsmith.cli.database import connected
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -18,27 +19,6 @@ STATES = ("queued", "running", "done", "failed", "quarantined", "cancelled")
 CLASSES = ("transient", "compute_lost", "chemistry", "poison")
 REASON_WIDTH = 48
 AS_QCSCHEMA = ("gapsmith.dft_queue.commands.export", "write_result")  # by name, as commands of services are
-
-
-@contextmanager
-def connected() -> "Iterator[Connection]":
-    """A transaction; raises UnavailableError or, if the database is of an earlier version, InputError."""
-    import psycopg
-
-    from gapsmith.core.errors import InputError
-    from gapsmith.core.settings import settings
-    from gapsmith.stack.connect import connected_settings
-    from gapsmith.store.database import Database
-
-    own = settings()
-    with Database.from_settings(own if own.postgres_url else connected_settings(), connections=1) as database:
-        try:
-            with database.transaction() as connection:
-                yield connection
-        except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable) as error:
-            raise InputError(
-                f"the database is of an earlier version; bring it up to date with: gapsmith migrate ({error})"
-            ) from error
 
 
 def filtered(command: Callable[..., None]) -> Callable[..., None]:
@@ -169,7 +149,7 @@ def _line(job: "Job", terminal: bool) -> dict[str, Any]:
 )
 def show(job_id: str, save: Path | None, qcschema: Path | None) -> None:
     """Everything about one job: level, structure, results, attempts, the end of its log, files."""
-    from gapsmith.cli.jobs_show import lines, save_files
+    from gapsmith.dft_queue.commands.jobs_show import lines, save_files
     from gapsmith.store.job_story import story
     from gapsmith.store.jobs import resolve
 
@@ -191,7 +171,7 @@ def show(job_id: str, save: Path | None, qcschema: Path | None) -> None:
 @click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
 def why(job_ids: tuple[str, ...]) -> None:
     """In words: why a job waits, what it does, what it found, or why it failed and what to do about it."""
-    from gapsmith.cli.jobs_why import explanation
+    from gapsmith.dft_queue.commands.jobs_why import explanation
     from gapsmith.store.job_story import story, surroundings
     from gapsmith.store.jobs import resolve
 

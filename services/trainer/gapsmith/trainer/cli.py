@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gapsmith.cli.jobs import connected
+from gapsmith.cli.database import connected
 
 if TYPE_CHECKING:
     from gapsmith.store.model_story import Entry
@@ -96,9 +96,9 @@ def print_json(document: object) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One object, with all metrics and all digits.")
 def show(reference: str, as_json: bool) -> None:
     """Everything about one model: lineage, metrics, data, training, verdict, file, and when it was live."""
-    from gapsmith.cli.models_show import Story, as_document, lines
     from gapsmith.store import training_runs
     from gapsmith.store.model_story import lineage, promotions, resolve
+    from gapsmith.trainer.commands.models_show import Story, as_document, lines
 
     with connected() as connection:
         line = lineage(connection, resolve(connection, reference))
@@ -122,8 +122,8 @@ def compare(first: str, second: str, as_json: bool) -> None:
 
     For example: gapsmith models compare surrogate:1 surrogate
     """
-    from gapsmith.cli.models_compare import Comparison, as_document, rows
     from gapsmith.store.model_story import lineage, resolve
+    from gapsmith.trainer.commands.models_compare import Comparison, as_document, rows
 
     with connected() as connection:
         one, other = (lineage(connection, resolve(connection, text))[0] for text in (first, second))
