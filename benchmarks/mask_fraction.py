@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gapsmith.core import chemistry
-from gapsmith.core.chemistry import Identity
+from gapsmith.core.chemistry.conversion import to_rdkit
+from gapsmith.core.chemistry.identity import Identity, identify, tanimoto, unpack_fingerprints
+from gapsmith.core.chemistry.perception import perceive_bonds
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CalculationError, InvalidMolecule
-from gapsmith.core.perception import perceive_bonds
 from gapsmith.core.xtb import relax
 from gapsmith.data import qm9
 from gapsmith.data.known import in_qm9
@@ -45,7 +45,7 @@ def measure() -> dict[str, Any]:
         for molecule, parent in zip(sampled.molecules, sampled.parents, strict=True):
             assert parent is not None
             try:
-                results.append((molecule, parent, chemistry.identity(chemistry.to_rdkit(molecule))))
+                results.append((molecule, parent, identify(to_rdkit(molecule))))
             except InvalidMolecule:
                 continue
         gaps = _gaps(predictor, [molecule for molecule, _, _ in results])
@@ -78,7 +78,7 @@ def _leads() -> list[tuple[Molecule, Identity]]:
             continue
         try:
             molecule = perceive_bonds(numbers, data.coordinates[atoms].astype(np.float64))
-            found.append((molecule, chemistry.identity(chemistry.to_rdkit(molecule))))
+            found.append((molecule, identify(to_rdkit(molecule))))
         except InvalidMolecule:
             continue
         if len(found) == LEADS:
@@ -103,8 +103,7 @@ def _gaps(predictor: Predictor, molecules: list[Molecule]) -> np.ndarray:
 def _statistics(results: list[tuple[int, Identity]], leads: list[Identity]) -> dict[str, float]:
     """Shares of the valid results, and their mean Tanimoto similarity to the lead (Morgan, radius 2)."""
     similarity = [
-        chemistry.tanimoto(one.fingerprint, chemistry.unpack_fingerprints([leads[parent].fingerprint]))[0]
-        for parent, one in results
+        tanimoto(one.fingerprint, unpack_fingerprints([leads[parent].fingerprint]))[0] for parent, one in results
     ]
     keys = {one.inchikey for _, one in results}
     return {

@@ -76,7 +76,7 @@ def measure() -> dict[str, Any]:
 
 def _through_the_queue(folder: Path) -> dict[str, dict[str, str]]:
     """Rows of the command's table by name."""
-    from gapsmith.core.geometry import element_symbol
+    from gapsmith.core.chemistry.geometry import element_symbol
 
     lines = []
     for index, numbers, coordinates, _ in chosen():

@@ -9,10 +9,10 @@ from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 from rdkit.rdBase import BlockLogs
 
+from gapsmith.core.chemistry.sa_score import sa_score
+from gapsmith.core.chemistry.substructure import molecule_keys
 from gapsmith.core.codec import encode
 from gapsmith.core.domain import Molecule
-from gapsmith.core.sa_score import sa_score
-from gapsmith.core.substructure import molecule_keys
 from gapsmith.data import qm9
 from gapsmith.store.fingerprints import morgan_keys
 

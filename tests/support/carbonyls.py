@@ -7,7 +7,8 @@ from rdkit.Chem import AllChem
 
 from gapsmith.core import codec
 from gapsmith.core.campaign import parse_campaign
-from gapsmith.core.chemistry import from_rdkit, identity
+from gapsmith.core.chemistry.conversion import from_rdkit
+from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.domain import Molecule
 from gapsmith.core.lifecycle import CandidateState
 from gapsmith.store import campaigns
@@ -29,7 +30,7 @@ def add(connection: Connection, campaign_id: UUID, smiles: str, models: list[UUI
     state, label, certified, predicted = MOLECULES[smiles]
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
     AllChem.EmbedMolecule(mol, randomSeed=1)
-    molecule, known = from_rdkit(mol), identity(mol)
+    molecule, known = from_rdkit(mol), identify(mol)
     molecule_id = connection.execute(
         """INSERT INTO molecules (inchikey, smiles, formula, heavy_atoms, sa_score, in_qm9, fingerprint)
            VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id""",

@@ -14,7 +14,8 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from gapsmith.core.campaign import parse_campaign
-from gapsmith.core.chemistry import from_rdkit, identity
+from gapsmith.core.chemistry.conversion import from_rdkit
+from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.messages import CalculationFinished, CandidatesProposed, CandidatesScored
 from gapsmith.core.settings import Settings
 from gapsmith.dashboard.app import create_app
@@ -74,7 +75,7 @@ def campaign(connection: Connection, name: str = NAME, value: float = 4.0) -> UU
     for smiles in (*LABELS, *WAITING, *REFUSED):
         mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
         AllChem.EmbedMolecule(mol, randomSeed=1)
-        molecule, known = from_rdkit(mol), identity(mol)
+        molecule, known = from_rdkit(mol), identify(mol)
         parent = ids.get("CC=O") if smiles == "CCC=O" else None
         ids[smiles], _ = candidates.propose(
             connection,

@@ -9,7 +9,7 @@ import numpy as np
 from rdkit import Chem
 
 from gapsmith.core.campaign import parse_campaign
-from gapsmith.core.chemistry import Identity, identity
+from gapsmith.core.chemistry.identity import Identity, identify
 from gapsmith.core.domain import Molecule
 from gapsmith.store import campaigns, candidates
 from gapsmith.store.database import Connection, Database
@@ -34,7 +34,7 @@ def molecules() -> tuple[Identity, ...]:
     for parts in product(LEFT, MIDDLE, RIGHT):
         mol = Chem.MolFromSmiles("".join(parts))
         if mol is not None and Chem.GetFormalCharge(mol) == 0:
-            one = identity(mol)
+            one = identify(mol)
             found.setdefault(one.inchikey, one)
     return tuple(found.values())
 

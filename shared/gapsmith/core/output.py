@@ -45,7 +45,7 @@ def sdf_record(molecule: "Molecule", name: str, tags: Mapping[str, object], *, d
     """
     from rdkit import Chem  # tables are written without it
 
-    from gapsmith.core.chemistry import assemble
+    from gapsmith.core.chemistry.conversion import assemble
 
     mol = assemble(molecule)
     mol.UpdatePropertyCache(strict=False)

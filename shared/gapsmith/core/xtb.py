@@ -12,9 +12,9 @@ import numpy as np
 from tblite.exceptions import TBLiteRuntimeError, TBLiteTypeError, TBLiteValueError
 from tblite.interface import Calculator, Result
 
+from gapsmith.core.chemistry.geometry import fault, fragments
+from gapsmith.core.chemistry.model_hessian import covalent_sums, model_hessian
 from gapsmith.core.errors import CalculationError, FailureClass
-from gapsmith.core.geometry import fault, fragments
-from gapsmith.core.model_hessian import covalent_sums, model_hessian
 from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
 
 METHOD: Final = "GFN2-xTB"

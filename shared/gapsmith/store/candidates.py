@@ -13,7 +13,7 @@ from gapsmith.store import fingerprints
 from gapsmith.store.database import Connection
 
 if TYPE_CHECKING:  # RDKit is heavy, and the query command must not pay for it
-    from gapsmith.core.chemistry import Identity
+    from gapsmith.core.chemistry.identity import Identity
 
 
 @dataclass(frozen=True)

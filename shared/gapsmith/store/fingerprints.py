@@ -40,7 +40,7 @@ def store(connection: Connection, molecules: Sequence[tuple[int, str, bytes]]) -
     """Compute and store keys: id, SMILES and Morgan fingerprint of molecules."""
     from rdkit import Chem
 
-    from gapsmith.core.substructure import KEY_BITS, molecule_keys
+    from gapsmith.core.chemistry.substructure import KEY_BITS, molecule_keys
 
     keys = []
     for molecule_id, smiles, _ in molecules:
@@ -94,10 +94,10 @@ class Similar:
     """
 
     def __init__(self, connection: Connection, smiles: str, field: str = "similar_to") -> None:
-        from gapsmith.core.chemistry import identity
+        from gapsmith.core.chemistry.identity import identify
 
         self._connection = connection
-        self.fingerprint = identity(read_smiles(smiles, field)).fingerprint
+        self.fingerprint = identify(read_smiles(smiles, field)).fingerprint
         self.text, bits = morgan_keys(self.fingerprint)
         self.bits = _rarest_first(connection, bits)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from gapsmith.core.elements import formula
+from gapsmith.core.chemistry.elements import formula
 from gapsmith.core.errors import InputError
 from gapsmith.store import attempts
 from gapsmith.store.attempts import Attempt

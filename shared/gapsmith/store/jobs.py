@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gapsmith.core.elements import formula
+from gapsmith.core.chemistry.elements import formula
 from gapsmith.core.errors import FailureClass, InputError
 from gapsmith.core.messages import CalculationFinished, CalculationRequested
 from gapsmith.store import outbox

@@ -17,7 +17,7 @@ from gapsmith.store.query_model import CandidateQuery, Range, SortKey
 from gapsmith.store.query_rows import Found
 
 if TYPE_CHECKING:
-    from gapsmith.core.substructure import Substructure
+    from gapsmith.core.chemistry.substructure import Substructure
     from gapsmith.store.fingerprints import Similar
 
 _VALUES: Final = {  # what a key sorts by, and whether a candidate may have none
@@ -131,7 +131,7 @@ class Search:
         from gapsmith.store import fingerprints
 
         if self._query.smarts is not None:
-            from gapsmith.core.substructure import Substructure
+            from gapsmith.core.chemistry.substructure import Substructure
 
             self._substructure = Substructure(self._query.smarts)
         if self._query.similar_to is not None:

@@ -13,7 +13,8 @@ from service_process import loaded, serving, wait_for
 
 from gapsmith.cli.main import cli
 from gapsmith.core.campaign import CampaignConfig, Target
-from gapsmith.core.chemistry import from_rdkit, identity
+from gapsmith.core.chemistry.conversion import from_rdkit
+from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.messages import CandidatesProposed
 from gapsmith.core.settings import Settings
 from gapsmith.core.settings import settings as own_settings
@@ -66,7 +67,7 @@ def proposed(connection: Connection, campaign_id: UUID, model_id: UUID, smiles: 
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
     AllChem.EmbedMolecule(mol, randomSeed=1)
     made, _ = candidates.propose(
-        connection, campaign_id, from_rdkit(mol), identity(mol), model_id=model_id, in_qm9=True
+        connection, campaign_id, from_rdkit(mol), identify(mol), model_id=model_id, in_qm9=True
     )
     event = CandidatesProposed(campaign_id=campaign_id, candidate_ids=(made,), sampled=1, refused={})
     outbox.emit(connection, event, source="generator")

@@ -12,7 +12,7 @@ import pytest
 from gapsmith.bus.inlet import Inlet
 from gapsmith.coordinator.service import CoordinatorService
 from gapsmith.core.campaign import parse_campaign
-from gapsmith.core.chemistry import Identity
+from gapsmith.core.chemistry.identity import Identity
 from gapsmith.core.domain import Molecule
 from gapsmith.core.messages import CalculationFinished, CandidatesProposed, CandidatesScored, Event, GenerateRequested
 from gapsmith.core.settings import Settings

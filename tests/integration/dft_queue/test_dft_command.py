@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from rdkit import Chem
 
-from gapsmith.core.elements import SYMBOLS
+from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.data import qm9
 from gapsmith.stack.machine import service_pid
 from gapsmith.stack.stack import EmbeddedStack

@@ -8,10 +8,10 @@ import pytest
 from many_candidates import FIRST, METHANE, MOST, SECOND, add_model, fill, molecules
 from rdkit import Chem
 
-from gapsmith.core.chemistry import identity, tanimoto, unpack_fingerprints
+from gapsmith.core.chemistry.identity import identify, tanimoto, unpack_fingerprints
+from gapsmith.core.chemistry.screening import matches
 from gapsmith.core.errors import InputError
 from gapsmith.core.lifecycle import CandidateState
-from gapsmith.core.screening import matches
 from gapsmith.store import campaigns, candidates, fingerprints, models, query_search
 from gapsmith.store.database import Database
 from gapsmith.store.query import CandidateQuery, Range, SortKey, bounded, find, page
@@ -50,7 +50,7 @@ def scan(database: Database, query: CandidateQuery) -> list[tuple[UUID, float | 
     with database.transaction() as connection:
         rows = connection.execute(SCAN).fetchall()
     if query.similar_to is not None:
-        one = identity(Chem.MolFromSmiles(query.similar_to)).fingerprint
+        one = identify(Chem.MolFromSmiles(query.similar_to)).fingerprint
         similar = tanimoto(one, unpack_fingerprints([row["fingerprint"] for row in rows]))
         rows = [{**row, "similarity": float(value)} for row, value in zip(rows, similar, strict=True)]
     rows = [row for row in rows if selected(row, query)]

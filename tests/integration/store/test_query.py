@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from rdkit import Chem
 
 from gapsmith.cli.query import query as command
-from gapsmith.core.chemistry import identity
+from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.errors import InputError, UnavailableError
 from gapsmith.core.lifecycle import CandidateState
 from gapsmith.core.settings import settings
@@ -103,7 +103,7 @@ def test_geometries_are_the_best_there_are(filled: Database) -> None:
         found = geometries(connection, [row.conformer_id for row in rows])
     assert len(found) == 2
     for row in rows:
-        assert identity(Chem.MolFromSmiles(row.smiles)).heavy_atoms == int((found[row.conformer_id].numbers > 1).sum())
+        assert identify(Chem.MolFromSmiles(row.smiles)).heavy_atoms == int((found[row.conformer_id].numbers > 1).sum())
         assert np.abs(found[row.conformer_id].coordinates).max() > 1.5  # shifted by 2, not the generated one
 
 
@@ -155,7 +155,7 @@ def test_sdf_has_coordinates_and_properties(ask: Ask, tmp_path: Path) -> None:
     assert [mol.GetProp("smiles") for mol in mols] == ["C=CC=O", "CCC=O", "CC=O"]
     for mol in mols:
         assert mol.GetConformer().Is3D()
-        assert identity(mol).inchikey == mol.GetProp("_Name") == mol.GetProp("inchikey")
+        assert identify(mol).inchikey == mol.GetProp("_Name") == mol.GetProp("inchikey")
         assert Chem.MolToSmiles(Chem.RemoveHs(mol)) == mol.GetProp("smiles")
     assert float(mols[0].GetProp("gap_ev")) == 3.6
     assert mols[0].GetProp("gap_level") == "certificate"

@@ -9,7 +9,8 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from gapsmith.core.campaign import CampaignConfig, Target
-from gapsmith.core.chemistry import from_rdkit, identity
+from gapsmith.core.chemistry.conversion import from_rdkit
+from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.domain import Molecule
 from gapsmith.core.messages import CandidatesProposed, CandidatesScored, ModelPromoted
 from gapsmith.core.settings import Settings
@@ -54,7 +55,7 @@ def propose(database: Database, campaign_id: UUID, molecules: list[tuple[str, Mo
     with database.transaction() as connection:
         generator = models.ensure_shipped(connection, "generator", Path("/nowhere"), "0")
         for smiles, molecule in molecules:
-            known = identity(Chem.AddHs(Chem.MolFromSmiles(smiles)))
+            known = identify(Chem.AddHs(Chem.MolFromSmiles(smiles)))
             ids.append(candidates.propose(connection, campaign_id, molecule, known, model_id=generator, in_qm9=True)[0])
     return tuple(ids)
 

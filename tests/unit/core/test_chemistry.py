@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from rdkit import Chem, RDConfig
 from rdkit.Chem import AllChem, DataStructs, rdFingerprintGenerator
 
-from gapsmith.core.chemistry import from_rdkit, identity, tanimoto, to_rdkit, unpack_fingerprints
+from gapsmith.core.chemistry.conversion import from_rdkit, to_rdkit
+from gapsmith.core.chemistry.identity import identify, tanimoto, unpack_fingerprints
+from gapsmith.core.chemistry.sa_score import sa_score
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InputError, InvalidMolecule
-from gapsmith.core.sa_score import sa_score
 
 SMILES = [
     "C",
@@ -50,11 +51,11 @@ def test_round_trip_keeps_the_molecule(smiles: str) -> None:
     given_molecule = molecule(smiles)
     mol = to_rdkit(given_molecule)
     again = from_rdkit(mol)
-    assert identity(mol).smiles == Chem.CanonSmiles(smiles)
+    assert identify(mol).smiles == Chem.CanonSmiles(smiles)
     assert np.array_equal(again.numbers, given_molecule.numbers)
     assert np.array_equal(again.coordinates, given_molecule.coordinates)
     assert np.array_equal(again.charges, given_molecule.charges)
-    assert identity(to_rdkit(again)) == identity(mol)
+    assert identify(to_rdkit(again)) == identify(mol)
 
 
 WATER_BONDS = [(0, 1, 1), (0, 2, 1)]
@@ -87,7 +88,7 @@ def test_what_is_no_molecule_is_refused_with_its_reason(broken: Molecule, reason
 
 
 def test_identity_of_benzene() -> None:
-    found = identity(to_rdkit(molecule("c1ccccc1")))
+    found = identify(to_rdkit(molecule("c1ccccc1")))
     assert found.inchikey == "UHOVQNZJYSORNB-UHFFFAOYSA-N"
     assert (found.smiles, found.formula, found.heavy_atoms) == ("c1ccccc1", "C6H6", 6)
     assert found.sa_score == pytest.approx(1.0)
@@ -97,10 +98,10 @@ def test_identity_of_benzene() -> None:
 def test_stereoisomers_are_one_molecule_and_constitutional_isomers_are_not() -> None:
     left, right = Chem.MolFromSmiles("C[C@H](O)F"), Chem.MolFromSmiles("C[C@@H](O)F")
     trans = Chem.MolFromSmiles("C/C=C/C")
-    assert identity(left) == identity(right)
-    assert identity(trans) == identity(Chem.MolFromSmiles("C/C=C\\C"))
+    assert identify(left) == identify(right)
+    assert identify(trans) == identify(Chem.MolFromSmiles("C/C=C\\C"))
     assert "@" in Chem.MolToSmiles(left)  # the argument is left as it was
-    assert identity(trans).inchikey != identity(Chem.MolFromSmiles("CC(C)=C")).inchikey
+    assert identify(trans).inchikey != identify(Chem.MolFromSmiles("CC(C)=C")).inchikey
 
 
 def test_mirror_images_with_positions_are_one_molecule() -> None:
@@ -108,8 +109,8 @@ def test_mirror_images_with_positions_are_one_molecule() -> None:
     for smiles in ("C[C@H](O)F", "C[C@@H](O)F"):
         mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
         assert AllChem.EmbedMolecule(mol, randomSeed=1) == 0
-        found.append(identity(mol))
-    assert found[0] == found[1] == identity(Chem.MolFromSmiles("CC(O)F"))
+        found.append(identify(mol))
+    assert found[0] == found[1] == identify(Chem.MolFromSmiles("CC(O)F"))
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -118,14 +119,14 @@ def test_identity_ignores_the_order_of_atoms(smiles: str, random: object) -> Non
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
     order = list(range(mol.GetNumAtoms()))
     random.shuffle(order)  # type: ignore[attr-defined]  # what hypothesis gives
-    assert identity(Chem.RenumberAtoms(mol, order)) == identity(mol)
+    assert identify(Chem.RenumberAtoms(mol, order)) == identify(mol)
 
 
 def test_tanimoto_agrees_with_rdkit() -> None:
     mols = [Chem.MolFromSmiles(smiles) for smiles in SMILES]
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
     reference = [generator.GetFingerprint(mol) for mol in mols]
-    ours = [identity(mol).fingerprint for mol in mols]
+    ours = [identify(mol).fingerprint for mol in mols]
     for one, theirs in zip(ours, reference, strict=True):
         expected = DataStructs.BulkTanimotoSimilarity(theirs, reference)
         assert tanimoto(one, unpack_fingerprints(ours)) == pytest.approx(expected)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
-from gapsmith.core.elements import SYMBOLS, formula
+from gapsmith.core.chemistry.elements import SYMBOLS, formula
 
 
 def test_symbols_are_those_of_the_periodic_table() -> None:

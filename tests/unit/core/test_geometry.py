@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gapsmith.core.geometry import element_symbol, fault, rearranged
+from gapsmith.core.chemistry.geometry import element_symbol, fault, rearranged
 
 ETHANOL = np.array([6, 6, 8, 1, 1, 1, 1, 1, 1])
 GEOMETRY = np.array(

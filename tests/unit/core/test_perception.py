@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from gapsmith.core.chemistry import from_rdkit, identity, to_rdkit
+from gapsmith.core.chemistry.conversion import from_rdkit, to_rdkit
+from gapsmith.core.chemistry.identity import identify
+from gapsmith.core.chemistry.perception import bond_graph, perceive_bonds, same_connectivity
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InvalidMolecule
-from gapsmith.core.perception import bond_graph, perceive_bonds, same_connectivity
 
 SMILES = [
     "C",
@@ -46,7 +47,7 @@ def rotation(seed: int) -> np.ndarray:
 def test_finds_the_molecule_of_a_geometry(smiles: str) -> None:
     original = molecule(smiles)
     found = perceive_bonds(original.numbers, original.coordinates)
-    assert identity(to_rdkit(found)).inchikey == identity(to_rdkit(original)).inchikey
+    assert identify(to_rdkit(found)).inchikey == identify(to_rdkit(original)).inchikey
     assert same_connectivity(original, found.coordinates)
 
 

@@ -4,15 +4,15 @@ import pytest
 from rdkit import Chem
 
 from gapsmith.core.campaign import Constraints
-from gapsmith.core.chemistry import identity
+from gapsmith.core.chemistry.identity import identify
+from gapsmith.core.chemistry.screening import check_constraints, compile_smarts, matches, matching_atoms, screen
 from gapsmith.core.errors import InputError
-from gapsmith.core.screening import check_constraints, compile_smarts, matches, matching_atoms, screen
 
 
 def refusal(smiles: str, *, in_qm9: bool = False, **constraints: object) -> str | None:
     """What the screen says of a molecule."""
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    return screen(mol, identity(mol), Constraints.model_validate(constraints), in_qm9=in_qm9)
+    return screen(mol, identify(mol), Constraints.model_validate(constraints), in_qm9=in_qm9)
 
 
 @pytest.mark.parametrize(

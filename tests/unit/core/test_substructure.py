@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from many_candidates import molecules
 from rdkit import Chem
 
+from gapsmith.core.chemistry.screening import matches
+from gapsmith.core.chemistry.substructure import KEY_BITS, Substructure, molecule_keys, pattern_keys
 from gapsmith.core.errors import InputError
-from gapsmith.core.screening import matches
-from gapsmith.core.substructure import KEY_BITS, Substructure, molecule_keys, pattern_keys
 
 PATTERNS = [
     "c1ccncc1", "C#N", "[NX3;H2]", "[CX3H1]=O", "C1CC1", "[#6]-[#8]", "FC", "[$(C=O)]N", "[H]C=O", "[N+]", "[O-]",

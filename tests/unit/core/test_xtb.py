@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tblite.interface import Calculator
 
+from gapsmith.core.chemistry.geometry import fragments
+from gapsmith.core.chemistry.model_hessian import model_hessian
 from gapsmith.core.errors import CalculationError, FailureClass
-from gapsmith.core.geometry import fragments
-from gapsmith.core.model_hessian import model_hessian
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.core.xtb import METHOD, Relaxed, relax, rmsd
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from gapsmith.core.chemistry import identity
+from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.errors import DataError
 from gapsmith.data import known, qm9
 
@@ -27,7 +27,7 @@ def small_qm9(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 def key(smiles: str) -> str:
     """Its InChIKey."""
-    return identity(Chem.MolFromSmiles(smiles)).inchikey
+    return identify(Chem.MolFromSmiles(smiles)).inchikey
 
 
 @pytest.mark.parametrize(

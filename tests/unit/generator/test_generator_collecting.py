@@ -8,7 +8,8 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from gapsmith.core import chemistry
+from gapsmith.core.chemistry.conversion import from_rdkit, to_rdkit
+from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.errors import InputError
 from gapsmith.generator.commands import wishes
 from gapsmith.generator.commands.collecting import FEWEST_ATTEMPTS, FRUITLESS, MOST_ATTEMPTS, collect
@@ -21,7 +22,7 @@ ALKANES = ["C" * length for length in range(1, 13)]
 def molecule(smiles: str) -> GeneratedMolecule:
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
     AllChem.EmbedMolecule(mol, randomSeed=1)
-    plain = chemistry.from_rdkit(mol)
+    plain = from_rdkit(mol)
     return GeneratedMolecule(plain.numbers, plain.coordinates, plain.charges, plain.bonds, np.full(len(plain), -1))
 
 
@@ -72,7 +73,7 @@ def test_seeds_of_rounds_follow_from_the_seed():
 
 
 def test_parents_are_no_results():
-    parent = chemistry.identity(chemistry.to_rdkit(molecule("CC"))).inchikey
+    parent = identify(to_rdkit(molecule("CC"))).inchikey
     result = collect(2, Rounds(["CC", "C", "CC", "CCC"]), 0, most_at_once=4, without={parent})
     assert smiles_of(result) == ["C", "CCC"]
     assert result.parents_again == 2

@@ -12,7 +12,8 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from gapsmith.cli.main import cli
-from gapsmith.core import chemistry
+from gapsmith.core.chemistry.conversion import from_rdkit, to_rdkit
+from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.errors import CheckpointError, GapsmithError, InputError
 from gapsmith.generator.generator import Generator
 
@@ -44,7 +45,7 @@ def load(path: Path) -> list[Chem.Mol]:
 
 def inchikeys(mols: list[Chem.Mol]) -> list[str]:
     """By the geometries and bonds that were written, not by their tags."""
-    return [chemistry.identity(chemistry.to_rdkit(chemistry.from_rdkit(mol))).inchikey for mol in mols]
+    return [identify(to_rdkit(from_rdkit(mol))).inchikey for mol in mols]
 
 
 def kept(mol: Chem.Mol) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +126,7 @@ def test_a_target_beyond_the_data_warns_with_the_range_and_goes_on(tmp_path):
     assert "warning: gap_ev 1 is outside" in result.stderr
     assert f"({low:.3g} to {high:.3g})" in result.stderr
     smiles, key = path.read_text().split()
-    assert chemistry.identity(Chem.AddHs(Chem.MolFromSmiles(smiles))).inchikey == key
+    assert identify(Chem.AddHs(Chem.MolFromSmiles(smiles))).inchikey == key
 
 
 def test_contradicting_targets_warn(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from gapsmith.core import chemistry
+from gapsmith.core.chemistry.conversion import from_rdkit
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InvalidMolecule
 from gapsmith.data import qm9
@@ -69,7 +69,7 @@ def relaxed(smiles: str) -> Molecule:
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
     assert AllChem.EmbedMolecule(mol, randomSeed=3) == 0
     AllChem.MMFFOptimizeMolecule(mol)
-    return chemistry.from_rdkit(mol)
+    return from_rdkit(mol)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from gapsmith.core import chemistry
+from gapsmith.core.chemistry.conversion import from_rdkit, to_rdkit
 from gapsmith.core.domain import Molecule
 from gapsmith.generator.evaluation.plausibility import ENERGY, bust, internal_energy, verdicts
 
@@ -18,7 +18,7 @@ def embedded(smiles: str) -> Chem.Mol:
 
 
 def molecule(smiles: str) -> Molecule:
-    return chemistry.from_rdkit(embedded(smiles))
+    return from_rdkit(embedded(smiles))
 
 
 def stretched() -> Molecule:
@@ -34,7 +34,7 @@ def stretched() -> Molecule:
 def bent_ring() -> Molecule:
     """Benzene with one carbon and its hydrogen far out of the plane."""
     mol = embedded("c1ccccc1")
-    one = chemistry.from_rdkit(mol)
+    one = from_rdkit(mol)
     normal = np.linalg.svd(one.coordinates - one.coordinates.mean(0))[2][2]
     moved = one.coordinates.copy()
     moved[[0, 6]] += 0.9 * normal
@@ -89,7 +89,7 @@ def test_an_absurd_energy_fails_here_and_there():
 
     one = molecule("CCCC")
     squeezed = Molecule(one.numbers, one.coordinates * 0.55, one.charges, one.bonds)
-    mol = chemistry.to_rdkit(squeezed)
+    mol = to_rdkit(squeezed)
     theirs = check_energy_ratio(Chem.Mol(mol), 100.0, 50)["results"]["energy_ratio_passes"]
     assert theirs == False  # noqa: E712  a numpy bool
     assert internal_energy(mol) is False

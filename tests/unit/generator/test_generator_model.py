@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from gapsmith.core.chemistry import identity, to_rdkit
+from gapsmith.core.chemistry.conversion import to_rdkit
+from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.errors import CheckpointError, InputError
 from gapsmith.generator.data import from_geometries
 from gapsmith.generator.evaluation.quality import evaluate
@@ -55,8 +56,8 @@ def test_same_seed_same_molecules(shipped):
     one, two = (shipped.sample(6, GAP, 2**63 + 1, options=QUICK) for _ in range(2))
     other = shipped.sample(6, GAP, 1, options=QUICK)
     assert all((a.coordinates == b.coordinates).all() for a, b in zip(one.molecules, two.molecules, strict=True))
-    assert [identity(to_rdkit(m)).smiles for m in one.molecules] != [
-        identity(to_rdkit(m)).smiles for m in other.molecules
+    assert [identify(to_rdkit(m)).smiles for m in one.molecules] != [
+        identify(to_rdkit(m)).smiles for m in other.molecules
     ]
 
 
@@ -67,7 +68,7 @@ def test_nothing_masked_gives_the_parent_back(shipped, free):
     for molecule in again.molecules:
         assert sorted(molecule.parent_atoms) == list(range(len(parent)))
         assert (molecule.coordinates == parent.coordinates[molecule.parent_atoms]).all()
-        assert identity(to_rdkit(molecule)).inchikey == identity(to_rdkit(parent)).inchikey
+        assert identify(to_rdkit(molecule)).inchikey == identify(to_rdkit(parent)).inchikey
 
 
 def test_everything_masked_keeps_nothing(shipped, free):
@@ -119,8 +120,8 @@ def test_memory_that_runs_out_halves_the_batch(shipped, monkeypatch):
     monkeypatch.setattr("gapsmith.generator.generator.fill", scarce)
     halved = generator.sample(8, GAP, 2, options=QUICK)
     assert sizes == [8, 8, 8, 8, 4, 2, 2, 2, 2]  # of 64, 32, 16, 8, 4, 2 allowed
-    assert [identity(to_rdkit(m)).smiles for m in plain.molecules] == [
-        identity(to_rdkit(m)).smiles for m in halved.molecules
+    assert [identify(to_rdkit(m)).smiles for m in plain.molecules] == [
+        identify(to_rdkit(m)).smiles for m in halved.molecules
     ]
 
 
@@ -142,9 +143,9 @@ def test_a_polish_stays_nearer_than_a_redraw(shipped, free):
     same = []
     for depth in (0.02, 1.0):
         grown = shipped.regrow(parents, 16, 1.0, None, 3, options=QUICK, depth=depth)
-        names = [identity(to_rdkit(parent)).inchikey for parent in parents]
+        names = [identify(to_rdkit(parent)).inchikey for parent in parents]
         pairs = zip(grown.molecules, grown.parents, strict=True)
-        same.append(sum(identity(to_rdkit(m)).inchikey == names[p] for m, p in pairs))
+        same.append(sum(identify(to_rdkit(m)).inchikey == names[p] for m, p in pairs))
     assert same[0] > 12
     assert same[1] < 4
 

@@ -5,7 +5,8 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from gapsmith.core.chemistry import from_rdkit, identity, to_rdkit
+from gapsmith.core.chemistry.conversion import from_rdkit, to_rdkit
+from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InputError, InvalidMolecule
 from gapsmith.generator.molecule import Skeleton, complete, order_matrix
@@ -30,7 +31,7 @@ def test_hydrogens_come_back_where_valences_want_them(smiles):
     bare = skeleton(smiles)
     bare.parent_atoms[:] = -1
     whole = complete(bare)
-    assert identity(to_rdkit(whole)).inchikey == identity(to_rdkit(molecule(smiles))).inchikey
+    assert identify(to_rdkit(whole)).inchikey == identify(to_rdkit(molecule(smiles))).inchikey
     distance = np.linalg.norm(whole.coordinates[:, None] - whole.coordinates[None], axis=-1)
     bonded = order_matrix(whole) > 0
     hydrogens = whole.numbers == 1
@@ -55,7 +56,7 @@ def test_hydrogens_are_renewed_where_a_kept_atom_gets_another_bond():
     grown.coordinates[2] = parent.coordinates[1] + 1.3 * (parent.coordinates[hydrogen] - parent.coordinates[1])
     grown.orders[1, 2] = grown.orders[2, 1] = 1
     whole = complete(grown, parent)
-    assert identity(to_rdkit(whole)).smiles == "CCO"
+    assert identify(to_rdkit(whole)).smiles == "CCO"
     carrier = order_matrix(whole)[0] > 0
     assert (whole.parent_atoms[np.flatnonzero(carrier & (whole.numbers == 1))] >= 0).all()  # of the far carbon: kept
     renewed = np.flatnonzero((order_matrix(whole)[1] > 0) & (whole.numbers == 1))

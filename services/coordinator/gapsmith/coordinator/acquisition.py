@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from gapsmith.core.chemistry import tanimoto
+from gapsmith.core.chemistry.identity import tanimoto
 from gapsmith.core.domain import Window
 
 Strategy = Literal["probability", "nearest", "random"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from gapsmith.coordinator import acquisition
 from gapsmith.core.campaign import CampaignConfig
-from gapsmith.core.chemistry import unpack_fingerprints
+from gapsmith.core.chemistry.identity import unpack_fingerprints
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Connection
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from gapsmith.core.campaign import CampaignConfig, parse_campaign
+from gapsmith.core.chemistry.screening import check_constraints
 from gapsmith.core.errors import InputError
-from gapsmith.core.screening import check_constraints
 
 FIRST: Final = ("name", "target.value", "target.tolerance", "budget.dft_jobs", "budget.wanted_hits", "budget.wall_time")
 UNITS: Final = {"target.value": "eV", "target.tolerance": "eV"}

@@ -19,7 +19,7 @@ from typing import Any, Final
 from pyscf import gto
 from pyscf.lib.exceptions import BasisNotFoundError
 
-from gapsmith.core.geometry import element_symbol
+from gapsmith.core.chemistry.geometry import element_symbol
 
 QM9: Final = "6-31g(2df,p)"
 

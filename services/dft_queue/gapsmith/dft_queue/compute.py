@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gapsmith.core.geometry import rearranged
+from gapsmith.core.chemistry.geometry import rearranged
 from gapsmith.core.levels import GFN2
 from gapsmith.core.xtb import relax as relax_xtb
 from gapsmith.dft_queue.engines import find

@@ -5,8 +5,8 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from gapsmith.core.chemistry.geometry import fault
 from gapsmith.core.errors import CalculationError, FailureClass
-from gapsmith.core.geometry import fault
 from gapsmith.core.levels import GENERATED, LevelOfTheory
 
 MOST_ATOMS = 120  # a child's memory limit ends what is too much for a machine; this is what nobody means to ask for

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
+from gapsmith.core.chemistry.geometry import element_symbol
 from gapsmith.core.errors import InputError
-from gapsmith.core.geometry import element_symbol
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput
 

@@ -12,8 +12,8 @@ import numpy as np
 from geometric.errors import Error as GeometricError
 from geometric.errors import GeomOptNotConvergedError
 
+from gapsmith.core.chemistry.geometry import element_symbol, rearranged
 from gapsmith.core.errors import CalculationError, FailureClass
-from gapsmith.core.geometry import element_symbol, rearranged
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.dft_queue.engines.protocol import Surface
 from gapsmith.dft_queue.hessian import xtb_hessian

@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 from pyscf import dft, gto, lib
 
+from gapsmith.core.chemistry.geometry import element_symbol
 from gapsmith.core.errors import CalculationError, FailureClass
-from gapsmith.core.geometry import element_symbol
 from gapsmith.core.levels import LevelOfTheory
 from gapsmith.dft_queue.basis import by_name
 from gapsmith.dft_queue.gpu import gpu4pyscf_version, on_cpu, on_gpu

@@ -7,7 +7,7 @@ import numpy as np
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
-from gapsmith.core.chemistry import assemble
+from gapsmith.core.chemistry.conversion import assemble
 from gapsmith.core.codec import check_arrays
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InputError, InvalidMolecule

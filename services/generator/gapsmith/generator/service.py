@@ -11,12 +11,12 @@ import torch
 from gapsmith.bus.inlet import Handler, on
 from gapsmith.bus.model_service import ModelService
 from gapsmith.bus.service import Commit, Interrupted, serve
-from gapsmith.core import chemistry
-from gapsmith.core.chemistry import Identity
+from gapsmith.core.chemistry.conversion import to_rdkit
+from gapsmith.core.chemistry.identity import Identity, identify
+from gapsmith.core.chemistry.screening import screen
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InvalidMolecule
 from gapsmith.core.messages import CandidatesProposed, GenerateRequested
-from gapsmith.core.screening import screen
 from gapsmith.core.settings import Settings
 from gapsmith.data.known import in_qm9
 from gapsmith.generator.generator import DEFAULT_WEIGHTS, Generator, Sampled
@@ -88,8 +88,8 @@ class GeneratorService(ModelService[Generator]):
         proposals = []
         for molecule, parent in zip(sampled.molecules, sampled.parents, strict=True):
             try:
-                mol = chemistry.to_rdkit(molecule)
-                identity = chemistry.identity(mol)
+                mol = to_rdkit(molecule)
+                identity = identify(mol)
             except InvalidMolecule as error:
                 refused[error.reason] += 1
                 continue

@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
+from gapsmith.core.chemistry.geometry import fault
 from gapsmith.core.errors import InputError
-from gapsmith.core.geometry import fault
 from gapsmith.core.units import HARTREE_TO_EV
 from gapsmith.data import qm9
 from gapsmith.surrogate.network import ELEMENTS

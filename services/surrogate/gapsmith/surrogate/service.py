@@ -12,10 +12,10 @@ import torch
 from gapsmith.bus.inlet import Handler, on
 from gapsmith.bus.model_service import ModelService
 from gapsmith.bus.service import Commit, Interrupted, serve
+from gapsmith.core.chemistry.perception import same_connectivity
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CalculationError
 from gapsmith.core.messages import CandidatesProposed, CandidatesScored, ModelPromoted
-from gapsmith.core.perception import same_connectivity
 from gapsmith.core.settings import Settings
 from gapsmith.core.xtb import METHOD, Relaxed, relax
 from gapsmith.store import candidates, models, outbox, tasks

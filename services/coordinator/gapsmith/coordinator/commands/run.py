@@ -28,8 +28,8 @@ def run(file: Path, dry_run: bool, results: Path | None) -> None:
     Starts the embedded servers and services unless 'gapsmith up' did. Ctrl-C stops cleanly; the same command resumes.
     """
     from gapsmith.core.campaign import read_campaign
+    from gapsmith.core.chemistry.screening import check_constraints
     from gapsmith.core.errors import InputError
-    from gapsmith.core.screening import check_constraints
 
     config = read_campaign(file)
     try:

@@ -62,7 +62,7 @@ def router(context: Context, access: Access) -> APIRouter:
     )
     def start(principal: Operator, document: Annotated[CampaignConfig, Body()], response: Response) -> CampaignDetail:
         """The body is a campaign file as JSON (docs/campaign.md)."""
-        from gapsmith.core.screening import check_constraints
+        from gapsmith.core.chemistry.screening import check_constraints
 
         check_constraints(document.constraints)
         with context.database.transaction() as connection:

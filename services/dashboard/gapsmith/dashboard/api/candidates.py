@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from gapsmith.core import output
-from gapsmith.core.elements import SYMBOLS
+from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.errors import InputError
 from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.answers import UNCHANGED, answered

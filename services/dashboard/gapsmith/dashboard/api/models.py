@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from gapsmith.core.campaign import CampaignConfig
-from gapsmith.core.elements import SYMBOLS
+from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.store.candidate_story import CandidateStory, Computed, Judgement, Property, Step
 from gapsmith.store.progress import Progress
 

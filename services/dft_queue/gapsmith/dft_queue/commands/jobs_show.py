@@ -163,7 +163,7 @@ def save_files(connection: "Connection", one: "Story", folder: Path) -> Iterator
 
 def xyz(molecule: "Molecule", comment: str) -> str:
     """A frame of an XYZ file, in angstrom."""
-    from gapsmith.core.elements import SYMBOLS
+    from gapsmith.core.chemistry.elements import SYMBOLS
 
     atoms = zip(molecule.numbers.tolist(), molecule.coordinates.tolist(), strict=True)
     rows = [f"{SYMBOLS[number]:2s} {x:15.8f} {y:15.8f} {z:15.8f}" for number, (x, y, z) in atoms]

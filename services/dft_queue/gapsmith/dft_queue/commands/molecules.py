@@ -9,13 +9,14 @@ from typing import Any, Final
 import numpy as np
 
 from gapsmith.core.calculation import content_hash
-from gapsmith.core.chemistry import Identity, identity, to_rdkit
+from gapsmith.core.chemistry.conversion import to_rdkit
+from gapsmith.core.chemistry.elements import SYMBOLS, formula
+from gapsmith.core.chemistry.geometry import BROKEN_FACTOR, covalent_radius_angstrom, fragments
+from gapsmith.core.chemistry.identity import Identity, identify
+from gapsmith.core.chemistry.perception import perceive_bonds
 from gapsmith.core.domain import Molecule
-from gapsmith.core.elements import SYMBOLS, formula
 from gapsmith.core.errors import InputError, InvalidMolecule
-from gapsmith.core.geometry import BROKEN_FACTOR, covalent_radius_angstrom, fragments
 from gapsmith.core.levels import GENERATED, LevelOfTheory
-from gapsmith.core.perception import perceive_bonds
 from gapsmith.core.reading import FORMATS, Item, read
 from gapsmith.dft_queue.engines import find
 from gapsmith.dft_queue.jobs import MOST_ATOMS, CalculationInput
@@ -180,7 +181,7 @@ def _recognise(out: Entry, *, perceive: bool) -> None:
         if perceive:
             out.molecule = perceive_bonds(out.molecule.numbers, out.molecule.coordinates, out.charge)
         if not out.spin:
-            out.identity = identity(to_rdkit(out.molecule))
+            out.identity = identify(to_rdkit(out.molecule))
     except InvalidMolecule:
         return
     out.smiles = out.smiles or (out.identity.smiles if out.identity else None)

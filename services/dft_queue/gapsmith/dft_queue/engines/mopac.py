@@ -12,7 +12,7 @@ from qcengine.config import TaskConfig
 from qcengine.exceptions import ConvergenceError, InputError, QCEngineException, ResourceError, UnknownError
 from qcengine.programs.mopac import MopacHarness
 
-from gapsmith.core.geometry import element_symbol
+from gapsmith.core.chemistry.geometry import element_symbol
 
 PM6_AND_7: Final = ((1, 57), (71, 83), (86, 86))
 # Atomic numbers that MOPAC 22.0.6 has parameters for, from first to last: found by running the hydride of each.

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from gapsmith.core import chemistry
-from gapsmith.core.chemistry import Identity
+from gapsmith.core.chemistry.conversion import to_rdkit
+from gapsmith.core.chemistry.identity import Identity, identify
 from gapsmith.core.errors import InvalidMolecule
 from gapsmith.data.known import in_qm9
 from gapsmith.generator.generator import Sampled
@@ -123,7 +123,7 @@ def _sort_in(
 ) -> None:
     """Put a molecule where it belongs: found, duplicate, its parent again, or refused after all."""
     try:
-        identity = chemistry.identity(chemistry.to_rdkit(molecule))
+        identity = identify(to_rdkit(molecule))
     except InvalidMolecule as error:
         result.refused[error.reason] += 1
         return

@@ -11,11 +11,11 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from rdkit.rdBase import BlockLogs
 
-from gapsmith.core import chemistry
-from gapsmith.core.chemistry import Identity
+from gapsmith.core.chemistry.conversion import from_rdkit, to_rdkit
+from gapsmith.core.chemistry.identity import Identity, identify
+from gapsmith.core.chemistry.perception import perceive_bonds
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InputError, InvalidMolecule
-from gapsmith.core.perception import perceive_bonds
 from gapsmith.generator.vocabulary import CHARGES, ELEMENTS, MAX_ATOMS
 
 ENDINGS: Final = (".sdf", ".sd", ".mol", ".xyz")
@@ -134,7 +134,7 @@ def _of_xyz(path: Path, text: str) -> Iterator[tuple[str, str, Chem.Mol]]:
         rows = [_xyz_row(path, number, lines[number]) for number in range(start + 2, end)]
         try:
             molecule = perceive_bonds(np.array([row[0] for row in rows]), np.array([row[1:] for row in rows]))
-            mol = chemistry.to_rdkit(molecule)
+            mol = to_rdkit(molecule)
         except InvalidMolecule as error:
             raise InputError(
                 f"lead: {where}: no bonds fit its geometry ({error.detail}); an SDF file says which bonds there are"
@@ -159,9 +159,9 @@ def _xyz_row(path: Path, number: int, line: str) -> tuple[int, float, float, flo
 def _lead(where: str, name: str, mol: Chem.Mol, changes: str | None) -> Lead:
     _check_elements(where, mol)
     try:
-        molecule = chemistry.from_rdkit(mol)
-        sane = chemistry.to_rdkit(molecule)
-        identity = chemistry.identity(sane)
+        molecule = from_rdkit(mol)
+        sane = to_rdkit(molecule)
+        identity = identify(sane)
     except InvalidMolecule as error:
         hint = "; give its neutral form" if error.reason == "charge" else ""
         hint = "; give one molecule a record" if error.reason == "fragments" else hint

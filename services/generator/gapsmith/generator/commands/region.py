@@ -5,8 +5,8 @@ from typing import Final
 
 import numpy as np
 
+from gapsmith.core.chemistry.screening import compile_smarts, matching_atoms
 from gapsmith.core.errors import InputError
-from gapsmith.core.screening import compile_smarts, matching_atoms
 from gapsmith.generator import masks
 from gapsmith.generator.commands.leads import Lead
 from gapsmith.generator.molecule import order_matrix

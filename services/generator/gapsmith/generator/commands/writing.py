@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from gapsmith.core.chemistry import tanimoto, unpack_fingerprints
+from gapsmith.core.chemistry.identity import tanimoto, unpack_fingerprints
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.output import V2000_DECIMALS, plain, sdf_record
 from gapsmith.generator.commands.collecting import Found

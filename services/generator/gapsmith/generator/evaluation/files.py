@@ -12,9 +12,9 @@ import numpy as np
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
+from gapsmith.core.chemistry.perception import perceive_bonds
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InputError, InvalidMolecule
-from gapsmith.core.perception import perceive_bonds
 from gapsmith.generator.evaluation.judging import check
 
 NO_BONDS: Final = np.zeros((0, 3), dtype=np.int16)

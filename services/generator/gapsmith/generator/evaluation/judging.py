@@ -6,11 +6,12 @@ from functools import cached_property
 import numpy as np
 from rdkit import Chem
 
-from gapsmith.core import chemistry
+from gapsmith.core.chemistry.conversion import to_rdkit
+from gapsmith.core.chemistry.identity import identify
+from gapsmith.core.chemistry.perception import bond_graph, connected, perceive_bonds
 from gapsmith.core.codec import check_arrays
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InvalidMolecule
-from gapsmith.core.perception import bond_graph, connected, perceive_bonds
 from gapsmith.data.known import in_qm9
 from gapsmith.generator import bonds
 from gapsmith.generator.molecule import order_matrix
@@ -43,7 +44,7 @@ class Judged:
             return True
         try:
             perceived = perceive_bonds(self.molecule.numbers, self.molecule.coordinates)
-            return in_qm9(chemistry.identity(chemistry.to_rdkit(perceived)).inchikey)
+            return in_qm9(identify(to_rdkit(perceived)).inchikey)
         except InvalidMolecule:
             return False
 
@@ -64,8 +65,8 @@ def judge(molecule: Molecule) -> Judged:
         if len(molecule.bonds) == 0 and len(molecule) > 1:
             raise InvalidMolecule("bonds", "its bonds are unknown")
         agree = bool(((order_matrix(molecule) > 0) == graph).all())
-        sane = chemistry.to_rdkit(molecule)
-        inchikey = chemistry.identity(sane).inchikey
+        sane = to_rdkit(molecule)
+        inchikey = identify(sane).inchikey
         mol = sane
     except InvalidMolecule as error:
         reason = error.reason

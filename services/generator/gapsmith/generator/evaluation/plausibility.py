@@ -17,7 +17,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdinchi
 from rdkit.rdBase import BlockLogs
 
-from gapsmith.core.chemistry import assemble
+from gapsmith.core.chemistry.conversion import assemble
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import UnavailableError
 

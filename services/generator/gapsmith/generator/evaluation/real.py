@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from gapsmith.core import chemistry
+from gapsmith.core.chemistry.conversion import to_rdkit
+from gapsmith.core.chemistry.perception import perceive_bonds
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import DataError, InvalidMolecule
 from gapsmith.core.paths import cache
-from gapsmith.core.perception import perceive_bonds
 from gapsmith.data import qm9
 from gapsmith.generator.evaluation.distributions import Distributions
 from gapsmith.generator.evaluation.files import NO_BONDS
@@ -75,7 +75,7 @@ def _distributions() -> Distributions:
     mols = []
     for index in split()["test"][:REFERENCE]:
         try:
-            mols.append(chemistry.to_rdkit(molecule(int(index))))
+            mols.append(to_rdkit(molecule(int(index))))
         except InvalidMolecule:
             continue  # one without bonds has no kinds of bonds
     return Distributions.of(mols)

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from gapsmith.core.geometry import covalent_radius_angstrom
+from gapsmith.core.chemistry.geometry import covalent_radius_angstrom
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 
 COVALENT_RADIUS_BOHR: Final = {1: 0.605, 6: 1.455, 7: 1.342, 8: 1.247, 9: 1.209}  # Pyykko and Atsumi, 2009

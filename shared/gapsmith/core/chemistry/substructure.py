@@ -12,7 +12,7 @@ from typing import Final
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
-from gapsmith.core.screening import compile_smarts
+from gapsmith.core.chemistry.screening import compile_smarts
 
 PATTERN_BITS: Final = 512
 KEY_BITS: Final = 640
@@ -147,7 +147,7 @@ def _leaf(query: str, value: int, *, equal: bool) -> frozenset[Kind]:
 class Substructure:
     """A compiled SMARTS pattern.
 
-    Hydrogens of molecules are implicit unless the pattern has one as an atom, as in ``core.screening.matches``.
+    Hydrogens of molecules are implicit unless the pattern has one as an atom, as in ``core.chemistry.screening.matches``.
 
     Args:
         smarts: the pattern.

@@ -8,7 +8,7 @@ from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
 from gapsmith.core.campaign import Constraints
-from gapsmith.core.chemistry import Identity
+from gapsmith.core.chemistry.identity import Identity
 from gapsmith.core.errors import InputError
 
 _TABLE = Chem.GetPeriodicTable()

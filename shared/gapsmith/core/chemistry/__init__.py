@@ -1,0 +1,1 @@
+"""Molecules: elements and radii, geometries and bonds, identity, the reader of molecule files and the gate."""
