@@ -76,7 +76,7 @@ def measure() -> dict[str, Any]:
 
 def _through_the_queue(folder: Path) -> dict[str, dict[str, str]]:
     """Rows of the command's table by name."""
-    from gapsmith.core.chemistry.geometry import element_symbol
+    from gapsmith.core.chemistry.elements import SYMBOLS
 
     lines = []
     for index, numbers, coordinates, _ in chosen():
@@ -84,7 +84,7 @@ def _through_the_queue(folder: Path) -> dict[str, dict[str, str]]:
         lines += [
             str(len(numbers)),
             str(index),
-            *(f"{element_symbol(n)} {x:.8f} {y:.8f} {z:.8f}" for n, (x, y, z) in atoms),
+            *(f"{SYMBOLS[n]} {x:.8f} {y:.8f} {z:.8f}" for n, (x, y, z) in atoms),
         ]
     (folder / "qm9.xyz").write_text("\n".join(lines) + "\n")
     table = folder / "results.csv"

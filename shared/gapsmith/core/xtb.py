@@ -12,16 +12,15 @@ import numpy as np
 from tblite.exceptions import TBLiteRuntimeError, TBLiteTypeError, TBLiteValueError
 from tblite.interface import Calculator, Result
 
-from gapsmith.core.chemistry.geometry import fault, fragments
-from gapsmith.core.chemistry.model_hessian import covalent_sums, model_hessian
+from gapsmith.core.chemistry.elements import bond_lengths_angstrom
+from gapsmith.core.chemistry.geometry import APART, distances, fault, pieces
+from gapsmith.core.chemistry.model_hessian import model_hessian
 from gapsmith.core.errors import CalculationError, FailureClass
 from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
 
 METHOD: Final = "GFN2-xTB"
 MAX_STEPS = 150  # gradients
 GRADIENT_TOLERANCE = 5e-4  # hartree / bohr, largest component
-CLOSEST_ANGSTROM = 0.3  # generated molecules are rough; below this, nothing converges
-FRAGMENT_FACTOR = 2.0  # atoms farther than this times the sum of their radii hold no fragment together
 FIRST_TRUST, LEAST_TRUST, MOST_TRUST = 0.3, 0.02, 0.6  # bohr, largest displacement of an atom
 
 
@@ -60,16 +59,16 @@ def relax(
             molecule falls apart, no convergence of the geometry.
     """
     numbers, start = np.asarray(numbers, dtype=np.int64), np.asarray(coordinates, dtype=np.float64)
-    if reason := fault(numbers, start, CLOSEST_ANGSTROM):
+    if reason := fault(numbers, start):
         raise _failed(reason)
     if (int(numbers.sum()) - charge - spin) % 2:
         raise _failed(f"{int(numbers.sum()) - charge} electrons cannot have {spin} unpaired")
     evaluate = Evaluator(numbers, start / BOHR_TO_ANGSTROM, charge, spin)
-    reach = FRAGMENT_FACTOR * covalent_sums(numbers)
-    whole = fragments(start / BOHR_TO_ANGSTROM, reach)
+    reach = APART * bond_lengths_angstrom(numbers) / BOHR_TO_ANGSTROM
+    whole, _ = pieces(distances(start / BOHR_TO_ANGSTROM) < reach)
 
     def check(positions: np.ndarray) -> None:
-        found = fragments(positions, reach)
+        found, _ = pieces(distances(positions) < reach)
         if found > whole:
             raise _failed(f"the molecule falls apart into {found} fragments after {evaluate.calls} steps")
 
@@ -197,7 +196,7 @@ def single_point(numbers: np.ndarray, coordinates: np.ndarray) -> tuple[float, n
         CalculationError: broken input, or no SCF convergence.
     """
     numbers, positions = np.asarray(numbers, dtype=np.int64), np.asarray(coordinates, dtype=np.float64)
-    if reason := fault(numbers, positions, CLOSEST_ANGSTROM):
+    if reason := fault(numbers, positions):
         raise _failed(reason)
     evaluate = Evaluator(numbers, positions / BOHR_TO_ANGSTROM)
     energy, gradient = evaluate(positions / BOHR_TO_ANGSTROM)

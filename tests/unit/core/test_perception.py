@@ -10,8 +10,9 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from gapsmith.core.chemistry.conversion import from_rdkit, to_rdkit
+from gapsmith.core.chemistry.geometry import bond_graph, same_connectivity
 from gapsmith.core.chemistry.identity import identify
-from gapsmith.core.chemistry.perception import bond_graph, perceive_bonds, same_connectivity
+from gapsmith.core.chemistry.perception import perceive_bonds
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InvalidMolecule
 

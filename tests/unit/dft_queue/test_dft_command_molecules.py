@@ -8,9 +8,10 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+from gapsmith.core.chemistry.geometry import lacks_hydrogens
 from gapsmith.core.errors import InputError
 from gapsmith.core.levels import GENERATED, GFN2, shipped
-from gapsmith.dft_queue.commands.molecules import Entry, Wish, entries, lacks_hydrogens
+from gapsmith.dft_queue.commands.molecules import Entry, Wish, entries
 
 TRIAGE, SINGLE, XTB = (Wish(shipped()[name]) for name in ("triage", "single-point", "xtb"))
 WATER = "O 0 0 0.12\nH 0 0.76 -0.47\nH 0 -0.76 -0.47"
@@ -43,7 +44,7 @@ def of_xyz(tmp_path: Path, text: str, wish: Wish = TRIAGE) -> list[Entry]:
         ("2\nheavy\nAu 0 0 0\nH 0 0 1.5\n", "no functions for Au"),
         (f"6\ntwo\n{WATER}\n{WATER.replace('O 0 0', 'O 5 0').replace('H 0', 'H 5')}\n", "in 2 pieces"),
         ("2\nnan\nO 0 0 nan\nC 0 0 1.1\n", "not finite"),
-        ("2\nshort\nO 0 0 0\n", "it ends after 1 of 2 atoms"),
+        ("2\nshort\nO 0 0 0\n", "it ends after 1 of its 2 atoms"),
         ("121\nmany\n" + "".join(f"He 0 0 {2 * i}\n" for i in range(121)), "121 atoms"),
     ],
 )
@@ -104,7 +105,7 @@ def test_smiles_are_relaxed_or_refused(tmp_path: Path) -> None:
     for wish in (TRIAGE, XTB):
         water, bad, methyl, dimer = entries(tmp_path / "a.smi", wish)
         assert (water.refusal, water.method) == (None, GENERATED)
-        assert "no valid SMILES" in (bad.refusal or "")
+        assert "not a valid SMILES" in (bad.refusal or "")
         assert (methyl.refusal, methyl.spin) == (None, 1)
         assert "in 2 pieces" in (dimer.refusal or "")
     water, *_ = entries(tmp_path / "a.smi", SINGLE)
@@ -140,10 +141,10 @@ def test_qcschema_documents_are_read(tmp_path: Path) -> None:
     path.write_text(json.dumps(water))
     assert [entry.refusal for entry in entries(path, TRIAGE)] == [None]
     path.write_text("{")
-    with pytest.raises(InputError, match="cannot be read as JSON"):
+    with pytest.raises(InputError, match="is not JSON"):
         list(entries(path, TRIAGE))
 
 
 def test_an_unknown_ending_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"known: \.sdf, \.smi, \.xyz, \.csv, \.json"):
+    with pytest.raises(InputError, match=r"known: \.smi, \.txt, \.csv, .*, each also with \.gz"):
         list(entries(tmp_path / "a.mol2", TRIAGE))

@@ -37,7 +37,9 @@ def test_odd_electron_count_is_refused_with_its_reason() -> None:
 
 def test_atoms_on_top_of_each_other_are_refused() -> None:
     crushed = ((0.0, 0.0, 0.1177), (0.0, 0.7555, -0.4712), (0.0, 0.7555, -0.4))
-    assert "atoms 2 and 3 (the first is 1) are 0.071 angstrom apart" in refusal(WATER, coordinates_angstrom=crushed)
+    assert "atoms 2 and 3 (H and H; the first is 1) are 0.071 angstrom apart" in refusal(
+        WATER, coordinates_angstrom=crushed
+    )
 
 
 def test_elements_without_basis_functions_are_refused_by_their_engine() -> None:

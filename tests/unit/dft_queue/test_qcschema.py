@@ -1,6 +1,7 @@
 """QCSchema: QCElemental takes what is written, and it is read back the same; what is no molecule is explained."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qcelemental.models import v1, v2
 
+from gapsmith.core.chemistry.qcschema import from_document
+from gapsmith.core.chemistry.reader import read_molecules
+from gapsmith.core.chemistry.records import Record
 from gapsmith.core.errors import InputError
 from gapsmith.core.levels import LevelOfTheory, shipped
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput, Excitation
-from gapsmith.dft_queue.qcschema import from_molecule, read, to_atomic_input, to_atomic_result, to_optimization_result
+from gapsmith.dft_queue.qcschema import to_atomic_input, to_atomic_result, to_optimization_result
 
 START = ((0.0, 0.0, 0.1177), (0.0, 0.8555, -0.4712), (0.0, -0.7755, -0.4712))
 END = ((0.0, 0.01, 0.12), (0.0, 0.76, -0.47), (0.0, -0.75, -0.47))
@@ -36,6 +40,13 @@ FOUND = CalculationOutput(
     host="node7",
     software={"gapsmith": "0.1.0", "pyscf": "2.14.0"},
 )
+
+
+def from_molecule(document: Any) -> tuple[np.ndarray, np.ndarray, int | None, int | None]:
+    record = from_document(document, Record("1", "document 1"))
+    assert record.error is None, record.error
+    assert record.geometry is not None
+    return *record.geometry, record.charge, record.spin
 
 
 @st.composite
@@ -86,7 +97,9 @@ def test_a_result_carries_everything_and_is_valid(tmp_path: Path) -> None:
     told = validated.provenance.dict()
     assert (told["creator"], told["version"], told["hostname"]) == ("gapsmith", "0.1.0", "node7")
     assert (told["wall_time"], told["cpu_time"], told["software"]["pyscf"]) == (3.5, 3.1, "2.14.0")
-    assert read(path).coordinates == pytest.approx(np.array(END), abs=1e-8)
+    (record,) = read_molecules(path)
+    assert record.geometry is not None
+    assert record.geometry.coordinates == pytest.approx(np.array(END), abs=1e-8)
 
 
 def test_a_single_point_keeps_its_input_geometry() -> None:
@@ -107,7 +120,7 @@ def test_a_relaxation_has_both_ends() -> None:
     assert validated.initial_molecule.geometry * BOHR_TO_ANGSTROM == pytest.approx(WATER.positions, abs=1e-8)
     assert validated.energies == [-76.4]
     assert validated.trajectory[-1].molecule == validated.final_molecule
-    assert from_molecule(document).coordinates == pytest.approx(np.array(END), abs=1e-8)
+    assert from_molecule(document)[1] == pytest.approx(np.array(END), abs=1e-8)
     with pytest.raises(InputError, match="'certificate' relaxed nothing"):
         to_optimization_result(WATER, FOUND.model_copy(update={"coordinates_angstrom": None}))
 
@@ -124,7 +137,7 @@ def test_the_second_layout_is_read_too() -> None:
     for made in (to_atomic_result(WATER, FOUND).convert_v(2), to_optimization_result(WATER, FOUND).convert_v(2)):
         document = json.loads(made.model_dump_json())
         assert document["schema_version"] == 2
-        assert from_molecule(document).coordinates == pytest.approx(np.array(END), abs=1e-8)
+        assert from_molecule(document)[1] == pytest.approx(np.array(END), abs=1e-8)
     molecule = v2.Molecule(symbols=["He"], geometry=[1.0, 2.0, 3.0], fix_com=True, fix_orientation=True)
     numbers, coordinates, charge, spin = from_molecule(json.loads(molecule.model_dump_json()))
     assert (list(numbers), charge, spin) == ([2], 0, 0)
@@ -144,7 +157,7 @@ GOOD: dict[str, Any] = {"symbols": ["O", "H"], "geometry": [0, 0, 0, 0, 0, 1.8],
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ([GOOD], "holds a list"),
+        ([GOOD], "it is a list"),
         ({"symbols": ["H"]}, "geometry missing"),
         ({"schema_name": "qcschema_basis", "name": "sto-3g"}, "symbols and geometry missing.*'qcschema_basis'"),
         ({"molecule": "water"}, "its molecule is a str"),
@@ -157,15 +170,17 @@ GOOD: dict[str, Any] = {"symbols": ["O", "H"], "geometry": [0, 0, 0, 0, 0, 1.8],
         (GOOD | {"molecular_charge": 0.5, "molecular_multiplicity": 1.5}, "whole numbers|not a molecule"),
     ],
 )
-def test_what_is_no_molecule_is_an_input_error(document: Any, words: str) -> None:
-    with pytest.raises(InputError, match=f"QCSchema: some.json.*{words}") as caught:
-        from_molecule(document, "some.json")
-    assert "\n" not in str(caught.value)
+def test_what_is_not_a_molecule_is_explained(document: Any, words: str) -> None:
+    record = from_document(document, Record("1", "some.json"))
+    assert record.geometry is None
+    assert record.error is not None
+    assert re.search(words, record.error)
+    assert "\n" not in record.error
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text('{"symbols": [')
-    for path in (broken, tmp_path / "nowhere.json"):
-        with pytest.raises(InputError, match=rf"{path.name} cannot be read as JSON"):
-            read(path)
+    for path, words in ((broken, "is not JSON"), (tmp_path / "nowhere.json", "does not exist")):
+        with pytest.raises(InputError, match=rf"{path.name} {words}"):
+            list(read_molecules(path))

@@ -59,7 +59,7 @@ def test_v3000_and_windows_line_ends_are_read(tmp_path):
 def test_several_records_are_told_apart(tmp_path):
     leads = read_leads(write(tmp_path / "two.sdf", "CCO", "CCN"))
     assert [lead.identity.smiles for lead in leads] == ["CCO", "CCN"]
-    assert leads[1].where == f"record 2 of {tmp_path / 'two.sdf'}"
+    assert leads[1].where == f"{tmp_path / 'two.sdf'} record 2 (line 24)"
 
 
 def test_bonds_of_an_xyz_file_are_perceived_and_its_digits_kept(tmp_path):
@@ -68,7 +68,7 @@ def test_bonds_of_an_xyz_file_are_perceived_and_its_digits_kept(tmp_path):
     path.write_text("\n".join(blocks))
     first, second = read_leads(path)
     assert [first.identity.smiles, second.identity.smiles] == ["CC=O", "C1CC1"]
-    assert second.where == f"the molecule at line 11 of {path}"
+    assert second.where == f"{path} frame 2 (line 11)"
     written = [float(x) for line in blocks[0].splitlines()[2:] for x in line.split()[1:]]
     assert first.molecule.coordinates.ravel().tolist() == written
 
@@ -103,12 +103,12 @@ def truncated(path: Path) -> None:
 
 
 BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
-    "missing": ("a.sdf", lambda path: None, "No such file"),
-    "ending": ("a.pdb", lambda path: path.write_text("x"), "does not end in"),
+    "missing": ("a.sdf", lambda path: None, "does not exist"),
+    "ending": ("a.pdb", lambda path: path.write_text("x"), "ending '.pdb' is not known"),
     "empty": ("a.sdf", lambda path: path.write_text(" \n"), "is empty"),
-    "no molecule": ("a.sdf", lambda path: path.write_text("hello\n$$$$\n"), "is broken"),
-    "truncated": ("a.sdf", truncated, "is broken"),
-    "bytes": ("a.sdf", lambda path: path.write_bytes(bytes(range(256)) * 4), "is broken"),
+    "no molecule": ("a.sdf", lambda path: path.write_text("hello\n$$$$\n"), "not a mol block"),
+    "truncated": ("a.sdf", truncated, "not a mol block.*ends without a line 'M  END'"),
+    "bytes": ("a.sdf", lambda path: path.write_bytes(bytes(range(256)) * 4), "not a text file"),
     "five bonds": (
         "a.mol",
         lambda path: path.write_text(Chem.MolToMolBlock(Chem.MolFromSmiles("C(C)(C)(C)(C)C", sanitize=False))),
@@ -117,18 +117,18 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "element": (
         "a.sdf",
         lambda path: write(path, "CCO", "CCS"),
-        "record 2 of .* has S; the generator knows H, C, N, O, F",
+        "record 2 .*it has S; the generator knows H, C, N, O, F",
     ),
     "charged": ("a.sdf", lambda path: write(path, "C[NH3+]"), "charge.*neutral"),
-    "radical": ("a.sdf", lambda path: write(path, "C[CH2]"), "unpaired electron"),
-    "salt": ("a.sdf", lambda path: write(path, "CO.CO"), "more than one piece"),
+    "radical": ("a.sdf", lambda path: write(path, "C[CH2]"), "unpaired"),
+    "salt": ("a.sdf", lambda path: write(path, "CO.CO"), "in 2 pieces.*one molecule a record"),
     "large": ("a.sdf", lambda path: write(path, "C" * 20), "20 atoms other than hydrogen"),
     "hydrogen": ("a.sdf", lambda path: write(path, "[H][H]"), "0 atoms other than hydrogen"),
     "xyz count": ("a.xyz", lambda path: path.write_text("CCO\n"), "line 1 should be a number of atoms"),
-    "xyz end": ("a.xyz", lambda path: path.write_text("3\n\nC 0 0 0\n"), "ends early"),
-    "xyz row": ("a.xyz", lambda path: path.write_text("1\n\nC 0 0\n"), "line 3 should be an element"),
-    "xyz element": ("a.xyz", lambda path: path.write_text("1\n\nXx 0 0 0\n"), "line 3 should be an element"),
-    "xyz bonds": ("a.xyz", lambda path: path.write_text("2\n\nC 0 0 0\nC 9 0 0\n"), "no bonds fit its geometry"),
+    "xyz end": ("a.xyz", lambda path: path.write_text("3\n\nC 0 0 0\n"), "ends after 1 of its 3 atoms"),
+    "xyz row": ("a.xyz", lambda path: path.write_text("1\n\nC 0 0\n"), "line 3, atom 1 of 1 should be an element"),
+    "xyz element": ("a.xyz", lambda path: path.write_text("1\n\nXx 0 0 0\n"), "placeholders"),
+    "xyz bonds": ("a.xyz", lambda path: path.write_text("2\n\nC 0 0 0\nC 9 0 0\n"), "in 2 pieces"),
     "xyz infinite": ("a.xyz", lambda path: path.write_text("1\n\nC 0 0 inf\n"), "finite"),
 }
 

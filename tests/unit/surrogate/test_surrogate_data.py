@@ -190,7 +190,11 @@ def test_methane_has_its_atomization_energy() -> None:
     [
         ([6, 17], [[0, 0, 0], [0, 0, 1.7]], r"molecule 1: atomic numbers \[17\] are unknown"),
         ([6, 8], [[0, 0, 0], [0, 0, np.inf]], "molecule 1: coordinates hold values that are not finite"),
-        ([6, 8], [[0, 0, 0], [0, 0, 0]], r"molecule 1: atoms 1 and 2 \(the first is 1\) are 0.000 angstrom apart"),
+        (
+            [6, 8],
+            [[0, 0, 0], [0, 0, 0]],
+            r"molecule 1: atoms 1 and 2 \(C and O; the first is 1\) are 0.000 angstrom apart",
+        ),
         ([6, 8], [[0, 0, 0]], "must be"),
         ([], np.zeros((0, 3)), "molecule 1: no atoms"),
     ],

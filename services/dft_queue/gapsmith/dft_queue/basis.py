@@ -19,7 +19,7 @@ from typing import Any, Final
 from pyscf import gto
 from pyscf.lib.exceptions import BasisNotFoundError
 
-from gapsmith.core.chemistry.geometry import element_symbol
+from gapsmith.core.chemistry.elements import SYMBOLS
 
 QM9: Final = "6-31g(2df,p)"
 
@@ -61,7 +61,7 @@ def by_name(name: str) -> Any:
 
 def elements_without(name: str, numbers: Iterable[int]) -> list[str]:
     """Symbols of the elements that a basis set has no functions for; all of them if there is no such set."""
-    return [symbol for symbol in sorted({element_symbol(number) for number in numbers}) if not _has(name, symbol)]
+    return [symbol for symbol in sorted({SYMBOLS[number] for number in numbers}) if not _has(name, symbol)]
 
 
 @lru_cache(maxsize=512)

@@ -5,12 +5,9 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from gapsmith.core.chemistry.geometry import fault
+from gapsmith.core.chemistry.geometry import MOST_ATOMS, electron_fault, fault
 from gapsmith.core.errors import CalculationError, FailureClass
 from gapsmith.core.levels import GENERATED, LevelOfTheory
-
-MOST_ATOMS = 120  # a child's memory limit ends what is too much for a machine; this is what nobody means to ask for
-CLOSEST_ANGSTROM = 0.5  # the shortest bond, H-H, has 0.74
 
 Position = tuple[float, float, float]
 
@@ -57,15 +54,9 @@ class CalculationInput(BaseModel):
         """Why no engine can compute it, or None."""
         if not 1 <= len(self.numbers) <= MOST_ATOMS:
             return f"{len(self.numbers)} atoms; between 1 and {MOST_ATOMS} are allowed"
-        if reason := fault(np.array(self.numbers), self.positions, CLOSEST_ANGSTROM):
+        if reason := fault(np.array(self.numbers), self.positions):
             return reason
-        electrons = sum(self.numbers) - self.charge
-        if electrons < 1 or self.spin < 0 or self.spin > electrons or (electrons - self.spin) % 2:
-            return (
-                f"{electrons} electrons cannot have {self.spin} unpaired (charge {self.charge}): "
-                "an odd number of electrons needs an odd spin, an even number an even one"
-            )
-        return None
+        return electron_fault(sum(self.numbers), self.charge, self.spin)
 
     def check(self) -> None:
         """Refuse what cannot be computed; raises CalculationError (poison)."""

@@ -1,17 +1,12 @@
-"""QCSchema (MolSSI): calculations as other programs of the field read them, and molecules out of the files that they write.
+"""QCSchema (MolSSI): calculations as other programs of the field read them; ``core.chemistry.qcschema`` reads molecules.
 
 Lengths are bohr there and angstrom here. Everything of ours that QCSchema has no field for stands under
 ``extras["gapsmith"]``: the level of theory and the whole result.
 """
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-import numpy as np
-
-from gapsmith.core.chemistry.geometry import element_symbol
+from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.errors import InputError
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput
@@ -24,17 +19,6 @@ if TYPE_CHECKING:
 Driver = Literal["energy", "gradient"]
 OURS: Final = "gapsmith"
 PROVENANCE: Final = {"wall_s", "cpu_s", "host", "software"}
-# Where a document keeps the molecule that it ends with; a molecule has none of these.
-MOLECULES: Final = ("final_molecule", "molecule", "initial_molecule")
-
-
-class Structure(NamedTuple):
-    """A molecule."""
-
-    numbers: np.ndarray  # (atoms,), atomic numbers
-    coordinates: np.ndarray  # (atoms, 3), angstrom
-    charge: int
-    spin: int  # unpaired electrons
 
 
 def to_atomic_input(job: CalculationInput, driver: Driver = "energy") -> "AtomicInput":
@@ -100,7 +84,7 @@ def input_fields(job: CalculationInput, driver: Driver) -> dict[str, Any]:
         "schema_name": "qcschema_input",
         "schema_version": 1,
         "molecule": {
-            "symbols": [element_symbol(number) for number in job.numbers],
+            "symbols": [SYMBOLS[number] for number in job.numbers],
             "geometry": (job.positions / BOHR_TO_ANGSTROM).ravel(),
             "molecular_charge": job.charge,
             "molecular_multiplicity": job.spin + 1,
@@ -118,65 +102,6 @@ def input_fields(job: CalculationInput, driver: Driver) -> dict[str, Any]:
             }
         },
     }
-
-
-def read(path: Path) -> Structure:
-    """The molecule of a QCSchema file.
-
-    Raises:
-        InputError: it cannot be read, or is not QCSchema; what is wrong with it.
-    """
-    try:
-        document = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"QCSchema: {path} cannot be read as JSON: {error}") from error
-    return from_molecule(document, str(path))
-
-
-def from_molecule(document: Any, source: str = "document") -> Structure:
-    """The molecule of a QCSchema ``Molecule``, ``AtomicInput``, ``AtomicResult``, ``OptimizationInput`` or ``-Result``.
-
-    Args:
-        document: parsed JSON, of layout 1 or 2.
-        source: where it is from, for messages.
-
-    Raises:
-        InputError: it is none of these, or holds no molecule that could be computed.
-    """
-    if not isinstance(document, Mapping):
-        raise InputError(f"QCSchema: {source} holds a {type(document).__name__}, not an object with a molecule")
-    found = next((document[key] for key in MOLECULES if document.get(key)), document)
-    if not isinstance(found, Mapping):
-        raise InputError(f"QCSchema: {source}: its molecule is a {type(found).__name__}, not an object")
-    if missing := [key for key in ("symbols", "geometry") if key not in found]:
-        raise InputError(
-            f"QCSchema: {source} holds no molecule: {' and '.join(missing)} missing; a Molecule, an AtomicInput, an "
-            f"AtomicResult or an OptimizationResult is expected, not {str(document.get('schema_name', 'this'))!r}"
-        )
-    molecule = _validated(found, source)
-    if not np.all(molecule.real):
-        raise InputError(f"QCSchema: {source}: ghost atoms cannot be computed")
-    charge, multiplicity = float(molecule.molecular_charge), float(molecule.molecular_multiplicity)
-    if not charge.is_integer() or not multiplicity.is_integer():
-        raise InputError(
-            f"QCSchema: {source}: charge {charge:g} and multiplicity {multiplicity:g} must be whole numbers"
-        )
-    numbers = np.asarray(molecule.atomic_numbers, dtype=np.int64)
-    return Structure(numbers, np.asarray(molecule.geometry) * BOHR_TO_ANGSTROM, int(charge), int(multiplicity) - 1)
-
-
-def _validated(found: Mapping[str, Any], source: str) -> Any:
-    from qcelemental.exceptions import MoleculeFormatError, NotAnElementError, ValidationError
-    from qcelemental.models import v1, v2
-
-    model = v2.Molecule if found.get("schema_version") == 3 else v1.Molecule
-    # Checked even where the file says that it was, and left where it is.
-    fields = dict(found) | {"validated": False, "fix_com": True, "fix_orientation": True}
-    try:
-        return model(**fields)
-    except (MoleculeFormatError, NotAnElementError, ValidationError, ValueError, TypeError, KeyError) as error:
-        words = " ".join(str(getattr(error, "message", error)).split())  # QCElemental's errors keep theirs apart
-        raise InputError(f"QCSchema: {source}: not a molecule: {words[:300]}") from error
 
 
 def _provenance(output: CalculationOutput) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import numpy as np
 from geometric.errors import Error as GeometricError
 from geometric.errors import GeomOptNotConvergedError
 
-from gapsmith.core.chemistry.geometry import element_symbol, rearranged
+from gapsmith.core.chemistry.elements import SYMBOLS
+from gapsmith.core.chemistry.geometry import rearranged
 from gapsmith.core.errors import CalculationError, FailureClass
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.dft_queue.engines.protocol import Surface
@@ -63,7 +64,7 @@ class _Engine(geometric.engine.Engine):  # type: ignore[misc]  # geomeTRIC has n
 
     def __init__(self, job: CalculationInput, surface: Surface, start: np.ndarray) -> None:
         frame = geometric.molecule.Molecule()
-        frame.elem = [element_symbol(number) for number in job.numbers]
+        frame.elem = [SYMBOLS[number] for number in job.numbers]
         frame.xyzs = [start]
         super().__init__(frame)
         self._numbers, self._start, self._surface = np.array(job.numbers), start, surface

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from pyscf import dft, gto, lib
 
-from gapsmith.core.chemistry.geometry import element_symbol
+from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.errors import CalculationError, FailureClass
 from gapsmith.core.levels import LevelOfTheory
 from gapsmith.dft_queue.basis import by_name
@@ -60,7 +60,7 @@ def known_functional(name: str) -> bool:
 
 def molecule(job: CalculationInput, coordinates: np.ndarray, *, memory_mb: int, verbose: int = 0) -> Any:
     """PySCF's molecule in the level's basis; coordinates (atoms, 3) in angstrom."""
-    atoms = [(element_symbol(n), tuple(row)) for n, row in zip(job.numbers, coordinates.tolist(), strict=True)]
+    atoms = [(SYMBOLS[n], tuple(row)) for n, row in zip(job.numbers, coordinates.tolist(), strict=True)]
     assert job.level.basis is not None  # the engine refuses levels without one
     return gto.M(
         atom=atoms,

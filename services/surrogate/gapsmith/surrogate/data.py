@@ -14,7 +14,6 @@ from gapsmith.data import qm9
 from gapsmith.surrogate.network import ELEMENTS
 from gapsmith.surrogate.quantities import GRAPH_LEVEL, QUANTITIES, UNITS, base_unit
 
-LEAST_DISTANCE_ANGSTROM = 0.3
 FREE_ATOMS_HARTREE: Final = {  # B3LYP/6-31G(2df,p), 0 K: table of free atoms published with QM9
     1: -0.500273, 6: -37.846772, 7: -54.583861, 8: -75.064579, 9: -99.718730,
 }  # fmt: skip
@@ -161,7 +160,7 @@ def from_geometries(
 
 def check_geometry(numbers: np.ndarray, coordinates: np.ndarray, where: str) -> None:
     """Raise InputError unless it is a molecule of known elements with distinct finite positions."""
-    if reason := fault(numbers, coordinates, LEAST_DISTANCE_ANGSTROM):
+    if reason := fault(numbers, coordinates):
         raise InputError(f"{where}: {reason}")
     unknown = sorted({int(number) for number in numbers} - set(ELEMENTS))
     if unknown:

@@ -12,7 +12,7 @@ import torch
 from gapsmith.bus.inlet import Handler, on
 from gapsmith.bus.model_service import ModelService
 from gapsmith.bus.service import Commit, Interrupted, serve
-from gapsmith.core.chemistry.perception import same_connectivity
+from gapsmith.core.chemistry.geometry import same_connectivity
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CalculationError
 from gapsmith.core.messages import CandidatesProposed, CandidatesScored, ModelPromoted

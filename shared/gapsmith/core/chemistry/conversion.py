@@ -10,6 +10,7 @@ from gapsmith.core.codec import check_arrays
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InvalidMolecule
 
+NO_BONDS: Final = np.zeros((0, 3), dtype=np.int16)
 _ORDERS: Final = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
 
 
@@ -70,15 +71,35 @@ def from_rdkit(mol: Chem.Mol) -> Molecule:
         raise InvalidMolecule("geometry", "it has no conformer")
     if any(atom.GetTotalNumHs() for atom in mol.GetAtoms()):
         raise InvalidMolecule("geometry", "it has hydrogens without positions")
-    kekulised = Chem.Mol(mol)
-    Chem.Kekulize(kekulised, clearAromaticFlags=True)
-    atoms = list(kekulised.GetAtoms())
-    bonds = [
-        (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), int(bond.GetBondTypeAsDouble())) for bond in kekulised.GetBonds()
-    ]
+    molecule = arrays(mol)
+    if mol.GetNumBonds() > len(molecule.bonds):
+        raise InvalidMolecule("bonds", "it has bonds that are neither single nor double nor triple")
+    return molecule
+
+
+def arrays(mol: Chem.Mol) -> Molecule:
+    """Arrays of the atoms of an RDKit molecule with a conformer; without bonds where ``bonds_of`` finds none."""
+    bonds = bonds_of(mol)
+    atoms = list(mol.GetAtoms())
     return Molecule(
         np.array([atom.GetAtomicNum() for atom in atoms], dtype=np.uint8),
-        np.array(kekulised.GetConformer().GetPositions(), dtype=np.float64),
+        np.array(mol.GetConformer().GetPositions(), dtype=np.float64).reshape(-1, 3),
         np.array([atom.GetFormalCharge() for atom in atoms], dtype=np.int8),
-        np.array(bonds, dtype=np.int16).reshape(-1, 3),
+        NO_BONDS if bonds is None else bonds,
     )
+
+
+def bonds_of(mol: Chem.Mol) -> np.ndarray | None:
+    """Bonds of an RDKit molecule, kekulised, (bonds, 3); None where an order is none of 1, 2 and 3, as of most metals."""
+    kekulised = Chem.Mol(mol)
+    try:
+        with BlockLogs():
+            kekulised.UpdatePropertyCache(strict=False)
+            Chem.FastFindRings(kekulised)
+            Chem.Kekulize(kekulised, clearAromaticFlags=True)
+    except (ValueError, RuntimeError):  # RDKit's own exceptions are ValueErrors; its invariants RuntimeErrors
+        return None
+    rows = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), bond.GetBondTypeAsDouble()) for bond in kekulised.GetBonds()]
+    if not all(order in (1.0, 2.0, 3.0) for _, _, order in rows):
+        return None
+    return np.array(rows, dtype=np.int16).reshape(-1, 3)

@@ -1,27 +1,12 @@
 """A model Hessian to start an optimiser from: springs on bonds and angles (after Lindh et al., CPL 241, 423 (1995))."""
 
-from typing import Final
-
 import numpy as np
 
-from gapsmith.core.chemistry.geometry import covalent_radius_angstrom
+from gapsmith.core.chemistry.elements import bond_lengths_angstrom
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 
-COVALENT_RADIUS_BOHR: Final = {1: 0.605, 6: 1.455, 7: 1.342, 8: 1.247, 9: 1.209}  # Pyykko and Atsumi, 2009
 STRETCH, BEND, PAIR = 0.45, 0.16, 0.004  # hartree / bohr^2, hartree / rad^2, hartree / bohr^2
 FLOOR = 0.02  # hartree / bohr^2, for what no spring holds: torsions
-
-
-def _radius_bohr(number: int) -> float:
-    if number in COVALENT_RADIUS_BOHR:
-        return COVALENT_RADIUS_BOHR[number]
-    return covalent_radius_angstrom(number) / BOHR_TO_ANGSTROM
-
-
-def covalent_sums(numbers: np.ndarray) -> np.ndarray:
-    """(n, n) sums of covalent radii, bohr."""
-    radii = np.array([_radius_bohr(int(number)) for number in numbers])
-    return np.asarray(radii[:, None] + radii[None])
 
 
 def model_hessian(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -35,7 +20,8 @@ def model_hessian(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
     difference = positions[:, None] - positions[None]
     distance = np.sqrt((difference**2).sum(-1)) + np.eye(n)
     unit = difference / distance[..., None]
-    closeness = np.exp(-3.0 * np.maximum(distance / covalent_sums(numbers) - 1.0, -0.2)) * (1 - np.eye(n))
+    lengths = bond_lengths_angstrom(numbers) / BOHR_TO_ANGSTROM
+    closeness = np.exp(-3.0 * np.maximum(distance / lengths - 1.0, -0.2)) * (1 - np.eye(n))
     spring = STRETCH * closeness**2 + PAIR * closeness
     blocks = -spring[..., None, None] * unit[..., :, None] * unit[..., None, :]  # (n, n, 3, 3)
     blocks[np.arange(n), np.arange(n)] = -blocks.sum(1)

@@ -85,7 +85,7 @@ def dft(
     no_wait: bool,
     workers: int | None,
 ) -> None:
-    """Compute the molecules of FILEs (.sdf, .xyz, .smi, .csv with a column smiles, QCSchema .json) at a level of theory.
+    """Compute the molecules of FILEs (.smi, .csv, .sdf, .xyz, QCSchema .json, also with .gz) at a level of theory.
 
     What the database already has is reused. What cannot be computed is refused with the reason, and the rest goes on: every
     record gets a row. Ctrl-C leaves the jobs in the queue; the same command takes up where it was. Workers are started if
@@ -154,6 +154,8 @@ def _submit(submission: "Submission", files: tuple[Path, ...], wish: "Wish", sto
             if one.refusal is not None:
                 where = f"{file}: " if len(files) > 1 else ""
                 click.echo(f"refused: {where}{one.name}: {one.refusal}", err=True)
+            for note in one.notes:
+                click.echo(f"note: {one.where}: {note}", err=True)
             some.append(one)
             if len(some) == TOGETHER:
                 submission.add(some)

@@ -12,7 +12,7 @@ from qcengine.config import TaskConfig
 from qcengine.exceptions import ConvergenceError, InputError, QCEngineException, ResourceError, UnknownError
 from qcengine.programs.mopac import MopacHarness
 
-from gapsmith.core.chemistry.geometry import element_symbol
+from gapsmith.core.chemistry.elements import symbols
 
 PM6_AND_7: Final = ((1, 57), (71, 83), (86, 86))
 # Atomic numbers that MOPAC 22.0.6 has parameters for, from first to last: found by running the hydride of each.
@@ -42,7 +42,7 @@ class Mopac(MopacHarness):  # type: ignore[misc]  # QCEngine has no types
         method = str(atomic_input.specification.model.method)
         known = ELEMENTS.get(method.lower(), ((1, max(numbers)),))
         missing = [number for number in sorted(set(numbers)) if not any(low <= number <= high for low, high in known)]
-        return f"{method} has no parameters for {', '.join(map(element_symbol, missing))} in MOPAC" if missing else None
+        return f"{method} has no parameters for {symbols(missing)} in MOPAC" if missing else None
 
     def build_input(self, input_model: Any, config: TaskConfig, template: str | None = None) -> dict[str, Any]:
         """The input file; unrestricted for open shells, where MOPAC's own choice depends on the spin."""

@@ -7,8 +7,10 @@ import numpy as np
 from rdkit import Chem
 
 from gapsmith.core.chemistry.conversion import to_rdkit
+from gapsmith.core.chemistry.elements import symbols
+from gapsmith.core.chemistry.geometry import bond_graph, pieces
 from gapsmith.core.chemistry.identity import identify
-from gapsmith.core.chemistry.perception import bond_graph, connected, perceive_bonds
+from gapsmith.core.chemistry.perception import perceive_bonds
 from gapsmith.core.codec import check_arrays
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InvalidMolecule
@@ -70,7 +72,7 @@ def judge(molecule: Molecule) -> Judged:
         mol = sane
     except InvalidMolecule as error:
         reason = error.reason
-    return Judged(molecule, mol, inchikey, reason, stable, connected(graph), agree)
+    return Judged(molecule, mol, inchikey, reason, stable, pieces(graph)[0] == 1, agree)
 
 
 def check(molecule: Molecule) -> None:
@@ -78,6 +80,6 @@ def check(molecule: Molecule) -> None:
     check_arrays(molecule)
     unknown = sorted(set(np.asarray(molecule.numbers).tolist()) - set(ELEMENTS))
     if unknown:
-        table = Chem.GetPeriodicTable()
-        known, strange = (", ".join(table.GetElementSymbol(z) for z in row) for row in (ELEMENTS, unknown))
-        raise InvalidMolecule("element", f"it has {strange}; the table of bond lengths knows {known}")
+        raise InvalidMolecule(
+            "element", f"it has {symbols(unknown)}; the table of bond lengths knows {symbols(ELEMENTS)}"
+        )

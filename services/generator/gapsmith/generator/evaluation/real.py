@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from gapsmith.core.chemistry.conversion import to_rdkit
+from gapsmith.core.chemistry.conversion import NO_BONDS, to_rdkit
 from gapsmith.core.chemistry.perception import perceive_bonds
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import DataError, InvalidMolecule
 from gapsmith.core.paths import cache
 from gapsmith.data import qm9
 from gapsmith.generator.evaluation.distributions import Distributions
-from gapsmith.generator.evaluation.files import NO_BONDS
 
 VERSION = 1
 REFERENCE = 4000  # molecules of the reference distributions

@@ -1,12 +1,17 @@
 """``gapsmith predict``: every head for the molecules of a file."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from gapsmith.core.reading import Item
+    import numpy as np
+
+    from gapsmith.core.chemistry.gate import Requirements
+    from gapsmith.core.chemistry.records import Record
     from gapsmith.surrogate.predictor import Prediction, Predictor
 
 CHUNK = 200  # molecules that are predicted together
@@ -20,7 +25,7 @@ CHUNK = 200  # molecules that are predicted together
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or cuda:1.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [all cores]")
 def predict(file: Path, output: Path, weights: Path | None, relax: bool, device: str, threads: int | None) -> None:
-    """Predict the properties of FILE's molecules: an .sdf, .smi, .xyz or .csv (with a column smiles).
+    """Predict the properties of FILE's molecules: .smi, .csv, .sdf, .xyz or QCSchema .json, also with .gz.
 
     Every property comes with its mean, standard deviation and 90 % interval, units in the column names, and every molecule
     with a flag that says whether it is unlike all training data. SMILES are embedded and relaxed with GFN2-xTB first.
@@ -35,8 +40,8 @@ def predict(file: Path, output: Path, weights: Path | None, relax: bool, device:
     from rich.console import Console
     from rich.progress import track
 
+    from gapsmith.core.chemistry.reader import read_molecules
     from gapsmith.core.errors import InputError, UnavailableError
-    from gapsmith.core.reading import read
     from gapsmith.core.settings import settings
     from gapsmith.surrogate.predictor import SHIPPED, Predictor
     from gapsmith.training.files import replacing
@@ -49,13 +54,13 @@ def predict(file: Path, output: Path, weights: Path | None, relax: bool, device:
     predictor = Predictor.load(weights or settings().surrogate_weights or SHIPPED, device=device)
     total = failed = 0
     items: list[Item] = []
+    needed = requirements(relax=relax)
     try:
         with replacing(output) as partial, partial.open("w", newline="") as target:
             writer = csv.DictWriter(target, fieldnames=columns(predictor))
             writer.writeheader()
-            for item in track(read(file), "molecules", console=Console(stderr=True)):
-                item = neutral(item)
-                items.append(relaxed(item) if item.rough or relax else item)
+            for record in track(read_molecules(file), "molecules", console=Console(stderr=True)):
+                items.append(item_of(record, needed, relax=relax))
                 if len(items) == CHUNK:
                     failed += write(writer, predictor, items)
                     total, items = total + len(items), []
@@ -76,51 +81,50 @@ def columns(predictor: "Predictor") -> list[str]:
     return [*found, "latent_distance", "out_of_distribution", "error"]
 
 
-def neutral(item: "Item") -> "Item":
-    """The same, or with the reason why it cannot be predicted: the models have seen no ions."""
-    from dataclasses import replace
+@dataclass(frozen=True)
+class Item:
+    """A row of the table: a molecule to predict, or why not."""
 
-    return (
-        replace(item, geometry=None, error="it is charged; only neutral molecules are known") if item.charge else item
+    record: "Record"
+    geometry: "tuple[np.ndarray, np.ndarray] | None" = None  # atomic numbers (atoms,); coordinates (atoms, 3), angstrom
+    error: str | None = None
+
+
+def requirements(*, relax: bool) -> "Requirements":
+    """What a molecule must be for the models: neutral closed shells of the elements that they have seen."""
+    from gapsmith.core.chemistry.gate import Requirements
+    from gapsmith.surrogate.network import ELEMENTS
+
+    return Requirements(
+        elements=frozenset(ELEMENTS), known_by="the model", charged=False, open_shell=False, drawings=relax
     )
 
 
-def relaxed(item: "Item") -> "Item":
-    """The same at its GFN2-xTB geometry, or with the reason why there is none."""
-    from dataclasses import replace
+def item_of(record: "Record", needed: "Requirements", *, relax: bool) -> Item:
+    """A record at the geometry to predict at; RDKit's guesses, or all geometries, are relaxed with GFN2-xTB."""
+    from gapsmith.core.chemistry.gate import admit
+    from gapsmith.core.errors import CalculationError, InvalidMolecule
+    from gapsmith.core.xtb import relax as relaxed
 
-    from gapsmith.core.errors import CalculationError
-    from gapsmith.core.xtb import relax
-
-    if item.geometry is None:
-        return item
     try:
-        found = relax(*item.geometry)
+        admitted = admit(record, needed)
+        numbers, coordinates = admitted.molecule.numbers, admitted.molecule.coordinates
+        if admitted.rough or relax:
+            coordinates = relaxed(numbers, coordinates).coordinates
+    except InvalidMolecule as error:
+        return Item(record, error=error.detail)
     except CalculationError as error:
-        return replace(item, geometry=None, error=error.reason)
-    return replace(item, geometry=(item.geometry[0], found.coordinates))
+        return Item(record, error=error.reason)
+    return Item(record, (numbers, coordinates))
 
 
-def write(writer: Any, predictor: "Predictor", items: "list[Item]") -> int:
+def write(writer: Any, predictor: "Predictor", items: Sequence[Item]) -> int:
     """Predict and write rows in order; returns how many have an error."""
-    from dataclasses import replace
-
-    from gapsmith.core.errors import InputError
-    from gapsmith.surrogate.data import check_geometry
-
-    checked = []
-    for item in items:
-        if item.geometry is not None:
-            try:
-                check_geometry(*item.geometry, "the molecule")
-            except InputError as error:
-                item = replace(item, geometry=None, error=str(error))
-        checked.append(item)
-    good = [item.geometry for item in checked if item.geometry is not None]
+    good = [item.geometry for item in items if item.geometry is not None]
     predicted = predictor.predict(good)
     place = 0
-    for item in checked:
-        row: dict[str, Any] = {"name": item.name, "smiles": item.smiles, "error": item.error}
+    for item in items:
+        row: dict[str, Any] = {"name": item.record.name, "smiles": item.record.smiles, "error": item.error}
         if item.geometry is not None:
             row["atoms"] = len(item.geometry[0])
             row |= values(predicted, place)

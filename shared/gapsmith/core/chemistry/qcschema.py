@@ -1,0 +1,108 @@
+"""Molecules of QCSchema documents (MolSSI), layouts 1 and 2; lengths are bohr there."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from gapsmith.core.chemistry.records import Geometry, Record
+from gapsmith.core.chemistry.text import Lines
+from gapsmith.core.errors import InputError
+from gapsmith.core.units import BOHR_TO_ANGSTROM
+
+# Where a document keeps the molecule that it ends with; a molecule has none of these.
+MOLECULES: Final = ("final_molecule", "molecule", "initial_molecule")
+FRAGMENTS: Final = ("fragments", "fragment_charges", "fragment_multiplicities")
+GHOSTS: Final = "its ghost atoms cannot be computed"
+
+
+def read_json(lines: Lines, name: str) -> Iterator[Record]:
+    """Records of a document, of a list of documents, or of one document in each line.
+
+    Raises:
+        InputError: the file is not JSON, neither as a whole nor line by line.
+    """
+    text = list(lines)
+    try:
+        found = json.loads("\n".join(text))
+        whole = (
+            [(f"document {number}", one) for number, one in enumerate(found, 1)] if isinstance(found, list) else None
+        )
+        documents: list[tuple[str, Any]] = whole if whole is not None else [("document 1", found)]
+    except json.JSONDecodeError as error:
+        documents = [(f"line {number}", _line(line)) for number, line in enumerate(text, 1) if line.strip()]
+        if len(documents) < 2 or not isinstance(documents[0][1], Mapping):
+            raise InputError(
+                f"{name} is not JSON: {error}; QCSchema is a document, a list or one in each line"
+            ) from error
+    for number, (place, document) in enumerate(documents, 1):
+        yield from_document(document, Record(f"{number}", f"{name} {place}"))
+
+
+def _line(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        return InputError(f"it is not JSON: {error}")
+
+
+def from_document(document: Any, record: Record) -> Record:
+    """The record of a ``Molecule``, ``AtomicInput``, ``AtomicResult``, ``OptimizationInput`` or ``OptimizationResult``."""
+    if isinstance(document, InputError):
+        return replace(record, error=str(document))
+    if not isinstance(document, Mapping):
+        return replace(record, error=f"it is a {type(document).__name__}, not an object with a molecule")
+    record = replace(record, name=_name(document) or record.name)
+    if document.get("success") is False:
+        return replace(record, error="it is the record of a calculation that failed")
+    found = next((document[key] for key in MOLECULES if document.get(key)), document)
+    if not isinstance(found, Mapping):
+        return replace(record, error=f"its molecule is a {type(found).__name__}, not an object")
+    record = replace(record, name=_name(document) or _name(found) or record.name)
+    if missing := [key for key in ("symbols", "geometry") if key not in found]:
+        return replace(
+            record,
+            error=f"it holds no molecule: {' and '.join(missing)} missing; a Molecule, an AtomicInput, an AtomicResult or an "
+            f"OptimizationResult is expected, not {str(document.get('schema_name', 'this'))!r}",
+        )
+    try:
+        return _of_molecule(found, record)
+    except InputError as error:
+        return replace(record, error=str(error))
+
+
+def _name(document: Mapping[str, Any]) -> str | None:
+    extras = document.get("extras")
+    given = (extras.get("name") if isinstance(extras, Mapping) else None) or document.get("name") or document.get("id")
+    return None if given is None else str(given)
+
+
+def _of_molecule(found: Mapping[str, Any], record: Record) -> Record:
+    # Fragments play no part here, and QCElemental refuses those whose atoms are not in a row.
+    fields = {key: value for key, value in found.items() if key not in FRAGMENTS}
+    if "molecular_charge" not in fields and found.get("fragment_charges"):
+        fields["molecular_charge"] = sum(found["fragment_charges"])
+    molecule = _validated(fields)
+    if not np.all(molecule.real):
+        raise InputError(GHOSTS)
+    charge, multiplicity = float(molecule.molecular_charge), float(molecule.molecular_multiplicity)
+    if not charge.is_integer() or not multiplicity.is_integer():
+        raise InputError(f"charge {charge:g} and multiplicity {multiplicity:g} must be whole numbers")
+    numbers = np.asarray(molecule.atomic_numbers, dtype=np.int64)
+    geometry = Geometry(numbers, np.asarray(molecule.geometry, dtype=np.float64) * BOHR_TO_ANGSTROM)
+    return replace(record, geometry=geometry, unit="bohr", charge=int(charge), spin=int(multiplicity) - 1)
+
+
+def _validated(fields: Mapping[str, Any]) -> Any:
+    # Imported under its number, for the bare ``qcelemental.models`` turns into layout 2 with QCElemental 0.70.
+    from qcelemental.exceptions import MoleculeFormatError, NotAnElementError, ValidationError
+    from qcelemental.models import v1, v2
+
+    model = v2.Molecule if fields.get("schema_version") == 3 else v1.Molecule
+    try:  # checked even where the file says that it was, and left where it is
+        return model(**dict(fields) | {"validated": False, "fix_com": True, "fix_orientation": True})
+    except (MoleculeFormatError, NotAnElementError, ValidationError, ValueError, TypeError, KeyError) as error:
+        words = " ".join(str(getattr(error, "message", error)).split())  # QCElemental's errors keep theirs apart
+        raise InputError(f"it is not a molecule: {words[:300]}") from error
