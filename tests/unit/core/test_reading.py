@@ -194,10 +194,8 @@ def test_an_open_quotation_mark_swallows_no_molecule(
 ) -> None:
     count = data.draw(st.integers(1, 8))
     broken = data.draw(st.sets(st.integers(0, count - 1)))
-    names = [
-        f'"a{index}' if index in broken else f'"a, {index}"' if index % 3 == 0 else f"a{index}"
-        for index in range(count)
-    ]
+    names = [f'"a, {index}"' if index % 3 == 0 else f"a{index}" for index in range(count)]
+    names = [f'"a{index}' if index in broken else name for index, name in enumerate(names)]
     lines = [f"{'C' * (index + 1)},{name}" for index, name in enumerate(names)]
     records = read(tmp_path_factory.mktemp("q"), "a.csv", "\n".join(["smiles,name", *lines]))
     assert [record.smiles for record in records] == ["C" * (index + 1) for index in range(count)]
@@ -232,7 +230,7 @@ def test_isotopes_are_mapped_and_said(tmp_path: Path) -> None:
 
 def test_broken_records_leave_their_neighbours_alone(tmp_path: Path) -> None:
     good = block("CCO")
-    cut = "\n".join(good.splitlines()[:9])
+    cut = "\n".join([*good.splitlines()[:9], ""])
     no_end = good.replace("M  END\n", "")
     records = read(tmp_path, "a.sdf", "$$$$\n".join([good, "hello\n", no_end, good, cut, "", good, "\n"]))
     assert [record.error is None for record in records] == [True, False, False, True, False, False, True]
