@@ -203,7 +203,7 @@ def test_several_leads_take_turns_and_do_not_come_back(folder, tmp_path):
     result = succeed("regrow", folder / "two.sdf", "--mask-fraction", "0.4", "-n", "10", "--gap", "6", "-o", path)
     mols = load(path)
     parents = [mol.GetProp("lead") for mol in mols]
-    assert set(parents) == {f"record 1 of {folder / 'two.sdf'}", "the ester"}
+    assert set(parents) == {"1", "the ester"}  # without a name, its number
     assert min(parents.count(one) for one in set(parents)) >= 3
     assert not set(inchikeys(mols)) & set(inchikeys(load(folder / "two.sdf")))
     assert len({mol.GetProp("kept_atoms_in_lead") for mol in mols}) > 2
@@ -239,7 +239,7 @@ def test_a_drawing_is_embedded_and_its_user_told(tmp_path):
         (("generate", "-o", "nowhere/out.sdf"), "mkdir -p nowhere"),
         (("generate",), "'-o'"),
         (("regrow", "lead.sdf", "-o", "lead.sdf"), "is the lead itself"),
-        (("regrow", "none.sdf", "-o", "out.sdf"), "none.sdf cannot be read"),
+        (("regrow", "none.sdf", "-o", "out.sdf"), "none.sdf does not exist"),
         (("regrow", "lead.sdf", "-o", "out.sdf", "--mask-fraction", "1.5"), "--mask-fraction is 1.5"),
         (("regrow", "lead.sdf", "-o", "out.sdf", "--mask-fraction", "0"), "--mask-fraction is 0"),
         (("regrow", "lead.sdf", "-o", "out.sdf", "--keep", "[C"), "not a SMARTS pattern"),
@@ -252,7 +252,7 @@ def test_a_drawing_is_embedded_and_its_user_told(tmp_path):
         (("regrow", "lead.sdf", "-o", "out.sdf", "--size-change", "-1"), "--size-change"),
         (
             ("regrow", "lead.sdf", "-o", "out.sdf", "--keep", "c", "--heavy-atoms", "2-3"),
-            "3 atoms of lead.sdf are kept",
+            "3 atoms of lead.sdf record 1 .* are kept",
         ),
         (("regrow", "lead.sdf", "-o", "out.sdf", "--heavy-atoms", "12-14"), "may grow by 1; raise --size-change"),
     ],

@@ -33,7 +33,7 @@ class Lead:
     """A molecule that the generator can grow from."""
 
     where: str  # for messages: record and file
-    name: str  # in its file, may be empty
+    name: str  # in its file, or its number there
     molecule: Molecule  # hydrogens included; its first atoms are those of the file, in their order
     mol: Chem.Mol  # the same, sanitised
     identity: Identity

@@ -58,7 +58,7 @@ def _ancestry(one: Found, lead: Lead) -> dict[str, object]:
     kept = np.flatnonzero(one.molecule.parent_atoms >= 0)
     similarity = tanimoto(one.identity.fingerprint, unpack_fingerprints([lead.identity.fingerprint]))[0]
     return {
-        "lead": lead.name or lead.where,
+        "lead": lead.name,
         "lead_smiles": lead.identity.smiles,
         "lead_inchikey": lead.identity.inchikey,
         "similarity_to_lead": round(float(similarity), 3),
