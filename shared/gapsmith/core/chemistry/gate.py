@@ -157,17 +157,19 @@ def _as_it_is(record: Record, needed: Requirements, charge: int, spin: int) -> A
 
 def _check_positions(record: Record, needed: Requirements) -> None:
     assert record.geometry is not None  # ``admit`` looked
+    numbers, coordinates = record.geometry
     judged = needed.hydrogens is Hydrogens.JUDGED
-    if (reason := fault(*record.geometry)) and not (judged and np.isfinite(record.geometry.coordinates).all()):
-        raise InvalidMolecule("geometry", reason)
-    close = crushed(*record.geometry)
-    if other := unit_instead(*record.geometry, record.unit):
+    finite = bool(np.isfinite(coordinates).all())
+    close = crushed(numbers, coordinates) if finite else None
+    if finite and (other := unit_instead(numbers, coordinates, record.unit)):
         seen = f"{close}: is it in {other}?" if close else f"its distances look like {other};"
         expected = "QCSchema uses bohr" if record.unit == "bohr" else f"{record.unit} is expected"
         raise InvalidMolecule("geometry", f"{seen} {expected}; convert the coordinates")
+    if (reason := fault(numbers, coordinates)) and not (judged and finite):
+        raise InvalidMolecule("geometry", reason)
     if close and not judged:
         raise InvalidMolecule("geometry", close)
-    if not needed.drawings and drawn(*record.geometry):
+    if not needed.drawings and drawn(numbers, coordinates):
         raise InvalidMolecule("drawing", "all its atoms lie in the plane of a drawing; give it in 3D, or as SMILES")
 
 
