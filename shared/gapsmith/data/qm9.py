@@ -17,13 +17,13 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from gapsmith.core.chemistry.elements import NUMBERS
 from gapsmith.core.errors import DataError
 from gapsmith.core.paths import cache
 from gapsmith.core.units import HARTREE_TO_EV
 
 VERSION = 1
 COORDINATE_STEP_ANGSTROM = 5e-4  # coordinates are centred and stored as multiples of this in int16
-ATOMIC_NUMBERS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}
 COLUMNS = {  # property: (column of the source, factor)
     "homo_ev": ("HOMO_au", HARTREE_TO_EV),
     "lumo_ev": ("LUMO_au", HARTREE_TO_EV),
@@ -136,7 +136,7 @@ def _build(target: Path) -> None:
         elements = row["Elements"].strip("[]").replace("'", "").split(",")
         xyz = _floats(row["XYZ_Ang"]).reshape(-1, 3)
         sizes.append(len(elements))
-        numbers.extend(ATOMIC_NUMBERS[element] for element in elements)
+        numbers.extend(NUMBERS[element] for element in elements)
         coordinates.append(xyz - xyz.mean(axis=0))
         charges.extend(_floats(row["Mulliken_pop"]))
         index.append(int(row["Index"]))

@@ -47,12 +47,13 @@ def base_rate(config: CampaignConfig) -> float:
 def _base_rate(constraints: Constraints, window: Window) -> float:
     import numpy as np
 
+    from gapsmith.core.chemistry.elements import NUMBERS
     from gapsmith.data import qm9
 
     data = qm9.load()
     starts = data.offsets[:-1]
     heavy = np.add.reduceat(data.numbers > 1, starts)
-    known = [1, *(qm9.ATOMIC_NUMBERS[element] for element in constraints.elements)]
+    known = [1, *(NUMBERS[element] for element in constraints.elements)]
     foreign = np.add.reduceat(~np.isin(data.numbers, known), starts)
     fewest, most = constraints.heavy_atoms
     gaps = data.properties["gap_ev"][(heavy >= fewest) & (heavy <= most) & (foreign == 0)]

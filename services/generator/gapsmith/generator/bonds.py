@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from gapsmith.generator.vocabulary import ELEMENTS, VALENCE
+from gapsmith.core.chemistry.elements import VALENCES
+from gapsmith.generator.vocabulary import ELEMENTS
 
 SINGLE_PM: Final = {
     (1, 1): 74, (1, 6): 109, (1, 7): 101, (1, 8): 96, (1, 9): 92,
@@ -32,7 +33,7 @@ def _limits() -> np.ndarray:
 
 LIMITS_ANGSTROM: Final = _limits()
 _VALENCE: Final = np.zeros(10, dtype=np.int64)
-_VALENCE[list(ELEMENTS)] = [VALENCE[z] for z in ELEMENTS]
+_VALENCE[list(ELEMENTS)] = [VALENCES[z] for z in ELEMENTS]
 
 
 def orders_by_length(numbers: np.ndarray, coordinates: np.ndarray) -> np.ndarray:

@@ -4,11 +4,15 @@ from typing import Final
 
 import numpy as np
 
+from gapsmith.core.chemistry.elements import SYMBOLS
+
 ELEMENTS: Final = (1, 6, 7, 8, 9)  # atomic numbers of the atom tokens 0..4; hydrogens follow from valences
 GHOST_ATOM: Final = 5  # a place that stays empty, so that a part that is grown again may change its size
 ATOM_KINDS: Final = 6  # what an atom can turn out to be
 MASK_ATOM: Final = 6
-NUMBER_OF_SYMBOL: Final = {"C": 6, "N": 7, "O": 8, "F": 9}  # of what may be placed; hydrogens follow
+NUMBER_OF_SYMBOL: Final = {
+    SYMBOLS[number]: number for number in ELEMENTS if number != 1
+}  # of what may be placed; hydrogens follow
 ATOM_TOKENS: Final = 7
 
 CHARGES: Final = (-1, 0, 1)  # formal charges of the charge tokens 0..2
@@ -20,7 +24,6 @@ BOND_ORDERS: Final = (0, 1, 2, 3)  # bond tokens 0..3 are their own orders
 MASK_BOND: Final = 4
 BOND_TOKENS: Final = 5
 
-VALENCE: Final = {1: 1, 6: 4, 7: 3, 8: 2, 9: 1}  # of neutral atoms; one unit of charge on N or O changes it by one
 MAX_ATOMS: Final = 16  # heavy atoms; QM9 has up to nine
 
 # What a molecule can be conditioned on, with mean and standard deviation over QM9; append, never reorder.

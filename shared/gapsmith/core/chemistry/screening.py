@@ -8,11 +8,11 @@ from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
 from gapsmith.core.campaign import Constraints
+from gapsmith.core.chemistry.elements import NUMBERS, SYMBOLS
 from gapsmith.core.chemistry.identity import Identity
 from gapsmith.core.errors import InputError
 
-_TABLE = Chem.GetPeriodicTable()
-_ALL: Final = frozenset(range(1, 119))
+_ALL: Final = frozenset(NUMBERS.values())
 _HYDROGEN: Final = frozenset({1})
 
 
@@ -80,16 +80,14 @@ def check_constraints(constraints: Constraints) -> None:
     """Raise InputError if a SMARTS is wrong, or a required one needs what the other constraints refuse."""
     for smarts in constraints.forbidden_smarts:
         compile_smarts(smarts, "constraints.forbidden_smarts")
-    allowed = frozenset(_TABLE.GetAtomicNumber(element) for element in constraints.elements) | _HYDROGEN
+    allowed = frozenset(NUMBERS[element] for element in constraints.elements) | _HYDROGEN
     most = constraints.heavy_atoms[1]
     for smarts in constraints.required_smarts:
         pattern = compile_smarts(smarts, "constraints.required_smarts")
         possible = [_possible_elements(atom) for atom in pattern.GetAtoms()]
         for elements in possible:
             if not elements & allowed:
-                needed = (
-                    " or ".join(_TABLE.GetElementSymbol(number) for number in sorted(elements)) or "an impossible atom"
-                )
+                needed = " or ".join(SYMBOLS[number] for number in sorted(elements)) or "an impossible atom"
                 raise InputError(
                     f"constraints.required_smarts: {smarts!r} needs {needed}, but constraints.elements allows only "
                     f"{', '.join(constraints.elements)} (and H): no molecule can have both"
