@@ -7,7 +7,7 @@ import numpy as np
 from gapsmith.core import codec
 from gapsmith.core.domain import Molecule
 from gapsmith.store.database import Connection
-from gapsmith.trainer.labels import Label
+from gapsmith.store.labels import Label
 
 
 def store(connection: Connection, campaign_id: UUID, label: Label, age_minutes: int) -> UUID:

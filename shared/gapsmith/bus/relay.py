@@ -40,14 +40,12 @@ def run(settings: Settings, database: Database, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             producer = producer or Producer(settings)
-            with psycopg.connect(database.url, autocommit=True, connect_timeout=5) as listener:
-                listener.execute(f"LISTEN {outbox.CHANNEL}")
+            with outbox.news(database.url) as listening:
                 while not stop.is_set():
                     while publish_waiting(database, producer):
                         pass
                     pause = settings.poll_interval_s
-                    for _ in listener.notifies(timeout=settings.poll_interval_s, stop_after=1):
-                        pass
+                    outbox.wait(listening, settings.poll_interval_s)
         except (UnavailableError, psycopg.Error) as error:
             log.warning("relay waits", reason=str(error))
             if producer is not None:

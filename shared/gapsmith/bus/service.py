@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
+from uuid import UUID
 
 import psycopg
 import structlog
@@ -42,6 +43,7 @@ class Service(ABC):
         self.wake = threading.Event()
         self.instance = f"{socket.gethostname()}-{os.getpid()}"
         self.doing = "idle"
+        self.campaign_id: UUID | None = None  # whose task is in work
 
     @abstractmethod
     def handlers(self) -> Sequence[Handler]:
@@ -88,7 +90,7 @@ class Service(ABC):
             thread.join(timeout=5.0)
         try:
             with self.database.transaction() as connection:
-                heartbeats.end(connection, self.name, self.instance)
+                heartbeats.end(connection, self.name)
         except UnavailableError as error:
             log.warning("no farewell", reason=str(error))
         log.info("stopped", service=self.name)
@@ -102,7 +104,7 @@ class Service(ABC):
         while not self.stopping.is_set():
             try:
                 with self.database.transaction() as connection:
-                    heartbeats.beat(connection, self.name, self.instance, self.doing)
+                    heartbeats.beat(connection, self.name, self.doing, campaign_id=self.campaign_id)
                     self.beat(connection)
             except (UnavailableError, psycopg.Error) as error:
                 log.warning("no heartbeat", reason=str(error))
@@ -129,12 +131,12 @@ class TaskService(Service):
             task = tasks.claim(connection, self.name, self.instance, self.settings.lease_s, one_per=self.one_per)
         if task is None:
             return False
-        self._current, self.doing = task, task.kind
+        self._current, self.doing, self.campaign_id = task, task.kind, task.campaign_id
         try:
             with concerning(campaign_id=task.campaign_id, event_id=task.id):  # it has the id of the event that asked
                 self._do(task)
         finally:
-            self._current, self.doing = None, "idle"
+            self._current, self.doing, self.campaign_id = None, "idle", None
         return True
 
     def _do(self, task: Task) -> None:

@@ -6,6 +6,7 @@ import click
 
 START_WITHIN_S = 60.0
 DASHBOARD_WITHIN_S = 15.0  # nobody waits longer for a convenience
+MOST_MODELS = 20  # of the list
 
 
 @click.command()
@@ -54,7 +55,7 @@ def status() -> None:
     from gapsmith.core.settings import settings
     from gapsmith.core.tables import print_rows
     from gapsmith.stack.stack import EmbeddedStack
-    from gapsmith.store import campaigns
+    from gapsmith.store import campaigns, heartbeats, model_story
     from gapsmith.store.database import Database
 
     own = settings()
@@ -71,17 +72,20 @@ def status() -> None:
         click.echo("start with: gapsmith up, or gapsmith run examples/quickstart.yaml")
         return
     with Database.from_settings(found.apply(own)) as database, database.transaction() as connection:
-        beats = connection.execute(
-            """SELECT service, pid, state AS does, round(extract(epoch FROM now() - seen_at))::int AS seen_s_ago
-               FROM heartbeats ORDER BY service, pid"""
-        ).fetchall()
-        models = connection.execute(
-            """SELECT kind AS model, version, state, labels, coalesce(verdict, '') AS verdict
-               FROM models ORDER BY kind, version DESC LIMIT 20"""
-        ).fetchall()
+        beats = heartbeats.listed(connection)
+        models = model_story.listed(connection)[:MOST_MODELS]
         named = campaigns.every(connection)
-    print_rows(beats, empty="no service runs")
-    print_rows(models, empty="no models are registered yet")
+    print_rows(
+        [{"service": b.service, "pid": b.pid, "does": b.activity, "seen_s_ago": round(b.age_s)} for b in beats],
+        empty="no service runs",
+    )
+    print_rows(
+        [
+            {"model": m.kind, "version": m.version, "state": m.state, "labels": m.labels, "verdict": m.verdict or ""}
+            for m in models
+        ],
+        empty="no models are registered yet",
+    )
     print_rows(
         [{"campaign": one.name, "state": str(one.state), "reason": one.stop_reason or ""} for one in named],
         empty="no campaigns yet",

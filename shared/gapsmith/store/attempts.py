@@ -1,5 +1,7 @@
 """Attempts at calculations, a row each; and which hosts lose one calculation after another."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -55,14 +57,17 @@ def end(
     )
 
 
-def of(connection: Connection, calculation_id: UUID) -> list[Attempt]:
-    """All attempts at a calculation, oldest first."""
+def of(connection: Connection, calculation_ids: Sequence[UUID]) -> dict[UUID, list[Attempt]]:
+    """All attempts at each calculation that had any, oldest first."""
     rows = connection.execute(
-        """SELECT owner, host, outcome, failure_class, reason, rung, log_tail, cpu_s, started_at, ended_at
-           FROM attempts WHERE calculation_id = %s ORDER BY id""",
-        (calculation_id,),
+        """SELECT calculation_id, owner, host, outcome, failure_class, reason, rung, log_tail, cpu_s, started_at, ended_at
+           FROM attempts WHERE calculation_id = ANY(%s) ORDER BY id""",
+        (list(calculation_ids),),
     ).fetchall()
-    return [Attempt(**row) for row in rows]
+    found: dict[UUID, list[Attempt]] = defaultdict(list)
+    for row in rows:
+        found[row.pop("calculation_id")].append(Attempt(**row))
+    return found
 
 
 def suspended(connection: Connection, host: str) -> datetime | None:

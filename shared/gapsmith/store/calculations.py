@@ -128,6 +128,14 @@ def get(connection: Connection, calculation_id: UUID) -> Calculation | None:
     return Calculation(**row) if row else None
 
 
+def conformers(connection: Connection, content_hashes: Sequence[str]) -> dict[str, UUID]:
+    """The conformers that calculations of some contents start from, of those that there are."""
+    rows = connection.execute(
+        "SELECT content_hash, conformer_id FROM calculations WHERE content_hash = ANY(%s)", (list(content_hashes),)
+    )
+    return {row["content_hash"]: row["conformer_id"] for row in rows}
+
+
 def claim(
     connection: Connection,
     owner: str,

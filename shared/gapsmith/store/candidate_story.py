@@ -95,6 +95,7 @@ class CandidateStory:
 
     row: CandidateRow
     parent_id: UUID | None  # what it was regrown from
+    parent_molecule_id: int | None
     parent_smiles: str | None
     mask_fraction: float | None  # how much of the parent was redrawn
     proposed_by: str | None  # model
@@ -106,11 +107,20 @@ class CandidateStory:
     timeline: Sequence[Step]
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """A candidate with the same molecule."""
+
+    id: UUID
+    campaign: str
+    state: str
+
+
 _CANDIDATE = """
-    SELECT c.parent_id, pm.smiles AS parent_smiles, c.mask_fraction, g.kind || ':' || g.version AS proposed_by,
-           (SELECT count(*) FROM candidates child WHERE child.parent_id = c.id) AS children, c.state, c.reason,
-           c.created_at, c.updated_at, c.conformer_id, c.relaxed_conformer_id, c.certified_conformer_id,
-           c.triage_id, c.certificate_id
+    SELECT c.parent_id, p.molecule_id AS parent_molecule_id, pm.smiles AS parent_smiles, c.mask_fraction,
+           g.kind || ':' || g.version AS proposed_by, c.state, c.reason,
+           (SELECT count(*) FROM candidates child WHERE child.parent_id = c.id) AS children, c.created_at, c.updated_at,
+           c.conformer_id, c.relaxed_conformer_id, c.certified_conformer_id, c.triage_id, c.certificate_id
     FROM candidates c LEFT JOIN candidates p ON p.id = c.parent_id LEFT JOIN molecules pm ON pm.id = p.molecule_id
     LEFT JOIN models g ON g.id = c.model_id WHERE c.id = %s"""
 _JUDGEMENTS = """
@@ -122,8 +132,6 @@ _CALCULATION = """
            coalesce(result, '{}') AS extra, findings, rearranged, failure_class, failure_reason, host, wall_s, cpu_s,
            attempts, created_at, started_at, finished_at
     FROM calculations WHERE id = %s"""
-_GEOMETRY = """
-    SELECT id, method, energy_hartree, numbers, coordinates_angstrom, bonds, charges FROM conformers WHERE id = %s"""
 _PROPERTIES: Final = (  # name, unit, column of a calculation
     ("HOMO-LUMO gap", "eV", "gap_ev"),
     ("HOMO energy", "eV", "homo_ev"),
@@ -149,13 +157,27 @@ def story(connection: Connection, candidate_id: UUID) -> CandidateStory:
             calculations.append(Computed(role=role, **found))
     return CandidateStory(
         row=row,
-        **{name: known[name] for name in ("parent_id", "parent_smiles", "mask_fraction", "proposed_by", "children")},
+        **{
+            name: known[name]
+            for name in ("parent_id", "parent_molecule_id", "parent_smiles", "mask_fraction", "proposed_by", "children")
+        },
         judgements=judgements,
         calculations=calculations,
         properties=_properties(row, calculations),
         geometries=_geometries(connection, known),
         timeline=_timeline(known, row, judgements, calculations),
     )
+
+
+def elsewhere(connection: Connection, candidate_id: UUID) -> list[Elsewhere]:
+    """Candidates with the same molecule that were not rejected, newest first, ten at most."""
+    rows = connection.execute(
+        """SELECT o.id, g.name AS campaign, o.state FROM candidates c
+           JOIN candidates o ON o.molecule_id = c.molecule_id AND o.id <> c.id AND o.state <> 'rejected'
+           JOIN campaigns g ON g.id = o.campaign_id WHERE c.id = %s ORDER BY o.created_at DESC LIMIT 10""",
+        (candidate_id,),
+    ).fetchall()
+    return [Elsewhere(**row) for row in rows]
 
 
 def _properties(row: CandidateRow, calculations: Sequence[Computed]) -> list[Property]:
@@ -178,19 +200,16 @@ def _properties(row: CandidateRow, calculations: Sequence[Computed]) -> list[Pro
 
 
 def _geometries(connection: Connection, known: Mapping[str, Any]) -> list[Geometry]:
-    from gapsmith.core.codec import decode
+    from gapsmith.store import conformers  # numpy, which a query can do without
 
-    found = []
-    for kind, column in (
-        ("generated", "conformer_id"),
-        ("relaxed", "relaxed_conformer_id"),
-        ("certified", "certified_conformer_id"),
-    ):
-        row = known[column] and connection.execute(_GEOMETRY, (known[column],)).fetchone()
-        if row:
-            conformer_id, method, energy = row.pop("id"), row.pop("method"), row.pop("energy_hartree")
-            found.append(Geometry(kind, conformer_id, method, energy, decode(**row)))
-    return found
+    ids = {
+        "generated": known["conformer_id"],
+        "relaxed": known["relaxed_conformer_id"],
+        "certified": known["certified_conformer_id"],
+    }
+    stored = conformers.several(connection, [one for one in ids.values() if one is not None])
+    found = {kind: stored[conformer_id] for kind, conformer_id in ids.items() if conformer_id is not None}
+    return [Geometry(kind, one.id, one.method, one.energy_hartree, one.molecule) for kind, one in found.items()]
 
 
 def _timeline(

@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 
 from gapsmith.core.codec import decode, encode
 from gapsmith.core.domain import Molecule
-from gapsmith.core.errors import InputError
 from gapsmith.core.lifecycle import CandidateState
 from gapsmith.store import fingerprints
 from gapsmith.store.database import Connection
@@ -49,6 +48,12 @@ def add_molecule(connection: Connection, identity: "Identity", *, in_qm9: bool) 
     return int(row["id"])
 
 
+def smiles(connection: Connection, molecule_ids: Sequence[int]) -> dict[int, str]:
+    """Canonical SMILES of those of the molecules that there are."""
+    rows = connection.execute("SELECT id, smiles FROM molecules WHERE id = ANY(%s)", (list(molecule_ids),))
+    return {row["id"]: row["smiles"] for row in rows}
+
+
 def add_conformer(
     connection: Connection,
     molecule: Molecule,
@@ -73,16 +78,6 @@ def add_conformer(
         ),
     )
     return conformer_id
-
-
-def geometry(connection: Connection, conformer_id: UUID) -> tuple[Molecule, str]:
-    """Read a geometry and how it was made; raises InputError if there is none of that id."""
-    row = connection.execute(
-        "SELECT numbers, coordinates_angstrom, bonds, charges, method FROM conformers WHERE id = %s", (conformer_id,)
-    ).fetchone()
-    if row is None:
-        raise InputError(f"no conformer has the id {conformer_id}")
-    return _molecule(row), str(row["method"])
 
 
 def propose(

@@ -60,6 +60,18 @@ class Database:
                 raise  # serialization or deadlock: the server is there
             raise UnavailableError(f"Postgres at {self.address} cannot be reached: {str(error).strip()}") from error
 
+    @contextmanager
+    def snapshot(self, statement_ms: int) -> Iterator[Connection]:
+        """A transaction that sees one state of the database to its end, and no statement of which may take longer.
+
+        Raises:
+            UnavailableError: the server cannot be reached.
+        """
+        with self.transaction() as connection:
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            connection.execute(f"SET LOCAL statement_timeout = {int(statement_ms)}")
+            yield connection
+
     @property
     def address(self) -> str:
         """Host, port and database, without the password."""

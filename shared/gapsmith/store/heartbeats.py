@@ -1,30 +1,111 @@
-"""Heartbeats: a row per service instance."""
+"""Heartbeats: a row per process, which says where it runs and what it works on."""
 
 import os
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
 
 from gapsmith.store.database import Connection
 
+DFT_WORKER: Final = "dft_worker"
+LATE_S: Final = 15.0  # since the last heartbeat: three were missed
+SILENT_S: Final = 60.0  # the process is taken for dead
 
-def beat(connection: Connection, service: str, instance: str, state: str) -> None:
-    """Say that this process is alive and what it does."""
+
+@dataclass(frozen=True)
+class Beat:
+    """A process of a service, as it was last heard of."""
+
+    service: str
+    host: str
+    pid: int
+    queues: Sequence[str]  # that a DFT worker takes jobs from
+    activity: str  # for people
+    campaign: str | None  # name of the one whose task is in work
+    calculation_ids: Sequence[UUID]  # in work
+    started_at: datetime
+    seen_at: datetime
+    age_s: float
+
+    @property
+    def state(self) -> str:
+        """In a word: healthy, late or silent."""
+        return "healthy" if self.age_s < LATE_S else "late" if self.age_s < SILENT_S else "silent"
+
+
+def beat(
+    connection: Connection,
+    service: str,
+    activity: str,
+    *,
+    queues: Sequence[str] = (),
+    campaign_id: UUID | None = None,
+    calculation_ids: Sequence[UUID] = (),
+    host: str | None = None,
+    pid: int | None = None,
+) -> None:
+    """Say that a process, by default this one, is alive and what it does; forget processes of this host that are gone."""
+    here = socket.gethostname()
     connection.execute(
-        """INSERT INTO heartbeats (service, instance, pid, state) VALUES (%s, %s, %s, %s)
-           ON CONFLICT (service, instance) DO UPDATE SET state = EXCLUDED.state, seen_at = now()""",
-        (service, instance, os.getpid(), state),
+        """INSERT INTO heartbeats (service, host, pid, queues, activity, campaign_id, calculation_ids)
+           VALUES (%s, %s, %s, %s, %s, %s, %s)
+           ON CONFLICT (service, host, pid) DO UPDATE SET queues = EXCLUDED.queues, activity = EXCLUDED.activity,
+               campaign_id = EXCLUDED.campaign_id, calculation_ids = EXCLUDED.calculation_ids, seen_at = now()""",
+        (
+            service,
+            host or here,
+            pid or os.getpid(),
+            list(queues),
+            activity,
+            campaign_id,
+            list(calculation_ids),
+        ),
     )
-    connection.execute("DELETE FROM heartbeats WHERE service = %s AND seen_at < now() - interval '1 day'", (service,))
+    connection.execute("DELETE FROM heartbeats WHERE seen_at < now() - interval '1 day'")
+    for row in connection.execute(
+        "SELECT service, pid FROM heartbeats WHERE host = %s AND seen_at < now() - make_interval(secs => %s)",
+        (here, SILENT_S),
+    ).fetchall():
+        if not _exists(row["pid"]):
+            end(connection, row["service"], host=here, pid=row["pid"])
 
 
-def age_s(connection: Connection, service: str, host: str) -> float | None:
-    """Seconds since a service's processes on a host were last heard of; None if never, or after a clean shutdown."""
-    row = connection.execute(
-        """SELECT extract(epoch FROM now() - max(seen_at))::float8 AS age_s FROM heartbeats
-           WHERE service = %s AND starts_with(instance, %s)""",
-        (service, f"{host}-"),
-    ).fetchone()
-    return None if row is None or row["age_s"] is None else float(row["age_s"])
+def listed(connection: Connection) -> list[Beat]:
+    """Processes by service; of those that are silent only the ones without a successor on their host."""
+    rows = connection.execute(
+        """SELECT h.service, h.host, h.pid, h.queues, h.activity, g.name AS campaign, h.calculation_ids, h.started_at,
+                  h.seen_at, extract(epoch FROM now() - h.seen_at)::float8 AS age_s
+           FROM heartbeats h LEFT JOIN campaigns g ON g.id = h.campaign_id
+           WHERE h.seen_at > now() - make_interval(secs => %(silent)s) OR NOT EXISTS (
+               SELECT 1 FROM heartbeats n WHERE n.service = h.service AND n.host = h.host
+                                            AND n.seen_at > now() - make_interval(secs => %(silent)s))
+           ORDER BY h.service, h.host, h.pid""",
+        {"silent": SILENT_S},
+    ).fetchall()
+    return [Beat(**row) for row in rows]
 
 
-def end(connection: Connection, service: str, instance: str) -> None:
-    """Take the row away on a clean shutdown."""
-    connection.execute("DELETE FROM heartbeats WHERE service = %s AND instance = %s", (service, instance))
+def alive(connection: Connection, within_s: float = SILENT_S) -> list[Beat]:
+    """Processes that were heard of lately, by service; one that died within that time is among them."""
+    return [one for one in listed(connection) if one.age_s < within_s]
+
+
+def end(connection: Connection, service: str, *, host: str | None = None, pid: int | None = None) -> None:
+    """Take the row of a process, by default this one, away: it has ended."""
+    connection.execute(
+        "DELETE FROM heartbeats WHERE service = %s AND host = %s AND pid = %s",
+        (service, host or socket.gethostname(), pid or os.getpid()),
+    )
+
+
+def _exists(pid: int) -> bool:
+    with suppress(PermissionError):  # then it exists, and is somebody else's
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True

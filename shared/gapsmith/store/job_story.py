@@ -1,28 +1,18 @@
 """Everything that is known of one job of the DFT queue, and of what it waits for."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from gapsmith.core.chemistry.elements import formula
 from gapsmith.core.errors import InputError
-from gapsmith.store import attempts
+from gapsmith.store import attempts, calculation_files, heartbeats
 from gapsmith.store.attempts import Attempt
+from gapsmith.store.calculation_files import JobFile
 from gapsmith.store.database import Connection
-
-HEARD_WITHIN_S: Final = 60.0
-WORKER: Final = "dft_worker"  # as heartbeats name it
-
-
-@dataclass(frozen=True)
-class JobFile:
-    """A file of a result, without its content."""
-
-    name: str
-    size_bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -91,6 +81,11 @@ class Story:
         """The geometry that the results belong to."""
         return self.result_conformer_id or self.conformer_id
 
+    @property
+    def geometry_ids(self) -> list[UUID]:
+        """The conformer that it starts from and, if it relaxed that, the one that came of it."""
+        return [self.conformer_id] + ([] if self.result_conformer_id is None else [self.result_conformer_id])
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -114,32 +109,54 @@ _STORY = """
     LEFT JOIN molecules m ON m.id = f.molecule_id
     LEFT JOIN levels l ON l.version = k.level_version
     LEFT JOIN campaigns g ON g.id = k.campaign_id
-    WHERE k.id = %s"""
+    WHERE k.id = ANY(%s)"""
 
 
 def story(connection: Connection, job_id: UUID) -> Story:
     """Everything of one job; raises InputError if there is none of that id."""
-    row = connection.execute(_STORY, (job_id,)).fetchone()
-    if row is None:
+    found = stories(connection, [job_id])
+    if job_id not in found:
         raise InputError(f"no job has the id {job_id}; gapsmith jobs list shows them")
-    files = connection.execute(
-        "SELECT name, size_bytes, sha256 FROM calculation_files WHERE calculation_id = %s ORDER BY name", (job_id,)
-    ).fetchall()
-    candidacies = connection.execute(
-        """SELECT g.name AS campaign, g.state AS campaign_state, c.state, c.reason, c.certificate_id = k.id AS certificate
+    return found[job_id]
+
+
+def stories(connection: Connection, job_ids: Sequence[UUID]) -> dict[UUID, Story]:
+    """Everything of those of the jobs that there are."""
+    ids = list(job_ids)
+    rows = connection.execute(_STORY, (ids,)).fetchall()
+    candidacies: dict[UUID, list[Candidacy]] = defaultdict(list)
+    for one in connection.execute(
+        """SELECT k.id, g.name AS campaign, g.state AS campaign_state, c.state, c.reason,
+                  coalesce(c.certificate_id = k.id, false) AS certificate
            FROM calculations k JOIN candidates c ON k.id IN (c.triage_id, c.certificate_id)
-           JOIN campaigns g ON g.id = c.campaign_id WHERE k.id = %s ORDER BY g.created_at, c.id""",
-        (job_id,),
+           JOIN campaigns g ON g.id = c.campaign_id WHERE k.id = ANY(%s) ORDER BY g.created_at, c.id""",
+        (ids,),
+    ):
+        candidacies[one.pop("id")].append(Candidacy(**one))
+    tries, files = attempts.of(connection, ids), calculation_files.listed(connection, ids)
+    found = {}
+    for row in rows:
+        numbers, job_id = row.pop("numbers"), row["id"]
+        found[job_id] = Story(
+            formula=formula(numbers, row["charge"]),
+            atoms=len(numbers),
+            attempts=tries.get(job_id, []),
+            files=files.get(job_id, []),
+            candidacies=candidacies.get(job_id, []),
+            **row,
+        )
+    return found
+
+
+def of_molecule(connection: Connection, molecule_id: int, also: Sequence[UUID], *, limit: int) -> list[Story]:
+    """Jobs of a molecule, whoever asked for them, and some others, newest first."""
+    rows = connection.execute(
+        """SELECT k.id FROM calculations k JOIN conformers f ON f.id = k.conformer_id
+           WHERE f.molecule_id = %s OR k.id = ANY(%s) ORDER BY k.created_at DESC, k.id LIMIT %s""",
+        (molecule_id, list(also), limit),
     ).fetchall()
-    numbers = row.pop("numbers")
-    return Story(
-        formula=formula(numbers, row["charge"]),
-        atoms=len(numbers),
-        attempts=attempts.of(connection, job_id),
-        files=[JobFile(**file) for file in files],
-        candidacies=[Candidacy(**{**one, "certificate": bool(one["certificate"])}) for one in candidacies],
-        **row,
-    )
+    found = stories(connection, [row["id"] for row in rows])
+    return [found[row["id"]] for row in rows]
 
 
 def surroundings(connection: Connection, job_id: UUID) -> Surroundings:
@@ -148,29 +165,14 @@ def surroundings(connection: Connection, job_id: UUID) -> Surroundings:
         """SELECT count(*) FILTER (WHERE o.state = 'queued' AND o.id <> k.id AND o.not_before <= now()
                                    AND (g.id IS NULL OR g.state = 'running')
                                    AND (o.priority, k.created_at, k.id) > (k.priority, o.created_at, o.id)) AS ahead,
-                  count(*) FILTER (WHERE o.state = 'running') AS running
+                  count(*) FILTER (WHERE o.state = 'running') AS running, min(k.queue) AS queue
            FROM calculations k JOIN calculations o ON o.queue = k.queue AND o.state IN ('queued', 'running')
            LEFT JOIN campaigns g ON g.id = o.campaign_id WHERE k.id = %s""",
         (job_id,),
     ).fetchone()
     assert row is not None  # an aggregate without GROUP BY
-    beats = connection.execute(  # a worker's state begins with the queues that it takes jobs from
-        """SELECT instance FROM heartbeats WHERE service = %s AND seen_at > now() - make_interval(secs => %s)
-           AND (SELECT queue FROM calculations WHERE id = %s)
-               = ANY(string_to_array(split_part(heartbeats.state, ':', 1), ','))""",
-        (WORKER, HEARD_WITHIN_S, job_id),
-    ).fetchall()
-    hosts = sorted({beat["instance"].rpartition("-")[0] for beat in beats})  # an instance is a host and a process id
+    workers = [one for one in heartbeats.alive(connection) if row["queue"] in one.queues]
+    hosts = sorted({one.host for one in workers})
     until = {host: attempts.suspended(connection, host) for host in hosts}
     closed = {host: when for host, when in until.items() if when is not None}
-    return Surroundings(row["ahead"], row["running"], len(beats), closed)
-
-
-def content(connection: Connection, job_id: UUID, name: str) -> bytes:
-    """A file of a result, packed with gzip as it is stored."""
-    row = connection.execute(
-        "SELECT content FROM calculation_files WHERE calculation_id = %s AND name = %s", (job_id, name)
-    ).fetchone()
-    if row is None:
-        raise InputError(f"job {job_id} has no file {name!r}")
-    return bytes(row["content"])
+    return Surroundings(row["ahead"], row["running"], len(workers), closed)

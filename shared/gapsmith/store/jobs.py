@@ -152,9 +152,12 @@ def _formula(numbers: bytes, charge: int) -> str:
     return formula(numbers, charge)
 
 
-def counts(connection: Connection, jobs: JobFilter) -> dict[JobState, int]:
-    """How many jobs a filter selects by state, quarantined ones apart from other failures."""
+def counts(connection: Connection, jobs: JobFilter, *, ended_within_s: float | None = None) -> dict[JobState, int]:
+    """How many jobs a filter selects by state, quarantined ones apart; of those that ended, perhaps only recent ones."""
     where, values = jobs.conditions()
+    if ended_within_s is not None:
+        where += " AND (k.finished_at IS NULL OR k.finished_at > now() - make_interval(secs => %(span)s))"
+        values["span"] = ended_within_s
     rows = connection.execute(
         f"SELECT {_STATE} AS state, count(*) AS n FROM calculations k WHERE {where} GROUP BY 1", values
     ).fetchall()

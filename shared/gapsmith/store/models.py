@@ -85,6 +85,11 @@ def get(connection: Connection, model_id: UUID) -> Model:
     return Model(**row)
 
 
+def ids(connection: Connection) -> set[UUID]:
+    """Of all models."""
+    return {row["id"] for row in connection.execute("SELECT id FROM models")}
+
+
 def add(
     connection: Connection,
     model_id: UUID,

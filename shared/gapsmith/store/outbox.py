@@ -1,10 +1,13 @@
 """Outbox: an event is stored in the transaction of the change it tells of; a relay publishes it afterwards."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
+import psycopg
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from gapsmith.core.messages import Envelope, Event
@@ -21,6 +24,14 @@ class Outgoing:
     topic: str
     key: str
     envelope: Envelope
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Events that are not published yet."""
+
+    events: int
+    oldest_s: float | None  # age of the oldest
 
 
 def emit(connection: Connection, event: Event, *, source: str) -> UUID:
@@ -68,6 +79,16 @@ def mark_published(connection: Connection, ids: Sequence[UUID]) -> None:
     connection.execute("UPDATE outbox SET published_at = now() WHERE id = ANY(%s)", (list(ids),))
 
 
+def backlog(connection: Connection) -> Backlog:
+    """What waits to be published."""
+    row = connection.execute(
+        """SELECT count(*)::int AS events, extract(epoch FROM now() - min(created_at))::float8 AS oldest_s
+           FROM outbox WHERE published_at IS NULL"""
+    ).fetchone()
+    assert row is not None  # an aggregate without GROUP BY always gives a row
+    return Backlog(**row)
+
+
 def unhandled(connection: Connection, consumer: str, topics: Sequence[str], older_than_s: float) -> list[Outgoing]:
     """Events of some topics that a consumer has not handled though they are old: the broker lost them."""
     rows = connection.execute(
@@ -83,3 +104,21 @@ def unhandled(connection: Connection, consumer: str, topics: Sequence[str], olde
 def _outgoing(row: dict[str, object]) -> Outgoing:
     envelope = Envelope.model_validate(row["envelope"])
     return Outgoing(id=envelope.id, topic=str(row["topic"]), key=str(row["key"]), envelope=envelope)
+
+
+@contextmanager
+def news(url: str) -> Iterator[Connection]:
+    """A connection of its own, without transactions, whose ``notifies`` give a hint whenever events were emitted.
+
+    Raises:
+        psycopg.OperationalError: the server cannot be reached.
+    """
+    with psycopg.connect(url, autocommit=True, connect_timeout=5, row_factory=dict_row) as connection:
+        connection.execute(f"LISTEN {CHANNEL}")
+        yield connection
+
+
+def wait(listening: Connection, timeout_s: float) -> None:
+    """Wait until events were emitted, or for so long; ``listening`` comes from ``news``."""
+    for _ in listening.notifies(timeout=timeout_s, stop_after=1):
+        pass

@@ -12,6 +12,8 @@ from gapsmith.store.database import Connection
 class Best:
     """The molecule whose DFT gap is nearest to the target."""
 
+    candidate_id: UUID
+    molecule_id: int
     smiles: str
     gap_ev: float
     level: str  # triage or certificate
@@ -74,7 +76,7 @@ _REASONS = """
     GROUP BY reason ORDER BY n DESC, reason"""
 
 _BEST = """
-    SELECT m.smiles, coalesce(c.certified_gap_ev, c.gap_ev) AS gap_ev,
+    SELECT c.id AS candidate_id, c.molecule_id, m.smiles, coalesce(c.certified_gap_ev, c.gap_ev) AS gap_ev,
            CASE WHEN c.certified_gap_ev IS NULL THEN 'triage' ELSE 'certificate' END AS level
     FROM candidates c JOIN molecules m ON m.id = c.molecule_id
     WHERE c.campaign_id = %(campaign)s AND c.gap_ev IS NOT NULL

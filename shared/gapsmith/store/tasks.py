@@ -114,11 +114,18 @@ def release(connection: Connection, task_id: UUID, owner: str) -> None:
     )
 
 
-def open_count(connection: Connection, service: str, kind: str, campaign_id: UUID) -> int:
-    """How many tasks of a kind wait or run."""
-    row = connection.execute(
-        """SELECT count(*) AS n FROM tasks
-           WHERE service = %s AND kind = %s AND campaign_id = %s AND state IN ('pending', 'running')""",
-        (service, kind, campaign_id),
-    ).fetchone()
-    return int(row["n"]) if row else 0
+def open_ids(connection: Connection, service: str) -> set[UUID]:
+    """Of a service's tasks that wait or run."""
+    rows = connection.execute("SELECT id FROM tasks WHERE service = %s AND state IN ('pending', 'running')", (service,))
+    return {row["id"] for row in rows}
+
+
+def open_by_service(connection: Connection, campaign_id: UUID | None = None) -> dict[str, int]:
+    """How many tasks wait or run, of a campaign or of all."""
+    rows = connection.execute(
+        """SELECT service, count(*)::int AS n FROM tasks
+           WHERE state IN ('pending', 'running') AND (%(campaign)s::uuid IS NULL OR campaign_id = %(campaign)s)
+           GROUP BY service ORDER BY service""",
+        {"campaign": campaign_id},
+    )
+    return {row["service"]: row["n"] for row in rows}

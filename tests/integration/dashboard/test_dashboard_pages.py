@@ -245,15 +245,16 @@ def test_orbitals_and_spectra_are_shown_where_there_are_any(filled: Site) -> Non
 
 def test_a_restarted_services_former_process_is_not_shown(filled: Site) -> None:
     with filled.database.transaction() as connection:
-        for instance, age_s in (("here-1", 600), ("here-2", 1), ("there-3", 600)):
+        for host, pid, age_s in (("here", 1, 600), ("here", 2, 1), ("there", 3, 600)):
             connection.execute(
-                """INSERT INTO heartbeats (service, instance, pid, state, seen_at)
-                   VALUES ('dft_worker', %s, 1, 'idle', now() - make_interval(secs => %s))""",
-                (instance, age_s),
+                """INSERT INTO heartbeats (service, host, pid, activity, seen_at)
+                   VALUES ('dft_worker', %s, %s, 'idle', now() - make_interval(secs => %s))""",
+                (host, pid, age_s),
             )
     with filled.client() as client:
         text = client.get("/health").text
-    assert [one in text for one in ("here-1", "here-2", "there-3")] == [False, True, True]
+    processes = ("here</code>, 1<", "here</code>, 2<", "there</code>, 3<")
+    assert [one in text for one in processes] == [False, True, True]
     assert 'data-state="silent"' in text
 
 

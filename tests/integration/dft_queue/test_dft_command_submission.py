@@ -27,7 +27,7 @@ from gapsmith.dft_queue.commands.submitting import Asked, Submission
 from gapsmith.dft_queue.commands.waiting import Pace, PlainView, Standing, wait
 from gapsmith.dft_queue.jobs import CalculationOutput
 from gapsmith.dft_queue.outcomes import store_failure, store_output
-from gapsmith.store import calculations, campaigns, candidates, jobs, levels
+from gapsmith.store import calculations, campaigns, conformers, jobs, levels
 from gapsmith.store.calculations import Calculation
 from gapsmith.store.database import Database
 from gapsmith.store.jobs import JobFilter
@@ -69,7 +69,8 @@ class Bench:
                 continue
             with self.database.transaction() as connection:
                 level = levels.get(connection, taken.level_version)
-                molecule, _ = candidates.geometry(connection, taken.conformer_id)
+                start = conformers.get(connection, taken.conformer_id)
+            molecule = start.molecule
             assert level is not None
             output = CalculationOutput(
                 energy_hartree=-float(molecule.numbers.sum()),
@@ -84,7 +85,7 @@ class Bench:
                 host="node7",
                 software={"gapsmith": "0", "pyscf": "9.9"},
             )
-            assert store_output(self.database, taken, "node7-1-a", level, molecule, output, self.folder)
+            assert store_output(self.database, taken, "node7-1-a", level, output, self.folder)
         return done
 
     def rows(self, asked: Sequence[Asked]) -> list[Row]:

@@ -18,7 +18,7 @@ from gapsmith.core.settings import Settings
 from gapsmith.dft_queue.app import depth, make_app, ring
 from gapsmith.dft_queue.jobs import CalculationOutput
 from gapsmith.dft_queue.outcomes import store_failure, store_output
-from gapsmith.store import attempts, calculations, candidates
+from gapsmith.store import attempts, calculations, candidates, conformers
 from gapsmith.store.database import Database
 
 TRIAGE, CERTIFICATE, XTB = (shipped()[name] for name in ("triage", "certificate", "xtb"))
@@ -74,7 +74,7 @@ class Store:
 
     def store(self, claimed: calculations.Calculation, owner: str, output: CalculationOutput = OUTPUT) -> bool:
         """A result."""
-        return store_output(self.database, claimed, owner, CERTIFICATE, HYDROGEN, output, Path("nowhere"))
+        return store_output(self.database, claimed, owner, CERTIFICATE, output, Path("nowhere"))
 
     def fail(
         self, claimed: calculations.Calculation, owner: str, failure_class: FailureClass, reason: str = "no"
@@ -88,7 +88,7 @@ class Store:
     def attempts(self, calculation_id: UUID) -> list[attempts.Attempt]:
         """Its story."""
         with self.database.transaction() as connection:
-            return attempts.of(connection, calculation_id)
+            return attempts.of(connection, [calculation_id])[calculation_id]
 
     def expire(self) -> list[UUID]:
         """Let all leases run out, and sweep."""
@@ -163,10 +163,10 @@ def test_who_lost_the_lease_stores_nothing(store: Store) -> None:
     second = store.claim("second")
     assert second is not None
     assert (second.id, second.attempts, second.losses) == (calculation_id, 2, 1)
-    conformers = store.count("conformers")
+    before = store.count("conformers")
     assert not store.store(first, "first")
     assert not store.fail(first, "first", FailureClass.CHEMISTRY)
-    assert store.count("conformers") == conformers
+    assert store.count("conformers") == before
     assert store.count("outbox", "topic = 'gapsmith.calculation.finished'") == 0
     assert store.store(second, "second")
     assert not store.store(second, "second")
@@ -175,8 +175,9 @@ def test_who_lost_the_lease_stores_nothing(store: Store) -> None:
         done = calculations.get(connection, calculation_id)
         assert done is not None
         assert done.result_conformer_id is not None
-        relaxed, method = candidates.geometry(connection, done.result_conformer_id)
-    assert method == CERTIFICATE.own_geometry
+        stored = conformers.get(connection, done.result_conformer_id)
+    relaxed = stored.molecule
+    assert stored.method == CERTIFICATE.own_geometry
     assert (done.state, done.gap_ev) == ("done", 12.0)
     np.testing.assert_allclose(relaxed.coordinates, OUTPUT.coordinates_angstrom)
     np.testing.assert_array_equal(relaxed.bonds, HYDROGEN.bonds)
@@ -295,7 +296,7 @@ def test_files_of_a_result_are_kept_with_it(store: Store, tmp_path: Path) -> Non
     assert claimed is not None
     (tmp_path / "homo.cube").write_text("cube" * 1000)
     output = OUTPUT.model_copy(update={"files": ("homo.cube",), "findings": ("odd",), "rearranged": "H1-H2 broke"})
-    assert store_output(store.database, claimed, "w", CERTIFICATE, HYDROGEN, output, tmp_path)
+    assert store_output(store.database, claimed, "w", CERTIFICATE, output, tmp_path)
     with store.database.transaction() as connection:
         row = connection.execute("SELECT * FROM calculation_files").fetchone()
         done = connection.execute("SELECT * FROM calculations WHERE id = %s", (calculation_id,)).fetchone()

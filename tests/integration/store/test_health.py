@@ -33,11 +33,11 @@ def test_a_service_is_healthy_while_it_beats(database: Database, check: Check) -
     host = socket.gethostname()
     assert check(database.url).exit_code == 1
     with database.transaction() as connection:
-        heartbeats.beat(connection, "generator", f"{host}0-1", "idle")  # of another host
-        heartbeats.beat(connection, "trainer", f"{host}-1", "idle")
+        heartbeats.beat(connection, "generator", "idle", host=f"{host}0")  # of another host
+        heartbeats.beat(connection, "trainer", "idle")
     assert "no heartbeat" in check(database.url).stderr
     with database.transaction() as connection:
-        heartbeats.beat(connection, "generator", f"{host}-1", "idle")
+        heartbeats.beat(connection, "generator", "idle")
     assert check(database.url).exit_code == 0
     with database.transaction() as connection:
         connection.execute("UPDATE heartbeats SET seen_at = now() - interval '1 minute'")

@@ -97,9 +97,7 @@ class Queue:
             host="node7",
             software={"pyscf": "9.9"},
         )
-        assert store_output(
-            self.database, taken, "node7-42-a", TRIAGE, hydrogen(0.74), output, self.folder, "converged"
-        )
+        assert store_output(self.database, taken, "node7-42-a", TRIAGE, output, self.folder, "converged")
         return taken.id
 
     def run(self, *words: object) -> Result:
@@ -299,14 +297,14 @@ def test_why_a_queued_job_waits(queue: Queue) -> None:
             connection, parse_campaign({"name": "gaps", "target": {"value": 4.0}}), source="test"
         )
         campaigns.set_state(connection, campaign.id, CampaignState.PAUSED, source="test")
-        heartbeats.beat(connection, "dft_worker", "node-7-42", "dft: idle")
-        heartbeats.beat(connection, "dft_worker", "node-8-42", "xtb: idle")
+        heartbeats.beat(connection, "dft_worker", "idle", queues=["dft"], host="node-7")
+        heartbeats.beat(connection, "dft_worker", "idle", queues=["xtb"], host="node-8")
     mine = queue.ask(campaign_id=campaign.id)
     assert "campaign gaps is paused" in queue.say("why", mine)
     assert "gapsmith campaign resume gaps" in queue.say("why", mine)
     assert "No worker" not in queue.say("why", mine)
     with queue.database.transaction() as connection:
-        connection.execute("UPDATE heartbeats SET seen_at = now() - interval '10 minutes' WHERE state = 'dft: idle'")
+        connection.execute("UPDATE heartbeats SET seen_at = now() - interval '10 minutes' WHERE host = 'node-7'")
     assert "No worker that takes the queue dft" in queue.say("why", mine)
     with queue.database.transaction() as connection:
         connection.execute("UPDATE heartbeats SET seen_at = now()")

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from gapsmith.data import qm9
+from gapsmith.store.labels import Label
 from gapsmith.trainer.job import Folder, Job
-from gapsmith.trainer.labels import Label, write
+from gapsmith.trainer.labels import write
 from gapsmith.trainer.processes import horovod_problem
 from gapsmith.training.checkpoint import save_model, sha256
 from gapsmith.training.communicator import SingleProcess

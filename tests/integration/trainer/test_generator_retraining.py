@@ -13,7 +13,7 @@ from gapsmith.core.messages import CandidatesProposed, Event, GenerateRequested,
 from gapsmith.core.settings import Settings
 from gapsmith.store import campaigns, models, outbox
 from gapsmith.store.database import Database
-from gapsmith.trainer.labels import Label
+from gapsmith.store.labels import Label
 from gapsmith.training.card import read_card
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]

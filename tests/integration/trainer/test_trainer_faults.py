@@ -25,9 +25,9 @@ from gapsmith.core.messages import TrainingFinished, TrainingRequested
 from gapsmith.stack.stack import EmbeddedStack
 from gapsmith.store import campaigns, models, tasks
 from gapsmith.store.database import Database
+from gapsmith.store.labels import Label
 from gapsmith.store.migrate import migrate
 from gapsmith.trainer.job import Folder, Job, Result
-from gapsmith.trainer.labels import Label
 from gapsmith.trainer.launch import StoppedError, TrainingFailedError, launch
 from gapsmith.trainer.service import model_of
 from gapsmith.training.checkpoint import load_tensors, sha256

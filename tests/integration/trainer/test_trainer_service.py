@@ -19,7 +19,7 @@ from gapsmith.core.messages import Envelope, ModelPromoted, TrainingFinished, Tr
 from gapsmith.core.settings import Settings
 from gapsmith.store import campaigns, models, tasks, training_runs
 from gapsmith.store.database import Database
-from gapsmith.trainer.labels import Label, collect
+from gapsmith.store.labels import Label, collect
 from gapsmith.trainer.service import TrainerService, model_of
 from gapsmith.trainer.settings import TrainerSettings
 from gapsmith.training import metrics

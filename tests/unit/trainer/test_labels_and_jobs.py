@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapsmith.core.errors import DataError, UnavailableError
+from gapsmith.store.labels import Label
 from gapsmith.trainer import labels
 from gapsmith.trainer.communicator import HorovodGroup, join
 from gapsmith.trainer.job import Folder, Job, Progress, read
-from gapsmith.trainer.labels import Label, replayed
+from gapsmith.trainer.labels import replayed
 from gapsmith.trainer.service import model_of, storable
 
 

@@ -2,16 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 import structlog
-from psycopg.rows import dict_row
 
-from gapsmith.store import outbox
+from gapsmith.store import events, outbox
 from gapsmith.store.database import Connection, Database
 
 log = structlog.get_logger()
@@ -19,14 +18,6 @@ log = structlog.get_logger()
 POLL_S: Final = 1.0  # without a notification
 PAUSE_S: Final = 0.3  # between two looks: a burst of events is one update
 LOOK_BACK: Final = 500  # events are numbered before they commit, so that a late one may have a lower number
-
-_NEW = """
-    SELECT o.sequence, coalesce(g.name, kg.name) AS campaign
-    FROM outbox o
-    LEFT JOIN campaigns g ON g.id = (o.envelope #>> '{data,campaign_id}')::uuid
-    LEFT JOIN calculations k ON k.id = (o.envelope #>> '{data,calculation_id}')::uuid
-    LEFT JOIN campaigns kg ON kg.id = k.campaign_id
-    WHERE o.sequence > %s AND o.sequence <> ALL(%s) ORDER BY o.sequence"""
 
 
 @dataclass(eq=False)
@@ -96,10 +87,7 @@ class Hub:
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         while not self._stop.is_set():
             try:
-                with psycopg.connect(
-                    self._database.url, autocommit=True, connect_timeout=5, row_factory=dict_row
-                ) as connection:
-                    connection.execute(f"LISTEN {outbox.CHANNEL}")
+                with outbox.news(self._database.url) as connection:
                     self._follow(connection, loop)
             except psycopg.Error as error:
                 if self.problem is None:
@@ -111,26 +99,23 @@ class Hub:
 
     def _follow(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         if not self.sequence:
-            row = connection.execute("SELECT coalesce(max(sequence), 0) AS newest FROM outbox").fetchone()
-            assert row is not None  # an aggregate without GROUP BY always gives a row
-            self.sequence = row["newest"]
+            self.sequence = events.newest(connection)
             self._known = set(range(max(1, self.sequence - LOOK_BACK), self.sequence + 1))
         loop.call_soon_threadsafe(self._begun.set)
         while not self._stop.is_set():
             low = max(0, self.sequence - LOOK_BACK)
             self._known = {number for number in self._known if number > low}
-            found = connection.execute(_NEW, (low, list(self._known))).fetchall()
+            found = events.unseen(connection, low, list(self._known))
             self.problem = None
             if found:
-                self._known.update(row["sequence"] for row in found)
+                self._known.update(found)
                 loop.call_soon_threadsafe(self._tell, found)
             self._stop.wait(PAUSE_S)
-            for _ in connection.notifies(timeout=POLL_S, stop_after=1):
-                pass
+            outbox.wait(connection, POLL_S)
 
-    def _tell(self, found: list[dict[str, Any]]) -> None:
-        self.sequence = max(self.sequence, *(row["sequence"] for row in found))
-        concerned = {row["campaign"] for row in found}
+    def _tell(self, found: Mapping[int, str | None]) -> None:
+        self.sequence = max(self.sequence, *found)
+        concerned = set(found.values())
         for reader in self._readers:
             if reader.campaign is None or None in concerned or reader.campaign in concerned:
                 reader.woken.set()

@@ -1,7 +1,8 @@
 """Prometheus metrics: requests of this process, and the state of the system as the database has it."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -9,42 +10,35 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gapsmith.core.errors import UnavailableError
-from gapsmith.store.database import Database
+from gapsmith.store import campaigns, health, heartbeats, jobs, outbox, tasks
+from gapsmith.store.database import Connection, Database
+from gapsmith.store.jobs import JobFilter
 
-_GAUGES: Final = (  # name, help, label, query of label and value
-    ("gapsmith_campaigns", "campaigns", "state", "SELECT state AS label, count(*) AS n FROM campaigns GROUP BY 1"),
-    (
-        "gapsmith_calculations",
-        "calculations that are open, or ended within an hour",
-        "state",
-        """SELECT state AS label, count(*) AS n FROM calculations
-           WHERE state IN ('queued', 'running') OR finished_at > now() - interval '1 hour' GROUP BY 1""",
-    ),
-    (
-        "gapsmith_open_tasks",
-        "units of long work that wait or run",
-        "service",
-        "SELECT service AS label, count(*) AS n FROM tasks WHERE state IN ('pending', 'running') GROUP BY 1",
-    ),
-    (
-        "gapsmith_heartbeat_age_seconds",
-        "since a service was last heard of",
-        "service",
-        "SELECT service AS label, extract(epoch FROM now() - max(seen_at))::float8 AS n FROM heartbeats GROUP BY 1",
-    ),
-    (
-        "gapsmith_unpublished_events",
-        "events that Kafka does not have yet",
-        "where",
-        "SELECT 'outbox' AS label, count(*) AS n FROM outbox WHERE published_at IS NULL",
-    ),
-    (
-        "gapsmith_database_bytes",
-        "size",
-        "where",
-        "SELECT 'postgres' AS label, pg_database_size(current_database()) AS n",
-    ),
-)
+_ENDED_WITHIN_S: Final = 3600.0
+
+
+def _gauges(connection: Connection) -> Iterator[GaugeMetricFamily]:
+    """The state of the system, asked now."""
+    beats = heartbeats.listed(connection)
+    recent = jobs.counts(connection, JobFilter(), ended_within_s=_ENDED_WITHIN_S)
+    ages = {one.service: min(other.age_s for other in beats if other.service == one.service) for one in beats}
+    states = Tally(one.state for one in campaigns.every(connection))
+    unpublished, size = outbox.backlog(connection).events, health.server(connection).bytes
+    yield _family("gapsmith_campaigns", "campaigns", "state", states)
+    yield _family("gapsmith_calculations", "calculations that are open, or ended within an hour", "state", recent)
+    open_tasks = tasks.open_by_service(connection)
+    yield _family("gapsmith_open_tasks", "units of long work that wait or run", "service", open_tasks)
+    yield _family("gapsmith_heartbeat_age_seconds", "since a service was last heard of", "service", ages)
+    words = "events that Kafka does not have yet"
+    yield _family("gapsmith_unpublished_events", words, "where", {"outbox": unpublished})
+    yield _family("gapsmith_database_bytes", "size", "where", {"postgres": size})
+
+
+def _family(name: str, words: str, label: str, values: Mapping[Any, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, words, labels=[label])
+    for key, value in values.items():
+        family.add_metric([str(key)], float(value))
+    return family
 
 
 class Metrics:
@@ -96,11 +90,7 @@ class _Stored(Collector):
         found: list[Metric] = [up]
         try:
             with self._database.transaction() as connection:
-                for name, words, label, query in _GAUGES:
-                    family = GaugeMetricFamily(name, words, labels=[label])
-                    for row in connection.execute(query):
-                        family.add_metric([str(row["label"])], float(row["n"]))
-                    found.append(family)
+                found += _gauges(connection)
             up.add_metric([], 1.0)
         except UnavailableError:
             up.add_metric([], 0.0)

@@ -7,6 +7,7 @@ from gapsmith.core.errors import UnavailableError
 from gapsmith.dashboard.live import Hub
 from gapsmith.dashboard.metrics import Metrics
 from gapsmith.store.database import Database
+from gapsmith.store.health import server
 
 
 def router(database: Database) -> APIRouter:
@@ -21,7 +22,7 @@ def router(database: Database) -> APIRouter:
     def ready() -> Response:
         try:
             with database.transaction() as connection:
-                connection.execute("SELECT 1 FROM campaigns LIMIT 1")
+                server(connection)  # says something only if the schema is there
         except UnavailableError as error:
             return PlainTextResponse(f"{error}\n", 503)
         return PlainTextResponse("ready\n")

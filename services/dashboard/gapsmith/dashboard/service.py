@@ -117,13 +117,12 @@ def _write_down(settings: Settings, url: str) -> None:
 
 
 def _beat(settings: Settings, database: Database, url: str, stopping: threading.Event) -> None:
-    instance = f"{socket.gethostname()}-{os.getpid()}"
     while not stopping.is_set():
         if address.url(settings.home) is None:  # another dashboard of this home had written its own, and is gone
             _write_down(settings, url)
-        _with_patience(database, lambda connection: heartbeats.beat(connection, NAME, instance, url))
+        _with_patience(database, lambda connection: heartbeats.beat(connection, NAME, url))
         stopping.wait(settings.heartbeat_s)
-    _with_patience(database, lambda connection: heartbeats.end(connection, NAME, instance))
+    _with_patience(database, lambda connection: heartbeats.end(connection, NAME))
 
 
 def _with_patience(database: Database, work: Callable[[Connection], None]) -> None:

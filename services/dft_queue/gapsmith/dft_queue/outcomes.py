@@ -1,17 +1,15 @@
 """Outcomes of calculations into Postgres: one transaction each, with the event that tells of it, under the lease."""
 
-import gzip
-import hashlib
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 import numpy as np
 
-from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CalculationError
 from gapsmith.core.levels import LevelOfTheory
 from gapsmith.dft_queue.jobs import CalculationOutput
-from gapsmith.store import calculations, candidates
+from gapsmith.store import calculation_files, calculations, candidates, conformers
 from gapsmith.store.calculations import Calculation, Result
 from gapsmith.store.database import Connection, Database
 
@@ -30,7 +28,6 @@ def store_output(
     calculation: Calculation,
     owner: str,
     level: LevelOfTheory,
-    molecule: Molecule,
     output: CalculationOutput,
     files: Path,
     log_tail: str = "",
@@ -42,12 +39,11 @@ def store_output(
         calculation: which.
         owner: of the lease.
         level: what was computed.
-        molecule: what it was computed for; its bonds are those of the relaxed geometry, if none rearranged.
         output: what came of it.
         files: folder of the files that the output names.
         log_tail: the end of the log.
     """
-    packed = [(name, (files / name).read_bytes()) for name in output.files]
+    contents = [(name, (files / name).read_bytes()) for name in output.files]
     try:
         with database.transaction() as connection:
             result = Result(
@@ -61,21 +57,15 @@ def store_output(
                 cpu_s=output.cpu_s,
                 host=output.host,
                 software=output.software,
-                result_conformer_id=_relaxed(connection, calculation, level, molecule, output),
+                result_conformer_id=_relaxed(connection, calculation, level, output),
                 rearranged=output.rearranged,
                 findings=output.findings,
                 extra=output.model_dump(mode="json", exclude=OWN_COLUMNS, exclude_none=True),
             )
             if not calculations.finish(connection, calculation.id, owner, result, log_tail):
                 raise _LeaseLostError
-            for name, content in packed:
-                connection.execute(
-                    """INSERT INTO calculation_files (calculation_id, name, content, size_bytes, sha256)
-                       VALUES (%s, %s, %s, %s, %s)
-                       ON CONFLICT (calculation_id, name) DO UPDATE SET content = EXCLUDED.content,
-                           size_bytes = EXCLUDED.size_bytes, sha256 = EXCLUDED.sha256""",
-                    (calculation.id, name, gzip.compress(content), len(content), hashlib.sha256(content).hexdigest()),
-                )
+            for name, content in contents:
+                calculation_files.keep(connection, calculation.id, name, content)
     except _LeaseLostError:
         return False
     return True
@@ -91,20 +81,16 @@ def store_failure(
 
 
 def _relaxed(
-    connection: Connection,
-    calculation: Calculation,
-    level: LevelOfTheory,
-    molecule: Molecule,
-    output: CalculationOutput,
+    connection: Connection, calculation: Calculation, level: LevelOfTheory, output: CalculationOutput
 ) -> UUID | None:
+    """Store the relaxed geometry, with the bonds of the one that the calculation started from."""
     if output.coordinates_angstrom is None:
         return None
-    row = connection.execute("SELECT molecule_id FROM conformers WHERE id = %s", (calculation.conformer_id,)).fetchone()
-    relaxed = Molecule(molecule.numbers, np.array(output.coordinates_angstrom), molecule.charges, molecule.bonds)
+    start = conformers.get(connection, calculation.conformer_id)
     return candidates.add_conformer(
         connection,
-        relaxed,
+        replace(start.molecule, coordinates=np.array(output.coordinates_angstrom)),
         method=level.own_geometry if "self" in level.relaxation else level.relaxation[-1],
-        molecule_id=None if row is None or output.rearranged else row["molecule_id"],
+        molecule_id=None if output.rearranged else start.molecule_id,
         energy_hartree=output.energy_hartree,
     )

@@ -29,12 +29,12 @@ from gapsmith.dft_queue.app import QUEUES, TASK, make_app
 from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.outcomes import store_failure, store_output
 from gapsmith.dft_queue.runner import Limits, Stopped, run_in_child, server, tail
-from gapsmith.store import calculations, candidates, heartbeats, levels
+from gapsmith.store import calculations, conformers, heartbeats, levels
 from gapsmith.store.calculations import Calculation
 from gapsmith.store.database import Database
 
 log = structlog.get_logger()
-NAME = "dft_worker"
+NAME = heartbeats.DFT_WORKER
 ONE_CALL_S = 600.0  # after so long a message is acknowledged, though more work waits
 
 
@@ -98,14 +98,13 @@ class Worker:
         try:
             with self.database.transaction() as connection:
                 level = levels.get(connection, calculation.level_version)
-                molecule, method = candidates.geometry(connection, calculation.conformer_id)
+                start = conformers.get(connection, calculation.conformer_id)
             if level is None:
                 raise DataError(
                     f"the level of theory {calculation.level!r} ({calculation.level_version}) is not stored"
                 )
-            job = CalculationInput.of(
-                molecule.numbers, molecule.coordinates, level, calculation.charge, calculation.spin, method
-            )
+            numbers, coordinates = start.molecule.numbers, start.molecule.coordinates
+            job = CalculationInput.of(numbers, coordinates, level, calculation.charge, calculation.spin, start.method)
             output = run_in_child(job, running.folder, self._limits(level), running.stop)
         except Stopped:
             bound.info("calculation stopped")
@@ -121,9 +120,7 @@ class Worker:
             found, files, log_tail = output, running.folder / child.FILES, tail(running.folder)
             stored = self._insist(
                 running,
-                lambda: store_output(
-                    self.database, calculation, running.owner, level, molecule, found, files, log_tail
-                ),
+                lambda: store_output(self.database, calculation, running.owner, level, found, files, log_tail),
             )
             bound.info("calculation done" if stored else "lease lost, result dropped", gap_ev=output.gap_ev)
 
@@ -147,8 +144,13 @@ class Worker:
             held = list(self._running.values())
         try:
             with self.database.transaction() as connection:
-                doing = f"computing {len(held)}" if held else "idle"
-                heartbeats.beat(connection, NAME, self.instance, f"{','.join(self.queues)}: {doing}")
+                heartbeats.beat(
+                    connection,
+                    NAME,
+                    f"computing {len(held)}" if held else "idle",
+                    queues=self.queues,
+                    calculation_ids=[running.calculation.id for running in held],
+                )
             for running in held:
                 asked = time.monotonic()
                 with self.database.transaction() as connection:
@@ -208,7 +210,7 @@ class Worker:
         pulse.join(timeout=5.0)
         try:
             with self.database.transaction() as connection:
-                heartbeats.end(connection, NAME, self.instance)
+                heartbeats.end(connection, NAME)
         except UnavailableError as error:
             log.warning("no farewell", reason=str(error))
         log.info("stopped", service=NAME)

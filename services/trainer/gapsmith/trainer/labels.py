@@ -1,7 +1,6 @@
-"""Labels: out of the database, oldest first, and as the file that is all a training's processes see of them."""
+"""Labels: how many are held out, and the file that is all a training's processes see of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -9,27 +8,15 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from gapsmith.core.codec import decode
 from gapsmith.core.errors import DataError
-from gapsmith.store.database import Connection
+from gapsmith.store.labels import TARGETS, Label
 from gapsmith.training.files import write_atomically
 
-TARGETS = ("gap_ev", "homo_ev", "lumo_ev")
 LEAST_TRAINING = 3
 MOST_REPEATS = 40  # of a label in a training; more, and a dozen labels drive out what QM9 taught
 LEAST_HELD_OUT = 3
 HELD_OUT_FRACTION = 0.25
 MOST_HELD_OUT = 48  # more would take the gate longer than half a minute, and teach it little
-
-
-@dataclass(frozen=True)
-class Label:
-    """One DFT calculation of a campaign's candidate."""
-
-    calculation_id: UUID
-    numbers: np.ndarray  # (atoms,) uint8, atomic numbers
-    coordinates: np.ndarray  # (atoms, 3) float32, angstrom, as GFN2-xTB relaxed them
-    targets: dict[str, float]  # those of TARGETS that are known
 
 
 def held_out(labels: int) -> int:
@@ -47,26 +34,6 @@ def replayed(wanted: float, *, labels: int, seen: int) -> float:
         seen: molecules of all steps together.
     """
     return max(wanted, 1 - MOST_REPEATS * labels / seen) if wanted else wanted
-
-
-def collect(connection: Connection) -> list[Label]:
-    """Labels of all campaigns, oldest first; what several candidates share counts once.
-
-    The geometry is that of the triage calculation, as GFN2-xTB relaxed it: what the surrogate sees of a new candidate.
-    """
-    rows = connection.execute(
-        """SELECT k.id, k.gap_ev, k.homo_ev, k.lumo_ev, f.numbers, f.coordinates_angstrom, f.bonds, f.charges
-           FROM calculations k JOIN conformers f ON f.id = k.conformer_id
-           WHERE k.state = 'done' AND k.gap_ev IS NOT NULL
-             AND EXISTS (SELECT 1 FROM candidates c WHERE c.triage_id = k.id AND c.gap_ev IS NOT NULL)
-           ORDER BY k.finished_at, k.id"""
-    ).fetchall()
-    found = []
-    for row in rows:
-        molecule = decode(row["numbers"], row["coordinates_angstrom"], row["bonds"], row["charges"])
-        targets = {name: float(row[name]) for name in TARGETS if row[name] is not None}
-        found.append(Label(row["id"], molecule.numbers, molecule.coordinates.astype(np.float32), targets))
-    return found
 
 
 def write(path: Path, labels: Sequence[Label]) -> None:

@@ -19,14 +19,15 @@ from gapsmith.bus.service import Commit, Interrupted, TaskService, serve
 from gapsmith.core.errors import DataError, InputError
 from gapsmith.core.messages import TrainingFinished, TrainingRequested
 from gapsmith.core.settings import Settings
-from gapsmith.store import models, outbox, tasks, training_runs
+from gapsmith.store import labels, models, outbox, tasks, training_runs
 from gapsmith.store.database import Connection, Database
+from gapsmith.store.labels import Label
 from gapsmith.store.models import Model
 from gapsmith.store.tasks import MOST_ATTEMPTS, Task
 from gapsmith.trainer import labels as label_files
 from gapsmith.trainer.gate import Verdict, judge
 from gapsmith.trainer.job import Folder, Job, Progress, Result, read
-from gapsmith.trainer.labels import LEAST_HELD_OUT, LEAST_TRAINING, Label
+from gapsmith.trainer.labels import LEAST_HELD_OUT, LEAST_TRAINING
 from gapsmith.trainer.launch import StoppedError, TrainingFailedError, launch
 from gapsmith.trainer.processes import horovod_problem
 from gapsmith.trainer.recording import Recording, spent
@@ -78,7 +79,7 @@ class TrainerService(TaskService):
         self.tidy()
         with self.database.transaction() as connection:
             live = models.live(connection, event.kind)
-            found = label_files.collect(connection)
+            found = labels.collect(connection)
         if live is None:
             return self._nothing(event, f"nothing trained: no {event.kind} is live; start the service {event.kind}")
         if label_files.held_out(len(found)) == 0:
@@ -272,11 +273,8 @@ class TrainerService(TaskService):
     def tidy(self) -> None:
         """Remove folders of trainings that are over, and weights that no row knows and no open training will write."""
         with self.database.transaction() as connection:
-            rows = connection.execute(
-                "SELECT id FROM tasks WHERE service = %s AND state IN ('pending', 'running')", (self.name,)
-            ).fetchall()
-            open_ones = {row["id"] for row in rows}
-            known = {row["id"] for row in connection.execute("SELECT id FROM models").fetchall()}
+            open_ones = tasks.open_ids(connection, self.name)
+            known = models.ids(connection)
         for path in self.trainings.glob("*"):
             if path.name not in {str(task_id) for task_id in open_ones}:
                 shutil.rmtree(path, ignore_errors=True)

@@ -107,9 +107,7 @@ def _exported(context: Context, query: CandidateQuery, kind: str, slots: threadi
     if not slots.acquire(blocking=False):
         raise TooMany(10)
     try:
-        with context.database.transaction() as connection:
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            connection.execute(f"SET LOCAL statement_timeout = {STATEMENT_MS}")
+        with context.database.snapshot(STATEMENT_MS) as connection:
             empty = True
             for part in Export(connection, query, kind).parts():
                 yield part

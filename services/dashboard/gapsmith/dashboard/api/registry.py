@@ -1,7 +1,7 @@
 """``/models`` and ``/events``: what was trained, and what happened."""
 
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -13,16 +13,8 @@ from gapsmith.dashboard.api.campaigns import find
 from gapsmith.dashboard.api.models import EventLine, EventPage, ModelLine, ModelList
 from gapsmith.dashboard.api.problems import NotFound, ProblemRoute, documented
 from gapsmith.dashboard.context import Context
-from gapsmith.store import model_story
+from gapsmith.store import events, model_story
 from gapsmith.store.model_story import Entry
-
-_EVENTS: Final = """
-    SELECT o.sequence, o.id, o.type, o.created_at AS at, o.envelope ->> 'source' AS source, g.name AS campaign,
-           o.envelope -> 'data' AS data
-    FROM outbox o LEFT JOIN campaigns g ON g.id::text = o.key
-    WHERE o.sequence > %(after)s AND (%(key)s::text IS NULL OR o.key = %(key)s)
-      AND (%(type)s::text IS NULL OR o.type = %(type)s)
-    ORDER BY o.sequence LIMIT %(limit)s"""
 
 
 def models_router(context: Context, access: Access) -> APIRouter:
@@ -83,10 +75,9 @@ def events_router(context: Context, access: Access) -> APIRouter:
         if "\0" in (type or ""):
             raise InputError("type: no type has the character 0")
         with context.database.transaction() as connection:
-            key = None if campaign is None else str(find(connection, campaign).id)
-            values = {"after": after, "key": key, "type": type, "limit": limit + 1}
-            rows = connection.execute(_EVENTS, values).fetchall()
-        lines = [EventLine(**row) for row in rows[:limit]]
-        return answered(request, EventPage(items=lines, next=lines[-1].sequence if len(rows) > limit else None))
+            campaign_id = None if campaign is None else find(connection, campaign).id
+            found = events.after(connection, after, campaign_id=campaign_id, type=type, limit=limit + 1)
+        lines = [EventLine(**asdict(one)) for one in found[:limit]]
+        return answered(request, EventPage(items=lines, next=lines[-1].sequence if len(found) > limit else None))
 
     return routes

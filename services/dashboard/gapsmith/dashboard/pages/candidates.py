@@ -13,7 +13,7 @@ from gapsmith.dashboard.pages.question import RANGES, SHOWN, Question, unknown
 from gapsmith.dashboard.problems import Missing
 from gapsmith.dashboard.rendering import page, render
 from gapsmith.dashboard.site import Site
-from gapsmith.store import campaigns, query
+from gapsmith.store import campaigns, candidates, query
 from gapsmith.store.query import ALL_COLUMNS, COLUMNS
 from gapsmith.store.query_files import KINDS
 from gapsmith.store.query_rows import Found
@@ -103,10 +103,7 @@ def router(site: Site) -> APIRouter:
     @routes.get("/draw/{molecule_id}.svg")
     def drawn(molecule_id: int, parent: int | None = None) -> Response:
         with site.database.transaction() as connection:
-            rows = connection.execute(
-                "SELECT id, smiles FROM molecules WHERE id = ANY(%s)", ([molecule_id, parent or molecule_id],)
-            ).fetchall()
-        smiles = {row["id"]: row["smiles"] for row in rows}
+            smiles = candidates.smiles(connection, [molecule_id, parent or molecule_id])
         if molecule_id not in smiles:
             raise Missing(f"no molecule has the number {molecule_id}")
         drawing = svg(smiles[molecule_id], smiles.get(parent) if parent else None)

@@ -14,11 +14,11 @@ from gapsmith.core.settings import Settings
 from gapsmith.dashboard import csrf
 from gapsmith.dashboard.pages import access
 from gapsmith.dashboard.pages.views import Regions, View, follow
-from gapsmith.dashboard.reading.health import DeadLetter, health, letters
 from gapsmith.dashboard.rendering import page, render
 from gapsmith.dashboard.site import Site
 from gapsmith.store import inbox
 from gapsmith.store.database import Database
+from gapsmith.store.health import DeadLetter, consumers, health, letters
 
 LAG_EVERY_S: Final = 15.0
 SEE_OTHER: Final = 303
@@ -64,9 +64,7 @@ def router(site: Site) -> APIRouter:
 
         def ask() -> dict[str, int] | None:
             with site.database.transaction() as connection:
-                names = [
-                    row["consumer"] for row in connection.execute("SELECT DISTINCT consumer FROM inbox ORDER BY 1")
-                ]
+                names = [one.name for one in consumers(connection)]
             return _lag(settings, names)
 
         found = await site.shared.get("lag", ask, version=0, most_s=LAG_EVERY_S)

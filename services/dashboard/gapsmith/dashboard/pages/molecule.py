@@ -14,7 +14,7 @@ from gapsmith.dashboard.problems import Missing
 from gapsmith.dashboard.reading.molecule import Candidate, candidate
 from gapsmith.dashboard.rendering import page, render
 from gapsmith.dashboard.site import Site
-from gapsmith.store import candidates, job_story, query
+from gapsmith.store import calculation_files, conformers, query
 from gapsmith.store.candidate_story import Property
 from gapsmith.store.job_story import Story
 from gapsmith.store.query import CandidateQuery
@@ -112,14 +112,14 @@ def router(site: Site) -> APIRouter:
     @routes.get("/geometry/{conformer_id}.sdf")
     def geometry(conformer_id: UUID) -> Response:
         with site.database.transaction() as connection, _missing():
-            molecule, method = candidates.geometry(connection, conformer_id)
-        record = sdf_record(molecule, str(conformer_id), {"method": method})
+            found = conformers.get(connection, conformer_id)
+        record = sdf_record(found.molecule, str(conformer_id), {"method": found.method})
         return Response(record, headers=LASTING, media_type="chemical/x-mdl-sdfile")
 
     @routes.get("/files/{calculation_id}/{name}")
     def content(calculation_id: UUID, name: str) -> Response:
         with site.database.transaction() as connection, _missing():
-            packed = job_story.content(connection, calculation_id, name)
+            packed = calculation_files.packed(connection, calculation_id, name)
         headers = {**LASTING, "Content-Encoding": "gzip"}  # as it is stored
         return Response(packed, headers=headers, media_type="text/plain; charset=utf-8")
 

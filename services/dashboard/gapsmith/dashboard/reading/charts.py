@@ -9,6 +9,7 @@ from gapsmith.core.domain import Window
 from gapsmith.dashboard.reading import loop
 from gapsmith.store import results
 from gapsmith.store.database import Database
+from gapsmith.store.distributions import BIN_EV, distributions
 from gapsmith.store.progress import Attempt
 
 LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # nominal coverage of the calibration curve
@@ -22,13 +23,13 @@ def charts(database: Database, name: str) -> dict[str, Any]:
     found = results.collect(database, campaign)
     window = campaign.config.target.window
     with database.transaction() as connection:
-        gaps = loop.distributions(connection, campaign.id, window)
+        gaps = distributions(connection, campaign.id, window)
     return {
         "window": {"low": window.low_ev, "high": window.high_ev, "value": window.value_ev},
         "hits": _hits(found.attempts, window, found.base_rate, campaign.config.dft.certify),
         "best": _best(found.attempts, window),
         "gaps": {
-            "bin": loop.BIN_EV,
+            "bin": BIN_EV,
             "series": [{"name": one.name, "x": list(one.counts), "y": list(one.counts.values())} for one in gaps],
         },
         "parity": _parity(found.attempts, window),

@@ -1,13 +1,12 @@
 """What a candidate's page shows beside its story: other calculations of the molecule, and other campaigns that have it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from gapsmith.store import candidate_story, job_story
 from gapsmith.store.campaigns import Campaign, by_name
-from gapsmith.store.candidate_story import CandidateStory
+from gapsmith.store.candidate_story import CandidateStory, Elsewhere
 from gapsmith.store.database import Connection
 from gapsmith.store.job_story import Story
 
@@ -30,9 +29,8 @@ class Candidate:
 
     story: CandidateStory
     campaign: Campaign
-    parent_molecule_id: int | None
     jobs: Sequence[Story]  # calculations of the molecule, whoever asked for them, newest first
-    elsewhere: Sequence[Mapping[str, Any]]  # candidates with the same molecule in other campaigns
+    elsewhere: Sequence[Elsewhere]
 
     @property
     def orbitals(self) -> list[Orbital]:
@@ -58,21 +56,10 @@ def candidate(connection: Connection, candidate_id: UUID) -> Candidate:
     campaign = by_name(connection, found.row.campaign)
     assert campaign is not None  # the candidate refers to it
     asked = [one.job_id for one in found.calculations]
-    jobs = connection.execute(
-        """SELECT k.id FROM calculations k JOIN conformers f ON f.id = k.conformer_id
-           WHERE f.molecule_id = %s OR k.id = ANY(%s) ORDER BY k.created_at DESC, k.id LIMIT %s""",
-        (found.row.molecule_id, asked, MOST_JOBS),
-    ).fetchall()
-    parent = connection.execute("SELECT molecule_id FROM candidates WHERE id = %s", (found.parent_id,)).fetchone()
-    elsewhere = connection.execute(
-        """SELECT c.id, g.name AS campaign, c.state FROM candidates c JOIN campaigns g ON g.id = c.campaign_id
-           WHERE c.molecule_id = %s AND c.id <> %s AND c.state <> 'rejected' ORDER BY c.created_at DESC LIMIT 10""",
-        (found.row.molecule_id, candidate_id),
-    ).fetchall()
+    jobs = job_story.of_molecule(connection, found.row.molecule_id, asked, limit=MOST_JOBS)
     return Candidate(
         story=found,
         campaign=campaign,
-        parent_molecule_id=parent["molecule_id"] if parent else None,
-        jobs=[job_story.story(connection, row["id"]) for row in jobs],
-        elsewhere=elsewhere,
+        jobs=jobs,
+        elsewhere=candidate_story.elsewhere(connection, candidate_id),
     )

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from gapsmith.core.codec import decode
+from gapsmith.core.domain import CalculationState
 from gapsmith.core.errors import DataError, InputError, UnavailableError
 from gapsmith.core.levels import LevelOfTheory
 from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput
 from gapsmith.dft_queue.qcschema import to_atomic_result
+from gapsmith.store import conformers, job_story
+from gapsmith.store.conformers import Conformer
 from gapsmith.store.database import Connection
+from gapsmith.store.job_story import Story
 from gapsmith.training.files import write_atomically
 
 COLUMNS = ("energy_hartree", "gap_ev", "homo_ev", "lumo_ev", "dipole_debye", "rung", "rearranged", "wall_s", "cpu_s")
@@ -30,36 +33,27 @@ def write_result(connection: Connection, job: UUID, path: Path) -> None:
 
 def results(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
     """AtomicResults of those of the jobs that are done."""
-    rows = connection.execute(
-        f"""SELECT k.id, {", ".join(f"k.{name}" for name in COLUMNS)}, k.findings, k.host, k.software, k.result, k.charge,
-                   k.spin, l.definition, f.method, f.numbers, f.coordinates_angstrom, f.bonds, f.charges,
-                   r.coordinates_angstrom AS relaxed
-            FROM calculations k JOIN conformers f ON f.id = k.conformer_id
-            LEFT JOIN conformers r ON r.id = k.result_conformer_id LEFT JOIN levels l ON l.version = k.level_version
-            WHERE k.id = ANY(%s) AND k.state = 'done'""",
-        (list(ids),),
-    ).fetchall()
-    return {row["id"]: _document(row) for row in rows}
+    done = {id_: one for id_, one in job_story.stories(connection, ids).items() if one.state == CalculationState.DONE}
+    geometries = conformers.several(connection, [id_ for one in done.values() for id_ in one.geometry_ids])
+    return {id_: _document(one, geometries) for id_, one in done.items()}
 
 
-def _document(row: Mapping[str, Any]) -> dict[str, Any]:
-    if row["definition"] is None:
-        raise DataError(f"the level of theory of job {row['id']} is not stored")
-    level = LevelOfTheory.model_validate(row["definition"])
-    start = decode(row["numbers"], row["coordinates_angstrom"], row["bonds"], row["charges"])
-    job = CalculationInput.of(start.numbers, start.coordinates, level, row["charge"], row["spin"], row["method"])
-    end = None
-    if row["relaxed"] is not None:
-        end = decode(row["numbers"], row["relaxed"], row["bonds"], row["charges"]).coordinates.tolist()
+def _document(story: Story, geometries: Mapping[UUID, Conformer]) -> dict[str, Any]:
+    if story.definition is None:
+        raise DataError(f"the level of theory of job {story.id} is not stored")
+    level, start = LevelOfTheory.model_validate(story.definition), geometries[story.conformer_id]
+    numbers, coordinates = start.molecule.numbers, start.molecule.coordinates
+    job = CalculationInput.of(numbers, coordinates, level, story.charge, story.spin, start.method)
+    relaxed = story.result_conformer_id
     output = CalculationOutput.model_validate(
         {
-            **(row["result"] or {}),
-            **{name: row[name] for name in COLUMNS},
-            "findings": row["findings"],
-            "host": row["host"] or "",
-            "software": row["software"] or {},
-            "coordinates_angstrom": end,
+            **story.extra,
+            **{name: getattr(story, name) for name in COLUMNS},
+            "findings": story.findings,
+            "host": story.host or "",
+            "software": story.software,
+            "coordinates_angstrom": None if relaxed is None else geometries[relaxed].molecule.coordinates.tolist(),
         }
     )
     document: dict[str, Any] = json.loads(to_atomic_result(job, output).json())
-    return document | {"id": str(row["id"])}
+    return document | {"id": str(story.id)}

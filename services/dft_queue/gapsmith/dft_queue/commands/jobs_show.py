@@ -135,19 +135,20 @@ def save_files(connection: "Connection", one: "Story", folder: Path) -> Iterator
         DataError: what is stored does not have the SHA-256 that it should.
     """
     from gapsmith.core.errors import DataError, UnavailableError
-    from gapsmith.store import candidates, job_story
+    from gapsmith.store import calculation_files, conformers
     from gapsmith.training.files import write_atomically
 
-    molecule, method = candidates.geometry(connection, one.final_conformer_id)
+    final = conformers.get(connection, one.final_conformer_id)
     try:
         geometry = folder / f"{str(one.id)[:8]}.xyz"
         write_atomically(
-            geometry, xyz(molecule, f"{one.smiles or one.formula} {method} {one.level} job {one.id}").encode()
+            geometry,
+            xyz(final.molecule, f"{one.smiles or one.formula} {final.method} {one.level} job {one.id}").encode(),
         )
         yield geometry
         for file in one.files:
             try:
-                content = gzip.decompress(job_story.content(connection, one.id, file.name))
+                content = gzip.decompress(calculation_files.packed(connection, one.id, file.name))
             except (OSError, EOFError) as error:
                 raise DataError(f"the stored file {file.name} of job {one.id} is damaged: {error}") from error
             if hashlib.sha256(content).hexdigest() != file.sha256:

@@ -10,13 +10,14 @@ from uuid import UUID
 
 import numpy as np
 
-from gapsmith.core.codec import decode
-from gapsmith.core.domain import Molecule
+from gapsmith.core.domain import CalculationState, Molecule
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.output import check_output as check
 from gapsmith.core.output import plain, sdf_record
 from gapsmith.dft_queue.commands.submitting import Asked
+from gapsmith.store import conformers, job_story
 from gapsmith.store.database import Connection
+from gapsmith.store.job_story import Story
 from gapsmith.training.files import replacing
 
 STANDARD_OUTPUT: Final = Path("-")
@@ -38,19 +39,11 @@ def check_output(path: Path) -> None:
 
 def rows(connection: Connection, asked: Sequence[Asked], level: str) -> list[Row]:
     """A row for every record, with what its job has come to."""
-    ids = list({one.job for one in asked if one.job is not None})
-    found = {
-        row["id"]: row
-        for row in connection.execute(
-            """SELECT id, state, gap_ev, homo_ev, lumo_ev, energy_hartree, dipole_debye, rung, cpu_s, findings,
-                      failure_class, failure_reason FROM calculations WHERE id = ANY(%s)""",
-            (ids,),
-        )
-    }
+    found = job_story.stories(connection, list({one.job for one in asked if one.job is not None}))
     return [_row(one, level, None if one.job is None else found[one.job]) for one in asked]
 
 
-def _row(one: Asked, level: str, job: Mapping[str, Any] | None) -> Row:
+def _row(one: Asked, level: str, job: Story | None) -> Row:
     entry = one.entry
     values: dict[str, Any] = dict.fromkeys(COLUMNS)
     values |= {
@@ -62,10 +55,10 @@ def _row(one: Asked, level: str, job: Mapping[str, Any] | None) -> Row:
     }
     if job is None:
         return values | {"state": "refused", "reason": entry.refusal}
-    values |= {key: job[key] for key in ("state", "rung", *NUMBERS)}
-    ended_badly = job["state"] in ("failed", "cancelled")
-    reason = ": ".join(filter(None, (job["failure_class"], job["failure_reason"]))) if ended_badly else None
-    return values | {"reason": reason, "findings": "; ".join(job["findings"]) or None, "calculation_id": job["id"]}
+    values |= {name: getattr(job, name) for name in ("state", "rung", *NUMBERS)}
+    ended_badly = job.state in (CalculationState.FAILED, CalculationState.CANCELLED)
+    reason = ": ".join(filter(None, (job.failure_class, job.failure_reason))) if ended_badly else None
+    return values | {"reason": reason, "findings": "; ".join(job.findings) or None, "calculation_id": job.id}
 
 
 def write(connection: Connection, path: Path, found: Sequence[Row], asked: Sequence[Asked]) -> None:
@@ -107,17 +100,12 @@ def _parquet(path: Path, found: Sequence[Row], _: Sequence[Asked], __: Connectio
 
 def _sdf(path: Path, found: Sequence[Row], asked: Sequence[Asked], connection: Connection) -> None:
     """Final geometries; what was refused has the geometry of its file, or no atoms."""
-    stored = {
-        row.pop("id"): decode(**row)
-        for row in connection.execute(
-            """SELECT k.id, f.numbers, f.coordinates_angstrom, f.bonds, f.charges FROM calculations k
-               JOIN conformers f ON f.id = coalesce(k.result_conformer_id, k.conformer_id) WHERE k.id = ANY(%s)""",
-            ([one.job for one in asked if one.job is not None],),
-        ).fetchall()
-    }
+    jobs = job_story.stories(connection, [one.job for one in asked if one.job is not None])
+    final = conformers.several(connection, [one.final_conformer_id for one in jobs.values()])
     with path.open("w", encoding="utf-8") as stream:
         for row, one in zip(found, asked, strict=True):
-            molecule = stored[one.job] if one.job is not None else one.entry.molecule or NOTHING
+            job = None if one.job is None else jobs[one.job]
+            molecule = (one.entry.molecule or NOTHING) if job is None else final[job.final_conformer_id].molecule
             stream.write(sdf_record(molecule, one.entry.name, {key: row[key] for key in COLUMNS if key != "name"}))
 
 

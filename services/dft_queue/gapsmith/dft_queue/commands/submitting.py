@@ -45,7 +45,7 @@ class Submission:
         new = {one.content_hash: one for one in entries if one.refusal is None and one.content_hash not in self._jobs}
         ended: set[str] = set()
         with self._database.transaction() as connection:
-            found = _existing(connection, list(new))
+            found = calculations.conformers(connection, list(new))
             # Everyone locks rows in this order, so that two who ask for the same molecules do not wait for each other.
             queued = {key: self._request(connection, new[key], found.get(key)) for key in sorted(new)}
             ids = {key: one.id for key, one in queued.items()}
@@ -87,10 +87,3 @@ class Submission:
             priority=self._priority,
             source=SOURCE,
         )
-
-
-def _existing(connection: Connection, hashes: list[str]) -> dict[str, UUID]:
-    rows = connection.execute(
-        "SELECT content_hash, conformer_id FROM calculations WHERE content_hash = ANY(%s)", (hashes,)
-    ).fetchall()
-    return {row["content_hash"]: row["conformer_id"] for row in rows}

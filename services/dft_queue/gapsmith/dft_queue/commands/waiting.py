@@ -12,8 +12,9 @@ import click
 
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.tables import duration
-from gapsmith.store import jobs
+from gapsmith.store import heartbeats, jobs
 from gapsmith.store.database import Connection, Database
+from gapsmith.store.jobs import JobFilter, JobState
 
 LOOK_EVERY_S: Final = 0.5
 ADOPT_EVERY_S: Final = 5.0
@@ -155,7 +156,8 @@ def wait(
                     looked_after = time.monotonic()
                     jobs.adopt(connection, ids)
                 now = standing(connection, ids)
-                alone = not now.running and not _heard_of_workers(connection)
+                heard_of = {one.service for one in heartbeats.alive(connection)}
+                alone = not now.running and heartbeats.DFT_WORKER not in heard_of
         except UnavailableError as error:
             if time.monotonic() - heard > PATIENCE_S:
                 raise
@@ -174,17 +176,6 @@ def wait(
 
 def standing(connection: Connection, ids: Sequence[UUID]) -> Standing:
     """Where jobs are."""
-    rows = connection.execute(
-        "SELECT state, count(*) AS n FROM calculations WHERE id = ANY(%s) GROUP BY state", (list(ids),)
-    ).fetchall()
-    found = {row["state"]: int(row["n"]) for row in rows}
-    failed = found.get("failed", 0) + found.get("cancelled", 0)
-    return Standing(found.get("queued", 0), found.get("running", 0), found.get("done", 0), failed)
-
-
-def _heard_of_workers(connection: Connection) -> bool:
-    row = connection.execute(
-        """SELECT 1 FROM heartbeats WHERE service = 'dft_worker' AND seen_at > now() - make_interval(secs => %s)""",
-        (ALONE_AFTER_S,),
-    ).fetchone()
-    return row is not None
+    found = jobs.counts(connection, JobFilter(ids=tuple(ids)))
+    failed = sum(found.get(state, 0) for state in (JobState.FAILED, JobState.QUARANTINED, JobState.CANCELLED))
+    return Standing(found.get(JobState.QUEUED, 0), found.get(JobState.RUNNING, 0), found.get(JobState.DONE, 0), failed)

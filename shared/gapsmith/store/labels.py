@@ -1,0 +1,42 @@
+"""Labels to train on: DFT results of campaigns' candidates."""
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+
+from gapsmith.core.codec import decode
+from gapsmith.store.database import Connection
+
+TARGETS: Final = ("gap_ev", "homo_ev", "lumo_ev")
+
+
+@dataclass(frozen=True)
+class Label:
+    """One DFT calculation of a campaign's candidate."""
+
+    calculation_id: UUID
+    numbers: np.ndarray  # (atoms,) uint8, atomic numbers
+    coordinates: np.ndarray  # (atoms, 3) float32, angstrom, as GFN2-xTB relaxed them
+    targets: dict[str, float]  # those of TARGETS that are known
+
+
+def collect(connection: Connection) -> list[Label]:
+    """Labels of all campaigns, oldest first; what several candidates share counts once.
+
+    The geometry is that of the triage calculation, as GFN2-xTB relaxed it: what the surrogate sees of a new candidate.
+    """
+    rows = connection.execute(
+        """SELECT k.id, k.gap_ev, k.homo_ev, k.lumo_ev, f.numbers, f.coordinates_angstrom, f.bonds, f.charges
+           FROM calculations k JOIN conformers f ON f.id = k.conformer_id
+           WHERE k.state = 'done' AND k.gap_ev IS NOT NULL
+             AND EXISTS (SELECT 1 FROM candidates c WHERE c.triage_id = k.id AND c.gap_ev IS NOT NULL)
+           ORDER BY k.finished_at, k.id"""
+    ).fetchall()
+    found = []
+    for row in rows:
+        molecule = decode(row["numbers"], row["coordinates_angstrom"], row["bonds"], row["charges"])
+        targets = {name: float(row[name]) for name in TARGETS if row[name] is not None}
+        found.append(Label(row["id"], molecule.numbers, molecule.coordinates.astype(np.float32), targets))
+    return found
