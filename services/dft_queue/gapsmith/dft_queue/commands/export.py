@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from gapsmith.core.domain import CalculationState
 from gapsmith.core.errors import DataError, InputError, UnavailableError
 from gapsmith.core.levels import LevelOfTheory
+from gapsmith.core.lifecycle import CalculationState
 from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput
 from gapsmith.dft_queue.qcschema import to_atomic_result
 from gapsmith.store import conformers, job_story

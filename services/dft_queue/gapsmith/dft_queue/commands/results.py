@@ -10,8 +10,9 @@ from uuid import UUID
 
 import numpy as np
 
-from gapsmith.core.domain import CalculationState, Molecule
+from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import UnavailableError
+from gapsmith.core.lifecycle import CalculationState
 from gapsmith.core.output import check_output as check
 from gapsmith.core.output import plain, sdf_record
 from gapsmith.dft_queue.commands.submitting import Asked
