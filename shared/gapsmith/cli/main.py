@@ -36,7 +36,7 @@ class LazyGroup(click.Group):
         ),
         "regrow": ("gapsmith.generator.cli:regrow", "Grow a part of your own molecules again."),
         "evaluate": ("gapsmith.cli.evaluate:evaluate", "Measure a model: errors, calibration, speed."),
-        "data": ("gapsmith.surrogate.commands.data:data", "Compute training data on this machine."),
+        "data": ("gapsmith.cli.data:data", "Compute training data on this machine."),
         "train": (
             "gapsmith.trainer.commands.train:train",
             "Train a model on its base data, in one process or several; go on with a stopped training.",

@@ -84,7 +84,9 @@ def relax(
 class Evaluator:
     """Energy and gradient by tblite, each from the density of the one before; positions (n, 3) in bohr."""
 
-    def __init__(self, numbers: np.ndarray, positions: np.ndarray, charge: int = 0, spin: int = 0) -> None:
+    def __init__(
+        self, numbers: np.ndarray, positions: np.ndarray, charge: int = 0, spin: int = 0, *, orbitals: bool = False
+    ) -> None:
         self.spin = spin
         self.calls = 0
         self.last = (np.nan, np.nan)  # energy in hartree and gap in eV of the newest point
@@ -92,6 +94,8 @@ class Evaluator:
         try:
             self._calculator = Calculator(METHOD, numbers, positions, charge=float(charge), uhf=spin)
             self._calculator.set("verbosity", 0)
+            if orbitals:  # the overlap matrix is kept, for populations of orbitals
+                self._calculator.set("save-integrals", 1)
         except (TBLiteRuntimeError, TBLiteTypeError, TBLiteValueError) as error:
             raise _failed(f"GFN2-xTB refuses the molecule: {error}") from error
 
@@ -115,6 +119,11 @@ class Evaluator:
         homo, lumo = self.frontier_ev()
         self.last = (energy, lumo - homo)
         return energy, gradient
+
+    def atom_of_functions(self) -> np.ndarray:
+        """The atom on which each basis function sits, (functions,) int64."""
+        shells = np.asarray(self._calculator.get("orbital-map"))
+        return np.asarray(self._calculator.get("shell-map"), dtype=np.int64)[shells]
 
     def frontier_ev(self) -> tuple[float, float]:
         """Energies of the highest occupied and the lowest empty orbital at the newest point."""

@@ -114,6 +114,43 @@ def request(
     return found
 
 
+def conformers(connection: Connection, hashes: Sequence[str]) -> dict[str, UUID]:
+    """Conformers of the calculations that there are, by content hash."""
+    rows = connection.execute(
+        "SELECT content_hash, conformer_id FROM calculations WHERE content_hash = ANY(%s)", (list(hashes),)
+    ).fetchall()
+    return {row["content_hash"]: row["conformer_id"] for row in rows}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an ended calculation came to."""
+
+    id: UUID
+    state: str
+    homo_ev: float | None
+    lumo_ev: float | None
+    energy_hartree: float | None
+    dipole_debye: float | None
+    mulliken_e: Sequence[float] | None
+    rung: str | None
+    cpu_s: float | None
+    software: Mapping[str, str] | None
+    failure_class: str | None
+    failure_reason: str | None
+
+
+def outcomes(connection: Connection, ids: Sequence[UUID]) -> list[Outcome]:
+    """Those of the given calculations that have ended."""
+    rows = connection.execute(
+        """SELECT id, state, homo_ev, lumo_ev, energy_hartree, dipole_debye, result->'mulliken_e' AS mulliken_e, rung, cpu_s,
+                  software, failure_class, failure_reason
+           FROM calculations WHERE id = ANY(%s) AND state IN ('done', 'failed', 'cancelled')""",
+        (list(ids),),
+    ).fetchall()
+    return [Outcome(**row) for row in rows]
+
+
 def announce(
     connection: Connection, calculation_id: UUID, queue: str, priority: int = 0, *, source: str = "dft_queue"
 ) -> None:

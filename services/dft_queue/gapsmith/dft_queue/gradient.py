@@ -14,6 +14,8 @@ from pyscf import lib
 from pyscf.df import addons, incore
 from pyscf.dft.numint import NumInt
 
+from gapsmith.dft_queue.integration import in_single_precision
+
 BLOCK_MB: Final = 200  # of derivative integrals at a time
 AT_ONCE: Final = 2048  # grid points
 
@@ -102,16 +104,16 @@ def _in_occupied(integrals: np.ndarray, occupied: np.ndarray) -> np.ndarray:
 def _exchange_correlation(field: Any) -> np.ndarray:
     """Gradient (3, functions); the grid stays where it is, as in PySCF by default."""
     mol, grids, integrator = field.mol, field.grids, field._numint
-    occupied = (field.mo_coeff[:, field.mo_occ > 0] * np.sqrt(2.0)).astype(np.float32)
+    occupied = in_single_precision(field.mo_coeff[:, field.mo_occ > 0] * np.sqrt(2.0))
     found = np.zeros((3, mol.nao))
     for start in range(0, len(grids.weights), AT_ONCE):
         points, weights = grids.coords[start : start + AT_ONCE], grids.weights[start : start + AT_ONCE]
-        values = integrator.eval_ao(mol, points, deriv=2).transpose(0, 2, 1).astype(np.float32, order="C")
+        values = in_single_precision(integrator.eval_ao(mol, points, deriv=2).transpose(0, 2, 1))
         psi = [occupied.T @ part for part in values[:4]]
         rho = np.stack([np.einsum("ip,ip->p", psi[0], part, dtype=np.float64) for part in psi])
         rho[1:] *= 2.0
         derivative = integrator.eval_xc_eff(field.xc, rho, deriv=1, xctype="GGA", spin=0)[1]
-        factors = (derivative * weights).astype(np.float32)
+        factors = in_single_precision(derivative * weights)
         factors[0] *= 0.5
         scaled = occupied @ sum(factor * part for factor, part in zip(factors, psi, strict=True))
         plain = occupied @ psi[0]

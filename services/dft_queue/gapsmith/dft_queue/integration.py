@@ -3,7 +3,8 @@
 PySCF evaluates the basis functions on the grid anew in every SCF iteration and multiplies in double precision through an
 old BLAS. Kept once as float32 and multiplied by numpy's BLAS, an iteration's exchange-correlation part costs about a fifth.
 Only these values and their products are float32; the functional, the sums and the SCF are float64. Gaps move by less than
-0.01 meV (tested).
+0.01 meV (tested). Numbers too small to matter are set to zero: far from the atoms basis functions fall below float32's normal
+range, and processors multiply such subnormal numbers ten to twenty times more slowly.
 """
 
 from typing import Any
@@ -12,7 +13,15 @@ import numpy as np
 from pyscf.dft.numint import NumInt
 
 BLOCK = 8192  # grid points at a time: intermediate arrays stay small
+NEGLIGIBLE = 1e-16  # of basis functions, orbital coefficients and potential times weight
 MOST_OF_MEMORY = 0.5  # share of the memory limit that the values may take
+
+
+def in_single_precision(values: np.ndarray) -> np.ndarray:
+    """An array as float32, C-ordered, with what is negligible set to zero."""
+    single = values.astype(np.float32, order="C")
+    single[np.abs(single) < NEGLIGIBLE] = 0.0
+    return single
 
 
 class CachedNumInt(NumInt):  # type: ignore[misc]  # PySCF has no types
@@ -31,9 +40,7 @@ class CachedNumInt(NumInt):  # type: ignore[misc]  # PySCF has no types
             for start in range(0, len(grids.weights), BLOCK):
                 points = grids.coords[start : start + BLOCK]
                 values = self.eval_ao(mol, points, deriv=1)
-                blocks.append(
-                    (values.transpose(0, 2, 1).astype(np.float32, order="C"), grids.weights[start : start + BLOCK])
-                )
+                blocks.append((in_single_precision(values.transpose(0, 2, 1)), grids.weights[start : start + BLOCK]))
             self._kept = (grids.coords, mol, blocks)
         return self._kept[2]
 
@@ -55,7 +62,7 @@ class CachedNumInt(NumInt):  # type: ignore[misc]  # PySCF has no types
         if coefficients is None or not simple or size_mb > MOST_OF_MEMORY * max_memory:
             return super().nr_rks(mol, grids, xc_code, dms, relativity, hermi, max_memory, verbose)
         occupied = dms.mo_occ > 0
-        orbitals = (coefficients[:, occupied] * np.sqrt(dms.mo_occ[occupied])).T.astype(np.float32, order="C")
+        orbitals = in_single_precision((coefficients[:, occupied] * np.sqrt(dms.mo_occ[occupied])).T)
         electrons = energy = 0.0
         potential = np.zeros((mol.nao, mol.nao), dtype=np.float64)
         for values, weights in self._values(mol, grids):
@@ -66,7 +73,7 @@ class CachedNumInt(NumInt):  # type: ignore[misc]  # PySCF has no types
             density = rho[0] * weights
             electrons += density.sum()
             energy += density @ energy_density
-            factors = (derivative * weights).astype(np.float32)  # (4, points)
+            factors = in_single_precision(derivative * weights)  # (4, points)
             factors[0] *= 0.5  # the matrix and its transpose are added below
             scaled = values[0] * factors[0]
             for part, factor in zip(values[1:], factors[1:], strict=True):

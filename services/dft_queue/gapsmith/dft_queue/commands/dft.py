@@ -10,10 +10,10 @@ import click
 
 if TYPE_CHECKING:
     from gapsmith.core.levels import Levels
-    from gapsmith.dft_queue.commands.hands import Hands
     from gapsmith.dft_queue.commands.molecules import Wish
     from gapsmith.dft_queue.commands.results import Row
     from gapsmith.dft_queue.commands.submitting import Asked, Submission
+    from gapsmith.stack.dft_workers import DftWorkers
     from gapsmith.store.database import Database
 
 SHOWN = ("name", "smiles", "state", "gap_ev", "homo_ev", "lumo_ev", "cpu_s", "reused", "reason", "findings")
@@ -95,11 +95,11 @@ def dft(
 
     For example: gapsmith dft molecules.sdf --level certificate -o results.csv
     """
-    from gapsmith.dft_queue.commands.hands import Hands
     from gapsmith.dft_queue.commands.molecules import Wish
     from gapsmith.dft_queue.commands.results import check_output, rows, write
     from gapsmith.dft_queue.commands.submitting import Submission
     from gapsmith.dft_queue.engines import find
+    from gapsmith.stack.dft_workers import DftWorkers
     from gapsmith.store.database import Database
 
     if output is not None:
@@ -113,13 +113,13 @@ def dft(
         stopped: list[int] = []
         for number in (signal.SIGINT, signal.SIGTERM):
             cleanup.callback(signal.signal, number, signal.signal(number, lambda got, _: stopped.append(got)))
-        hands = cleanup.enter_context(Hands(workers))
-        database = cleanup.enter_context(Database.from_settings(hands.connected, connections=2))
+        computing = cleanup.enter_context(DftWorkers(workers, "gapsmith dft"))
+        database = cleanup.enter_context(Database.from_settings(computing.connected, connections=2))
         submission = Submission(database, wish, priority=priority, retry_failed=retry_failed)
         _submit(submission, files, wish, stopped)
         click.echo(_asked_for(submission.asked), err=True)
         if not stopped and not no_wait:
-            _wait(database, submission.asked, hands, stopped)
+            _wait(database, submission.asked, computing, stopped)
         if stopped:
             click.echo("stopped; what was queued stays queued, and the same command takes up where it was", err=True)
             raise click.exceptions.Exit(130)
@@ -172,7 +172,7 @@ def _asked_for(asked: "list[Asked]") -> str:
     return f"{len(asked)} molecules: {len(jobs)} jobs, {reused} records known or asked for before, {refused} refused"
 
 
-def _wait(database: "Database", asked: "list[Asked]", hands: "Hands", stopped: list[int]) -> None:
+def _wait(database: "Database", asked: "list[Asked]", computing: "DftWorkers", stopped: list[int]) -> None:
     """Have the jobs computed."""
     from gapsmith.core.errors import UnavailableError
     from gapsmith.dft_queue.commands.waiting import standing, view, wait
@@ -182,10 +182,10 @@ def _wait(database: "Database", asked: "list[Asked]", hands: "Hands", stopped: l
         now = standing(connection, jobs)
     if now.ended == now.total:
         return
-    click.echo(hands.work(), err=True)
+    click.echo(computing.work(), err=True)
     with view() as shown:
         try:
-            wait(database, jobs, shown, stopped=lambda: bool(stopped), notes=hands.notes)
+            wait(database, jobs, shown, stopped=lambda: bool(stopped), notes=computing.notes)
         except UnavailableError as error:
             raise UnavailableError(
                 f"{error}. What was queued stays queued; the same command goes on with it"

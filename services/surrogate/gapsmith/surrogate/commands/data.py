@@ -5,12 +5,7 @@ import click
 SPLITS = ("train", "validation", "test")
 
 
-@click.group()
-def data() -> None:
-    """Compute training data on this machine; what is done is cached."""
-
-
-@data.command()
+@click.command()
 @click.option("--molecules", type=click.IntRange(1), required=True, metavar="N", help="Of the split, the first ones.")
 @click.option("--split", type=click.Choice(SPLITS), default="train", show_default=True, help="Of QM9.")
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes of one thread each.  [all cores]")

@@ -1,4 +1,4 @@
-"""Who does the work of ``gapsmith dft``: servers and workers that run already, or embedded ones for as long as it takes."""
+"""DFT workers of a command: those that run already, or embedded servers and workers for as long as it takes."""
 
 import time
 from contextlib import ExitStack
@@ -16,15 +16,16 @@ SERVICES: Final = ("dft_queue", "dft_worker")
 ASK_EVERY_S: Final = 2.0
 
 
-class Hands:
+class DftWorkers:
     """Servers, and workers if need be; what was started here is stopped at the end, unless another command uses it.
 
     Args:
         workers: DFT workers, if they are started here; none: the settings'.
+        command: as other commands in the foreground are told, such as ``gapsmith dft``.
     """
 
-    def __init__(self, workers: int | None) -> None:
-        self._own = settings()
+    def __init__(self, workers: int | None, command: str) -> None:
+        self._own, self._command = settings(), command
         if workers is not None:
             self._own = self._own.model_copy(update={"dft_workers": workers})
         self._cleanup = ExitStack()
@@ -63,7 +64,7 @@ class Hands:
             return f"{self._others} compute"
         if self._machine is None:
             with ExitStack() as held:
-                other = held.enter_context(foreground(self._own.home, "gapsmith dft"))
+                other = held.enter_context(foreground(self._own.home, self._command))
                 self._asked = time.monotonic()
                 if other is not None:
                     return f"the workers of another command compute ({other})"

@@ -1,0 +1,46 @@
+"""Pools: where molecules come from. A plug-in of the group ``gapsmith.pools`` under its name.
+
+A pool is divided into chunks, each a pure function of the seed and the chunk's number, so that the work can be stopped after
+any chunk, taken up again, and done by several processes.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Final, Protocol
+
+from gapsmith.core.domain import Molecule
+from gapsmith.core.errors import InputError
+
+GROUP: Final = "gapsmith.pools"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A molecule with a geometry that is yet to be relaxed."""
+
+    molecule: Molecule  # with bonds
+    wanted_gap_ev: float = float("nan")  # what a generator was asked for
+
+
+class Pool(Protocol):
+    """A source of molecules."""
+
+    def chunk(self, number: int, seed: int) -> Iterable[Draft] | None:
+        """Molecules of one chunk, counted from 0; None if the pool has no such chunk."""
+        ...
+
+    def provenance(self) -> Mapping[str, str]:
+        """Versions and hashes that decide which molecules come out."""
+        ...
+
+
+@cache
+def find(name: str) -> Pool:
+    """The pool of that name, made once per process; raises InputError that lists the known ones."""
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in points:
+        raise InputError(f"no pool is called {name!r}; there is: {', '.join(sorted(points))}")
+    pool: Pool = points[name].load()()
+    return pool
