@@ -122,8 +122,8 @@ class Evaluator:
 
     def atom_of_functions(self) -> np.ndarray:
         """The atom on which each basis function sits, (functions,) int64."""
-        shells = np.asarray(self._calculator.get("orbital-map"))
-        return np.asarray(self._calculator.get("shell-map"), dtype=np.int64)[shells]
+        atoms = np.asarray(self._calculator.get("shell-map"), dtype=np.int64)
+        return np.asarray(atoms[np.asarray(self._calculator.get("orbital-map"))])
 
     def frontier_ev(self) -> tuple[float, float]:
         """Energies of the highest occupied and the lowest empty orbital at the newest point."""

@@ -76,12 +76,12 @@ class DftLabels:
     @property
     def gap_ev(self) -> np.ndarray:
         """Gaps, (molecules,)."""
-        return self.lumo_ev - self.homo_ev
+        return np.asarray(self.lumo_ev - self.homo_ev)
 
     @property
     def there(self) -> np.ndarray:
         """Which molecules have a label, (molecules,) bool."""
-        return np.isfinite(self.lumo_ev - self.homo_ev)
+        return np.isfinite(self.gap_ev)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def in_steps(coordinates: np.ndarray) -> np.ndarray:
     steps = np.round((centred - centred.mean(axis=0)) / COORDINATE_STEP_ANGSTROM)
     if not np.isfinite(steps).all() or np.abs(steps).max() > np.iinfo(np.int16).max:
         raise DataError(f"a geometry of {np.abs(centred).max():.1f} angstrom from its centre is too large to be stored")
-    return steps.astype("<i2")
+    return np.asarray(steps, dtype="<i2")
 
 
 def in_angstrom(steps: np.ndarray) -> np.ndarray:

@@ -109,6 +109,7 @@ def _make_molecules(writer: "LabelSetWriter", most: int, workers: int, stopped: 
                 for number in range(first, first + workers)
             ]
             chunks += [future.result() for future in pending]
+        writer.add_chunks(chunks)  # stopped
 
 
 def _ignore_signals() -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from gapsmith.core.errors import CalculationError, FailureClass
 from gapsmith.core.levels import shipped
+from gapsmith.dft_queue.integration import in_single_precision
 from gapsmith.dft_queue.jobs import CalculationInput
-from gapsmith.dft_queue.scf import LADDER, Rung, converge, molecule
+from gapsmith.dft_queue.scf import LADDER, Rung, converge, mean_field, molecule
 
 LEVEL = shipped()["single-point"]
 GEOMETRY = np.array([[0.0, 0.0, 0.1177], [0.0, 0.7555, -0.4712], [0.0, -0.7555, -0.4712]])
@@ -54,3 +55,17 @@ def test_the_end_of_the_ladder_is_a_matter_of_chemistry() -> None:
 def test_tight_thresholds_are_reached_on_the_first_rung() -> None:
     tight = LEVEL.model_copy(update={"convergence_hartree": 1e-10, "gradient_convergence": 1e-6})
     assert converge(molecule(WATER, WATER.positions, memory_mb=1000), tight).rung == "diis"
+
+
+def test_nothing_in_single_precision_is_subnormal() -> None:
+    """Processors multiply subnormal numbers ten to twenty times more slowly, and far from the atoms there are many."""
+    field = mean_field(molecule(WATER, WATER.positions, memory_mb=1000), LEVEL)
+    field.grids.build()
+    least = np.finfo(np.float32).tiny
+    far = 0
+    for values, _ in field._numint._values(field.mol, field.grids):
+        assert not ((values != 0) & (np.abs(values) < least)).any()
+        far += int((values == 0).sum())
+    assert far > 0
+    kept = in_single_precision(np.array([[1e-3, -2.0, 1e-40, -1e-30]]))
+    assert kept.tolist() == [[np.float32(1e-3), -2.0, 0.0, 0.0]]
