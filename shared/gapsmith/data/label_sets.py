@@ -81,7 +81,7 @@ class DftLabels:
     @property
     def there(self) -> np.ndarray:
         """Which molecules have a label, (molecules,) bool."""
-        return np.isfinite(self.gap_ev)
+        return np.asarray(np.isfinite(self.gap_ev))
 
 
 @dataclass(frozen=True)
