@@ -7,8 +7,9 @@ from uuid import UUID
 
 from gapsmith.core.calculation import content_hash
 from gapsmith.core.chemistry import identity, to_rdkit
-from gapsmith.core.domain import CalculationState, Molecule
+from gapsmith.core.domain import Molecule
 from gapsmith.core.levels import GFN2, LevelOfTheory
+from gapsmith.core.lifecycle import CalculationState
 from gapsmith.data.known import in_qm9
 from gapsmith.factory.shards import Key, Label, LabelSetWriter
 from gapsmith.store import calculations, candidates, jobs
