@@ -22,7 +22,7 @@ AHEAD: Final = 10  # calculations left in the queue while more molecules are mad
 @click.command()
 @click.argument("name")
 @click.option("--molecules", type=click.IntRange(1), required=True, metavar="N", help="Size of the set at the end.")
-@click.option("--pool", metavar="POOL", help="Where the molecules come from.  [NAME]")
+@click.option("--pool", metavar="POOL", help="generated, moses, organic, qm9 or table:FILE.  [NAME]")
 @click.option("--level", "level_name", metavar="LEVEL", help="Level of theory of the DFT labels.  [GFN2-xTB only]")
 @click.option(
     "--labels", type=click.IntRange(0), metavar="N", help="Most labels of the level in the set.  [all molecules]"
@@ -61,12 +61,14 @@ def make(
     os.environ["OMP_NUM_THREADS"] = "1"  # of the workers
     chosen = pool or name
     level = None if level_name is None else configured()[level_name]
-    writer = LabelSetWriter(into / name, pool=chosen, seed=seed, provenance=pools.find(chosen).provenance())
+    provenance = pools.find(chosen).provenance()
+    writer = LabelSetWriter(into / name, pool=chosen.partition(":")[0], seed=seed, provenance=provenance)
     with _signals() as stopped:
         if level is None:
-            _make_molecules(writer, molecules, workers, stopped)
+            _make_molecules(writer, chosen, molecules, workers, stopped)
         else:
-            _make_labels(writer, level, molecules, molecules if labels is None else labels, workers, stopped)
+            most_labels = molecules if labels is None else labels
+            _make_labels(writer, chosen, level, molecules, most_labels, workers, stopped)
         _conclude(writer, stopped())
 
 
@@ -80,7 +82,9 @@ def _signals() -> "Iterator[Callable[[], bool]]":
         yield lambda: bool(got)
 
 
-def _make_molecules(writer: "LabelSetWriter", most: int, workers: int, stopped: "Callable[[], bool]") -> None:
+def _make_molecules(
+    writer: "LabelSetWriter", pool: str, most: int, workers: int, stopped: "Callable[[], bool]"
+) -> None:
     """Add molecules until there are ``most``, the pool ends or ``stopped``."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
@@ -105,7 +109,7 @@ def _make_molecules(writer: "LabelSetWriter", most: int, workers: int, stopped: 
                 return
             known, first = writer.inchikeys | frozenset(made), begun["next_chunk"] + len(chunks)
             pending = [
-                executor.submit(make_chunk, begun["name"], number, begun["seed"], known)
+                executor.submit(make_chunk, pool, number, begun["seed"], known)
                 for number in range(first, first + workers)
             ]
             chunks += [future.result() for future in pending]
@@ -118,6 +122,7 @@ def _ignore_signals() -> None:
 
 def _make_labels(
     writer: "LabelSetWriter",
+    pool: str,
     level: "LevelOfTheory",
     most_molecules: int,
     most_labels: int,
@@ -146,7 +151,7 @@ def _make_labels(
                         and not writer.manifest["pool"]["exhausted"]
                     ):
                         target = min(most_molecules, len(writer.molecules) + room - len(waiting))
-                        _make_molecules(writer, target, workers, stopped)
+                        _make_molecules(writer, pool, target, workers, stopped)
                         continue
                     labelling.ask(waiting)
                     labelling.wait(stopped, progress, until_left=AHEAD if waiting else 0)

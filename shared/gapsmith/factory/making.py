@@ -48,7 +48,7 @@ class Chunk:
     exhausted: bool = False  # the pool has no such chunk
 
 
-def make_chunk(pool: str, number: int, seed: int, known: frozenset[str] = frozenset(), *, novel: bool = True) -> Chunk:
+def make_chunk(pool: str, number: int, seed: int, known: frozenset[str] = frozenset()) -> Chunk:
     """Make one chunk's molecules.
 
     Args:
@@ -56,15 +56,15 @@ def make_chunk(pool: str, number: int, seed: int, known: frozenset[str] = frozen
         number: of the chunk.
         seed: of the pool.
         known: InChIKeys that the set has already.
-        novel: leave out what QM9 has.
     """
     began = time.process_time()
-    drafts = pools.find(pool).chunk(number, seed)
+    source = pools.find(pool)
+    drafts = source.chunk(number, seed)
     out = Chunk(number, exhausted=drafts is None)
     seen = set(known)
     for draft in drafts or ():
         try:
-            one = make(draft, seen, novel=novel)
+            one = make(draft, seen, novel=source.novel)
         except InvalidMolecule as error:
             out.refused[error.reason] += 1
         except CalculationError as error:

@@ -27,6 +27,8 @@ class Draft:
 class Pool(Protocol):
     """A source of molecules."""
 
+    novel: bool  # molecules of QM9 are left out
+
     def chunk(self, number: int, seed: int) -> Iterable[Draft] | None:
         """Molecules of one chunk, counted from 0; None if the pool has no such chunk."""
         ...
@@ -38,9 +40,10 @@ class Pool(Protocol):
 
 @cache
 def find(name: str) -> Pool:
-    """The pool of that name, made once per process; raises InputError that lists the known ones."""
+    """The pool of that name, or ``NAME:ARGUMENT``, made once per process; raises InputError that lists the known ones."""
     points = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in points:
-        raise InputError(f"no pool is called {name!r}; there is: {', '.join(sorted(points))}")
-    pool: Pool = points[name].load()()
+    kind, _, argument = name.partition(":")
+    if kind not in points:
+        raise InputError(f"no pool is called {kind!r}; there is: {', '.join(sorted(points))}")
+    pool: Pool = points[kind].load()(*([argument] if argument or kind == "table" else []))
     return pool

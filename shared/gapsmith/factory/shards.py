@@ -59,7 +59,7 @@ class LabelSetWriter:
         provenance: versions and hashes that decide which molecules come out.
 
     Raises:
-        InputError: the set was begun with another pool or seed.
+        InputError: the set was begun with another pool, seed, or file or weights of the pool.
         DataError: the set is damaged.
     """
 
@@ -73,6 +73,12 @@ class LabelSetWriter:
                     f"{folder} was begun with pool {begun['name']} and seed {begun['seed']}, not {pool} and {seed}; give the "
                     "new set another name"
                 )
+            for key in [key for key in provenance if key.endswith("sha256")]:
+                if (before := begun["provenance"].get(key)) != provenance[key]:
+                    raise InputError(
+                        f"{folder} was begun with {key} {before}, now it is {provenance[key]}, so other molecules would come "
+                        "out; give the new set another name"
+                    )
             begun["provenance"] |= provenance
         else:
             self.manifest = {

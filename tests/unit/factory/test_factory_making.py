@@ -26,6 +26,8 @@ def rough(smiles: str) -> Molecule:
 class FixedPool:
     """One chunk of given molecules."""
 
+    novel = True
+
     def __init__(self, *smiles: str) -> None:
         self.drafts = [Draft(rough(one), wanted_gap_ev=3.0) for one in smiles]
 

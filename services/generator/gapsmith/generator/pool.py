@@ -19,6 +19,8 @@ LOW_SHARE: Final = 0.75  # of the attempts
 class GeneratedPool:
     """Each attempt has a wanted gap of its own, drawn evenly from the two ranges."""
 
+    novel = True
+
     @cached_property
     def _generator(self) -> Generator:
         return Generator.load(DEFAULT_WEIGHTS)
