@@ -28,6 +28,7 @@ class LevelOfTheory(BaseModel):
     engine: str = Field(description="what computes it: pyscf, tblite, qcengine, or a plug-in")
     method: str = Field(min_length=1, description="the engine's name of a density functional or another method")
     basis: str | None = Field(None, description="basis set, by the engine's name")
+    fallback_basis: str | None = Field(None, description="basis set of molecules with an element that basis lacks")
     density_fitting: str | None = Field(None, description="auxiliary basis set; none: exact integrals")
     grid: int | None = Field(None, ge=0, le=9, description="fineness of the integration grid, PySCF's scale")
     convergence_hartree: float = Field(1e-8, gt=0, lt=1e-2, description="of the SCF energy")
@@ -79,6 +80,8 @@ class LevelOfTheory(BaseModel):
         """
         deciding = self.model_dump(mode="json", exclude={"name", "about", "memory_mb", "time_limit_s", "queue"})
         deciding["relaxation"] = self.stages(geometry_method)
+        if self.fallback_basis is None:
+            del deciding["fallback_basis"]  # a key that came later: levels without it are the same as before
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
     @property

@@ -15,11 +15,16 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_the_shipped_levels() -> None:
-    assert list(shipped()) == ["xtb", "single-point", "triage", "certificate", "spectra"]
+    assert list(shipped()) == ["xtb", "single-point", "triage", "wide", "certificate", "spectra"]
     assert shipped()["xtb"].queue == "xtb"
     assert {level.queue for name, level in shipped().items() if name != "xtb"} == {"dft"}
     assert all(level.about for level in shipped().values())
-    assert len({level.version for level in shipped().values()}) == 5
+    assert len({level.version for level in shipped().values()}) == 6
+
+
+def test_labels_that_are_stored_in_the_repository_keep_their_level() -> None:
+    """A new key must not change the identity of levels that do not use it, or all labels would be computed again."""
+    assert shipped()["triage"].identity(GFN2) == "4c746a97af4e8dd4"
 
 
 def test_a_user_adds_a_level_without_code(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The Gaussian program's 6-31G(2df,p), which is QM9's basis set, for PySCF.
+"""Basis sets for PySCF: the Gaussian program's 6-31G(d) and 6-31G(2df,p), which is QM9's, and effective core potentials.
 
 Two things differ from the set of that name in basis-set libraries (PySCF's included):
 
@@ -12,6 +12,7 @@ With both, total energies of QM9 come back within 3e-5 hartree and gaps within t
 PySCF's own set water's gap is off by 24 meV, and by 66 meV with the exponents right but five d functions.
 """
 
+import warnings
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
@@ -20,8 +21,10 @@ from pyscf import gto
 from pyscf.lib.exceptions import BasisNotFoundError
 
 from gapsmith.core.chemistry.elements import SYMBOLS
+from gapsmith.core.levels import LevelOfTheory
 
 QM9: Final = "6-31g(2df,p)"
+WIDE: Final = "6-31g(d)"
 
 D_EXPONENTS = (1.6, 0.4)  # bohr^-2, all of C N O F
 F_EXPONENT = {"C": 0.8, "N": 1.0, "O": 1.4, "F": 1.85}
@@ -31,12 +34,14 @@ RELATIVE_STEP = 0.05  # of the exponent in the central difference
 Shell = list[Any]  # PySCF's form: [angular momentum, [exponent, coefficient], ...]
 
 
-def sixth_d_function(exponent: float) -> Shell:
-    """The s function that a Cartesian d shell has beside the five spherical d functions."""
+def sixth_d_function(*primitives: tuple[float, float]) -> Shell:
+    """The s function that a Cartesian d shell of (exponent, coefficient) has beside the five spherical d functions."""
     shell: Shell = [0]
-    for factor, sign in ((1 - RELATIVE_STEP, 1.0), (1 + RELATIVE_STEP, -1.0)):
-        primitive = exponent * factor
-        shell.append([primitive, sign / float(gto.gto_norm(0, primitive))])
+    for exponent, coefficient in primitives:
+        weight = coefficient * float(gto.gto_norm(2, exponent)) / exponent
+        for factor, sign in ((1 - RELATIVE_STEP, 1.0), (1 + RELATIVE_STEP, -1.0)):
+            primitive = exponent * factor
+            shell.append([primitive, sign * weight / float(gto.gto_norm(0, primitive))])
     return shell
 
 
@@ -48,15 +53,50 @@ def basis() -> dict[str, list[Shell]]:
         shells[symbol] = [
             *gto.basis.load("6-31g", symbol),
             *([2, [exponent, 1.0]] for exponent in D_EXPONENTS),
-            *(sixth_d_function(exponent) for exponent in D_EXPONENTS),
+            *(sixth_d_function((exponent, 1.0)) for exponent in D_EXPONENTS),
             [3, [f_exponent, 1.0]],
         ]
     return shells
 
 
-def by_name(name: str) -> Any:
-    """A basis set in PySCF's form: QM9's own, or PySCF's of that name."""
-    return basis() if name.lower() == QM9 else name
+@lru_cache(maxsize=256)
+def _with_sixth_d_functions(name: str, symbol: str) -> list[Shell]:
+    """An element's shells, with what makes five d functions Cartesian ones."""
+    shells: list[Shell] = gto.basis.load(name, symbol)
+    contracted = [shell[1:] for shell in shells if shell[0] == 2]
+    columns = [[(row[0], row[column]) for row in rows] for rows in contracted for column in range(1, len(rows[0]))]
+    return [*shells, *(sixth_d_function(*primitives) for primitives in columns)]
+
+
+def by_name(name: str, numbers: Iterable[int]) -> Any:
+    """A basis set in PySCF's form, for the elements of a molecule: one of the two here, or PySCF's of that name."""
+    if name.lower() == QM9:
+        return basis()
+    if name.lower() == WIDE:
+        return {symbol: _with_sixth_d_functions(name, symbol) for symbol in (SYMBOLS[number] for number in set(numbers))}
+    return name
+
+
+def of_level(level: LevelOfTheory, numbers: Iterable[int]) -> str | None:
+    """Name of the basis set that a level has for a molecule: its own, or if an element is missing there, the other."""
+    if level.basis is None or level.fallback_basis is None:
+        return level.basis
+    return level.fallback_basis if elements_without(level.basis, numbers) else level.basis
+
+
+def core_potentials(name: str, numbers: Iterable[int]) -> dict[str, Any]:
+    """Effective core potentials that belong to a basis set, by symbol; empty if the molecule has no element with one."""
+    found = {symbol: _core_potential(name, symbol) for symbol in (SYMBOLS[number] for number in set(numbers))}
+    return {symbol: potential for symbol, potential in found.items() if potential}
+
+
+@lru_cache(maxsize=512)
+def _core_potential(name: str, symbol: str) -> Any:
+    with warnings.catch_warnings(action="ignore"):  # PySCF recommends another package for what it does not have
+        try:
+            return gto.basis.load_ecp(name, symbol)
+        except (BasisNotFoundError, KeyError, OSError, RuntimeError):
+            return None
 
 
 def elements_without(name: str, numbers: Iterable[int]) -> list[str]:
@@ -68,7 +108,8 @@ def elements_without(name: str, numbers: Iterable[int]) -> list[str]:
 def _has(name: str, symbol: str) -> bool:
     if name.lower() == QM9:
         return symbol in basis()
-    try:
-        return bool(gto.basis.load(name, symbol))
-    except (BasisNotFoundError, KeyError, OSError, RuntimeError):
-        return False
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            return bool(gto.basis.load(name, symbol))
+        except (BasisNotFoundError, KeyError, OSError, RuntimeError):
+            return False

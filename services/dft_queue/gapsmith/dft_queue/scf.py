@@ -9,7 +9,7 @@ from pyscf import dft, gto, lib
 from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.errors import CalculationError, FailureClass
 from gapsmith.core.levels import LevelOfTheory
-from gapsmith.dft_queue.basis import by_name
+from gapsmith.dft_queue.basis import by_name, core_potentials, of_level
 from gapsmith.dft_queue.gpu import gpu4pyscf_version, on_cpu, on_gpu
 from gapsmith.dft_queue.integration import CachedNumInt
 from gapsmith.dft_queue.jobs import CalculationInput
@@ -61,10 +61,12 @@ def known_functional(name: str) -> bool:
 def molecule(job: CalculationInput, coordinates: np.ndarray, *, memory_mb: int, verbose: int = 0) -> Any:
     """PySCF's molecule in the level's basis; coordinates (atoms, 3) in angstrom."""
     atoms = [(SYMBOLS[n], tuple(row)) for n, row in zip(job.numbers, coordinates.tolist(), strict=True)]
-    assert job.level.basis is not None  # the engine refuses levels without one
+    basis = of_level(job.level, job.numbers)
+    assert basis is not None  # the engine refuses levels without one
     return gto.M(
         atom=atoms,
-        basis=by_name(job.level.basis),
+        basis=by_name(basis, job.numbers),
+        ecp=core_potentials(basis, job.numbers),
         charge=job.charge,
         spin=job.spin,
         cart=False,

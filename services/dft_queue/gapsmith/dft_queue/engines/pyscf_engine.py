@@ -9,7 +9,7 @@ import numpy as np
 
 from gapsmith.core.errors import CalculationError, FailureClass
 from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
-from gapsmith.dft_queue.basis import elements_without
+from gapsmith.dft_queue.basis import elements_without, of_level
 from gapsmith.dft_queue.engines.protocol import Found
 from gapsmith.dft_queue.gpu import gpu4pyscf_version
 from gapsmith.dft_queue.gradient import gradient
@@ -31,8 +31,9 @@ class PyscfEngine:
             return f"level {level.name!r} names no basis set; PySCF needs one"
         if not known_functional(level.method):
             return f"level {level.name!r}: PySCF knows no density functional {level.method!r}"
-        if missing := elements_without(level.basis, job.numbers):
-            return f"the basis set {level.basis} has no functions for {', '.join(missing)}"
+        basis = of_level(level, job.numbers) or level.basis
+        if missing := elements_without(basis, job.numbers):
+            return f"the basis set {basis} has no functions for {', '.join(missing)}"
         if level.density_fitting and (missing := elements_without(level.density_fitting, job.numbers)):
             return f"the auxiliary basis set {level.density_fitting} has no functions for {', '.join(missing)}"
         return None
