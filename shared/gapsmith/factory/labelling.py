@@ -6,7 +6,8 @@ from typing import Final
 from uuid import UUID
 
 from gapsmith.core.calculation import content_hash
-from gapsmith.core.chemistry import identity, to_rdkit
+from gapsmith.core.chemistry.conversion import to_rdkit
+from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.domain import Molecule
 from gapsmith.core.levels import GFN2, LevelOfTheory
 from gapsmith.core.lifecycle import CalculationState
@@ -102,7 +103,7 @@ class Labelling:
 
 
 def _conformer(connection: Connection, molecule: Molecule) -> UUID:
-    known = identity(to_rdkit(molecule))
+    known = identify(to_rdkit(molecule))
     molecule_id = candidates.add_molecule(connection, known, in_qm9=in_qm9(known.inchikey))
     return candidates.add_conformer(connection, molecule, method=GFN2, molecule_id=molecule_id)
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gapsmith.core.chemistry import identity, to_rdkit
+from gapsmith.core.chemistry.conversion import to_rdkit
+from gapsmith.core.chemistry.geometry import same_connectivity
+from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.domain import Molecule
 from gapsmith.core.electronic import ElectronicStructure, electronic_structure
 from gapsmith.core.errors import CalculationError, DataError, InvalidMolecule
-from gapsmith.core.perception import same_connectivity
 from gapsmith.core.xtb import relax
 from gapsmith.data.excluded import is_excluded
 from gapsmith.data.known import in_qm9
@@ -87,7 +88,7 @@ def make(draft: Draft, seen: set[str], *, novel: bool) -> Made:
         DataError: it is too large to be stored.
     """
     began = time.process_time()
-    known = identity(to_rdkit(draft.molecule))
+    known = identify(to_rdkit(draft.molecule))
     if known.inchikey in seen:
         raise InvalidMolecule("duplicate", f"{known.smiles} is there already")
     if is_excluded(known.inchikey):

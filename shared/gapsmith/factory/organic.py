@@ -7,9 +7,10 @@ from typing import Final
 
 import numpy as np
 
+from gapsmith.core.chemistry.conversion import from_rdkit
+from gapsmith.core.chemistry.embedding import embed
 from gapsmith.core.errors import InvalidMolecule
 from gapsmith.factory.assembly import BLOCKS, assemble
-from gapsmith.factory.embedding import embedded
 from gapsmith.factory.exchange import exchanged
 from gapsmith.factory.pools import Draft
 
@@ -37,11 +38,10 @@ class OrganicPool:
                 wanted = sizes[int(random.choice(len(sizes), p=list(SIZES.values())))]
                 element = elements[int(random.choice(len(elements), p=list(ELEMENTS.values())))]
                 mol = assemble(random, wanted, element)
-            geometry_seed = int(random.integers(2**31))
             if mol is None or not 5 <= mol.GetNumHeavyAtoms() <= 24:
                 continue
             try:
-                yield Draft(embedded(mol, geometry_seed))
+                yield Draft(from_rdkit(embed(mol)))
             except InvalidMolecule:
                 continue
 

@@ -13,11 +13,12 @@ import numpy as np
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
+from gapsmith.core.chemistry.conversion import from_rdkit
+from gapsmith.core.chemistry.embedding import embed
+from gapsmith.core.chemistry.perception import perceive_bonds
+from gapsmith.core.chemistry.tables import SMILES_NAMES
 from gapsmith.core.errors import DataError, InputError, InvalidMolecule
-from gapsmith.core.perception import perceive_bonds
-from gapsmith.core.reading import SMILES_COLUMNS
 from gapsmith.data import qm9
-from gapsmith.factory.embedding import embedded
 from gapsmith.factory.pools import Draft
 
 CHUNK: Final = 32  # molecules
@@ -76,9 +77,9 @@ class TablePool:
         text = (gzip.decompress(content) if self.path.suffix == ".gz" else content).decode()
         rows = csv.DictReader(text.splitlines())
         columns = rows.fieldnames or []
-        column = next((name for name in columns if name.strip().lower() in SMILES_COLUMNS), None)
+        column = next((name for name in columns if name.strip().lower().replace("_", "") in SMILES_NAMES), None)
         if column is None:
-            raise InputError(f"{self.path} has no column smiles; its columns: {', '.join(columns) or 'none'}")
+            raise InputError(f"{self.path} has no column of SMILES; its columns: {', '.join(columns) or 'none'}")
         return [row[column] for row in rows]
 
     def chunk(self, number: int, seed: int) -> Iterable[Draft] | None:
@@ -93,7 +94,7 @@ class TablePool:
             if mol is None or not inside_wide_domain(mol):
                 continue
             try:
-                yield Draft(embedded(mol, int(row)))
+                yield Draft(from_rdkit(embed(mol)))
             except InvalidMolecule:
                 continue
 

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pyscf import dft, gto
+from rdkit import Chem
 
-from gapsmith.core.geometry import element_symbol
+from gapsmith.core.chemistry.conversion import from_rdkit
+from gapsmith.core.chemistry.elements import SYMBOLS
+from gapsmith.core.chemistry.embedding import embed
 from gapsmith.core.levels import GFN2, shipped
-from gapsmith.core.reading import from_smiles
 from gapsmith.core.units import HARTREE_TO_EV
 from gapsmith.core.xtb import relax
 from gapsmith.dft_queue.basis import by_name, core_potentials, of_level
@@ -31,10 +33,8 @@ def plain(mol: gto.Mole) -> tuple[float, float]:
 
 
 def relaxed(smiles: str) -> tuple[np.ndarray, np.ndarray]:
-    item = from_smiles(smiles, smiles)
-    assert item.geometry is not None
-    numbers, coordinates = item.geometry
-    return numbers, relax(numbers, coordinates).coordinates
+    rough = from_rdkit(embed(Chem.MolFromSmiles(smiles)))
+    return rough.numbers, relax(rough.numbers, rough.coordinates).coordinates
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_an_element_that_no_basis_set_has_is_refused() -> None:
 @pytest.mark.parametrize("smiles", ["c1ccsc1", "CBr", "OB(O)O"])
 def test_gaps_are_those_of_plain_pyscf(smiles: str, tmp_path: Path) -> None:
     numbers, coordinates = relaxed(smiles)
-    atoms = [(element_symbol(int(number)), tuple(row)) for number, row in zip(numbers, coordinates, strict=True)]
+    atoms = [(SYMBOLS[int(number)], tuple(row)) for number, row in zip(numbers, coordinates, strict=True)]
     basis = "def2-svp" if 35 in numbers else "6-31g(d)"
     _, wanted = plain(gto.M(atom=atoms, basis=basis, cart=basis == "6-31g(d)", verbose=0))
     found = compute(CalculationInput.of(numbers, coordinates, WIDE, geometry_method=GFN2), tmp_path, memory_mb=3000)

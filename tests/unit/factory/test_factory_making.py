@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pytest
 
-from gapsmith.core.chemistry import from_rdkit
+from gapsmith.core.chemistry.conversion import from_rdkit
 from gapsmith.core.domain import Molecule
 from gapsmith.core.electronic import electronic_structure
 from gapsmith.core.errors import CalculationError, InputError, InvalidMolecule

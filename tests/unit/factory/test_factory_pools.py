@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from gapsmith.core.chemistry import identity, to_rdkit
+from gapsmith.core.chemistry.conversion import to_rdkit
+from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.errors import InputError
 from gapsmith.factory import pools
 from gapsmith.factory.assembly import assemble, blocks, checked, join, places
@@ -34,7 +35,7 @@ def test_assembled_molecules_are_valid_different_and_of_the_promised_size(sizes:
         assert sizes[0] <= mol.GetNumHeavyAtoms() <= sizes[1]
         assert inside_wide_domain(mol)
         assert Chem.MolFromSmiles(Chem.MolToSmiles(mol)) is not None
-    assert len({identity(mol).inchikey for mol in made if mol is not None}) >= 30
+    assert len({identify(mol).inchikey for mol in made if mol is not None}) >= 30
 
 
 @pytest.mark.parametrize("element", ["S", "Cl", "Br", "Si", "P", "B", "F"])
@@ -74,7 +75,7 @@ def test_the_organic_pool_is_decided_by_its_seed() -> None:
     pool = pools.find("organic")
     first, again, other = (list(pool.chunk(number, seed) or ()) for number, seed in ((3, 0), (3, 0), (3, 1)))
     assert len(first) >= 10
-    keys = [[identity(to_rdkit(draft.molecule)).inchikey for draft in chunk] for chunk in (first, again, other)]
+    keys = [[identify(to_rdkit(draft.molecule)).inchikey for draft in chunk] for chunk in (first, again, other)]
     assert keys[0] == keys[1]
     assert not set(keys[0]) & set(keys[2])
     assert all(
@@ -93,7 +94,7 @@ def test_a_table_is_read_once_through_and_what_is_outside_the_domain_left_out(tm
     rows = ["c1ccsc1CO", "CC(=O)[O-]", "C[Se]CCCC", "CCCCC.CC", "not one", "C", "CCCCCC(C)Br"]
     pool = TablePool(str(table(tmp_path, "id,smiles\n" + "".join(f"{i},{one}\n" for i, one in enumerate(rows)), name)))
     drafts = list(pool.chunk(0, 5) or ())
-    assert {identity(to_rdkit(draft.molecule)).smiles for draft in drafts} == {"OCc1cccs1", "CCCCCC(C)Br"}
+    assert {identify(to_rdkit(draft.molecule)).smiles for draft in drafts} == {"OCc1cccs1", "CCCCCC(C)Br"}
     assert pool.chunk(1, 5) is None
     provenance = pool.provenance()
     assert provenance["file"] == name
@@ -104,7 +105,7 @@ def test_a_table_is_read_once_through_and_what_is_outside_the_domain_left_out(tm
 def test_tables_that_are_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="table:FILE"):
         pools.find("table")
-    with pytest.raises(InputError, match=r"no column smiles; its columns: id, gap"):
+    with pytest.raises(InputError, match=r"no column of SMILES; its columns: id, gap"):
         TablePool(str(table(tmp_path, "id,gap\n1,2\n"))).chunk(0, 0)
 
 

@@ -73,7 +73,9 @@ def by_name(name: str, numbers: Iterable[int]) -> Any:
     if name.lower() == QM9:
         return basis()
     if name.lower() == WIDE:
-        return {symbol: _with_sixth_d_functions(name, symbol) for symbol in (SYMBOLS[number] for number in set(numbers))}
+        return {
+            symbol: _with_sixth_d_functions(name, symbol) for symbol in (SYMBOLS[number] for number in set(numbers))
+        }
     return name
 
 
