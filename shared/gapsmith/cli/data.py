@@ -12,6 +12,10 @@ class Makable(Measurable):
 
     COMMANDS: ClassVar[dict[str, tuple[str, str]]] = {
         "make": ("gapsmith.factory.make:make", "A label set: molecules of a pool, GFN2-xTB records, DFT labels."),
+        "electronic": (
+            "gapsmith.surrogate.commands.data:electronic",
+            "GFN2-xTB's electronic structure of QM9, cached.",
+        ),
         "xtb": (
             "gapsmith.surrogate.commands.data:xtb",
             "QM9 at GFN2-xTB geometries, displaced ones, energies and forces.",

@@ -114,14 +114,6 @@ def request(
     return found
 
 
-def conformers(connection: Connection, hashes: Sequence[str]) -> dict[str, UUID]:
-    """Conformers of the calculations that there are, by content hash."""
-    rows = connection.execute(
-        "SELECT content_hash, conformer_id FROM calculations WHERE content_hash = ANY(%s)", (list(hashes),)
-    ).fetchall()
-    return {row["content_hash"]: row["conformer_id"] for row in rows}
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What an ended calculation came to."""

@@ -1,0 +1,43 @@
+"""GFN2-xTB's electronic structure of QM9, at QM9's geometries and at GFN2's, cached in chunks as ``relaxed`` is."""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from gapsmith.core.paths import cache
+from gapsmith.data.electronic_records import ElectronicRecords
+from gapsmith.surrogate import relaxed
+from gapsmith.surrogate.data import Molecules, base_split
+
+GEOMETRIES: Final = ("qm9", "qm9_gfn2")  # names as in ``sources``
+
+
+def folder(geometries: str, split: str) -> Path:
+    """Where a split's chunks are cached."""
+    return cache() / "gfn2-electronic-1" / geometries / split
+
+
+def prepare_chunk(geometries: str, split: str, first: int) -> Path:
+    """Compute the molecules from number ``first`` to the end of its chunk, unless they are there."""
+    target = folder(geometries, split) / f"{first:06d}.safetensors"
+    if not target.is_file():
+        part = _molecules(geometries, split, first)
+        records = ElectronicRecords.of(part.offsets, part.numbers, part.coordinates)
+        relaxed.write_chunk(target, records.arrays())
+    return target
+
+
+def load(geometries: str, split: str) -> ElectronicRecords | None:
+    """What is cached of a split, in the order of its source's molecules; None if nothing is."""
+    files = sorted(folder(geometries, split).glob("*.safetensors"))
+    return ElectronicRecords.joined([ElectronicRecords(**load_file(str(file))) for file in files]) if files else None
+
+
+def _molecules(geometries: str, split: str, first: int) -> Molecules:
+    if geometries == "qm9_gfn2":
+        relaxed.prepare_chunk(split, first)
+        return relaxed.chunk(split, first)
+    whole = base_split(split)
+    return whole.take(np.arange(first, min(first + relaxed.CHUNK, len(whole))))
