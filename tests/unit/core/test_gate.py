@@ -117,7 +117,7 @@ def test_unreadable_records_keep_their_reason() -> None:
     )
 
 
-@pytest.mark.parametrize("smiles", ["O", "CC=O", "c1ccco1", "N#N", "O=CC=O", "FC(F)(F)F", "C1CC1", "[H][H]"])
+@pytest.mark.parametrize("smiles", ["O", "CC=O", "c1ccco1", "C#C", "O=CC=O", "FC(F)(F)F", "C1CC1", "[H][H]"])
 @pytest.mark.parametrize(
     ("scale", "unit", "words"),
     [
@@ -179,6 +179,28 @@ def test_missing_hydrogens(smiles: str) -> None:
     added = admit(record, Requirements(hydrogens=Hydrogens.ADDED))
     assert sorted(added.molecule.numbers) == sorted(numbers)
     assert "were added by RDKit" in added.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("symbols", "rows", "lacking"),
+    [
+        ("N N", [[0, 0, 0], [0, 0, 1.45]], True),  # hydrazine
+        ("N N", [[0, 0, 0], [0, 0, 1.10]], False),
+        ("O O", [[0, 0, 0], [0, 0, 1.46]], True),  # hydrogen peroxide
+        ("O O", [[0, 0, 0], [0, 0, 1.21]], False),
+        ("C", [[0, 0, 0]], True),
+        ("O", [[0, 0, 0]], True),
+        ("He", [[0, 0, 0]], False),
+        ("F C F", [[1.05, 0.76, 0], [0, 0, 0], [-1.05, 0.76, 0]], True),  # or a carbene: who means it gives its spin
+    ],
+)
+def test_without_hydrogens_and_known_bonds(symbols: str, rows: list[list[float]], lacking: bool) -> None:
+    record = in_space(symbols, rows)
+    if lacking:
+        assert refusal(record)[0] == "hydrogens"
+    else:
+        assert admit(record, ANY)
+    assert admit(record, ANY, spin=0)
 
 
 def test_charge_and_spin_may_be_given() -> None:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,9 @@ def test_a_stream_shows_its_format(text: str, smiles: str | None) -> None:
         ("smiles|name", "CCO|x"),
         ("# written by a program\nsmiles,name", "CCO,x"),
         ("name,gap_ev,smiles,", "x,1.5,CCO,,"),
+        ('"Weight, g/mol";"Smiles";"Name"', '"46,1";"CCO";"x"'),
+        ("sep=;\nsmiles;name", "CCO;x"),
+        ("SMILES Name", "CCO x"),
     ],
 )
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".txt", ".smi"])
@@ -217,6 +221,11 @@ def test_lines_of_smiles(tmp_path: Path) -> None:
     assert records[-1].where.endswith("line 9")
 
 
+def test_atom_maps_make_no_other_molecule() -> None:
+    mols = [from_smiles(smiles, "x").mol for smiles in ("CCO", "[CH3:1][CH2:3][OH:2]", "[H]OC([H])([H])C")]
+    assert {Chem.MolToSmiles(mol) for mol in mols if mol is not None} == {"CCO"}
+
+
 def test_isotopes_are_mapped_and_said(tmp_path: Path) -> None:
     plain, heavy = read(tmp_path, "a.smi", "CCO\n[2H]C([2H])([2H])[13CH2]O\n")
     assert sorted(plain.numbers) == sorted(heavy.numbers)
@@ -239,6 +248,29 @@ def test_broken_records_leave_their_neighbours_alone(tmp_path: Path) -> None:
     starts = [int(record.where.rpartition("line ")[2].rstrip(")")) for record in records]
     lines = (tmp_path / "a.sdf").read_text().splitlines()
     assert starts == [1, *(index + 2 for index, line in enumerate(lines) if line == "$$$$")][: len(starts)]
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_missing_separator_swallows_no_record(tmp_path: Path, closed: bool) -> None:
+    first, second = block("CCO"), block("CCN").replace("\n", "amine\n", 1)
+    if not closed:
+        first = first.replace("M  END\n", "")
+    records = read(tmp_path, "a.sdf", first + second + "$$$$\n" + block("CCF"))
+    assert [record.error is None for record in records] == [closed, True, True]
+    assert [(record.name, record.smiles) for record in records[1:]] == [("amine", "CCN"), ("3", "CCF")]
+
+
+@pytest.mark.parametrize(("value", "spin"), [(1, 0), (2, 1), (3, 2)])
+def test_radicals_of_the_property_block(tmp_path: Path, value: int, spin: int) -> None:
+    smiles = "[CH3]" if value == 2 else "[CH2]"
+    text = re.sub(r"M  RAD.*\n", f"M  RAD  1   1   {value}\n", block(smiles))
+    assert one(tmp_path, "a.mol", text).spin == spin
+
+
+@pytest.mark.parametrize("symbol", ["R#", "R ", "R1", "* ", "A ", "Q ", "X ", "L ", "LP"])
+def test_placeholders_have_number_zero(tmp_path: Path, symbol: str) -> None:
+    record = one(tmp_path, "a.sdf", block("CF").replace(" F ", f" {symbol}"))
+    assert sorted(record.numbers) == [0, 1, 1, 1, 6]
 
 
 @pytest.mark.parametrize("place", [0, 1, 3, 4, 7, 12, 20])
@@ -292,6 +324,7 @@ def test_an_impossible_structure_keeps_its_geometry_and_says_why(tmp_path: Path)
         f"3\nwater\n{WATER.replace('O ', '8 ').replace('H ', '1 ')}",
         "3\nwater\nO1 0 0 1.2D-01\nH2 0.0d0 7.6D-1 -.47\nH3 0 -7.6*^-1 -4.7E-1\n",
         "3\nwater\nO(1)\t0\t0\t.12\t-0.5\nH_2\t0\t.76\t-.47\t0.2\nD\t0\t-.76\t-.47\t0.2\n",
+        "3\nwater\nO, 0, 0, .12\nH,0,.76,-.47\nH 0.0, -.76, -.47\n",
         'Lattice="9 0 0 0 9 0 0 0 9" Properties=id:I:1:species:S:1:forces:R:3:pos:R:3 energy=-1.5 pbc="F F F"',
         "3\ngdb 1\tx\nO\t0\t0\t.12\t0\nH\t0\t.76\t-.47\t0\nH\t0\t-.76\t-.47\t0\n1.5\t2.5\t3.5\nO\tO\nInChI\tInChI\n",
     ],
@@ -321,6 +354,8 @@ def test_layouts_of_xyz(tmp_path: Path, text: str) -> None:
         ("-2 1", -2, 0, "1"),
         ("\N{MINUS SIGN}2 1 dianion", -2, 0, "dianion"),
         ("0 3", 0, 2, "1"),
+        ("-2,1", -2, 0, "1"),
+        ("total charge: -1 mult 2", -1, 1, "total charge: -1 mult 2"),
         ("charge=1 multiplicity=2", 1, 1, "charge=1 multiplicity=2"),
         ("q=-2 uhf=0 name=ion", -2, 0, "ion"),
         ("Charge: -2", -2, None, "Charge: -2"),
@@ -355,6 +390,8 @@ def test_what_may_be_a_charge_and_is_not_used_is_said(tmp_path: Path, comment: s
         (f"three\nword\n{WATER}", "should be a number of atoms, not 'three'"),
         (f"3\nelement\n{WATER.replace('O', 'Qq')}", "not 'Qq 0 0 0.12'"),
         (f"3\nnumber\n{WATER.replace('0.12', 'x')}", "not 'O 0 0 x'"),
+        (f"3\ncomma\n{WATER.replace('0.12', '0,12')}", "not 'O 0 0 0,12'"),
+        (f"3\noverflow\n{WATER.replace('0.12', '*****')}", "not 'O 0 0 *****'"),
         (f"3\nshort\n{WATER.replace(' 0.12', '')}", "not 'O 0 0'"),
         (f"3\nbeyond\n{WATER.replace('O', '119')}", "not '119 0 0 0.12'"),
     ],
@@ -404,6 +441,13 @@ def test_documents_of_qcschema(tmp_path: Path, layout: str) -> None:
         assert (record.charge, record.spin, record.unit) == (-1, 0, "bohr")
         assert record.geometry is not None
         assert record.geometry.coordinates[1, 2] == pytest.approx(1.8 * 0.529177, abs=1e-5)
+
+
+def test_isotopes_and_fragments_of_documents(tmp_path: Path) -> None:
+    heavy = HYDROXIDE | {"symbols": ["O", "D"], "fragments": [[1], [0]], "fragment_charges": [0, -1]}
+    heavy = {key: value for key, value in heavy.items() if key != "molecular_charge"}
+    record = one(tmp_path, "a.json", json.dumps(heavy))
+    assert (record.numbers.tolist(), record.charge, record.notes) == ([8, 1], -1, ("D is read as hydrogen",))
 
 
 def test_a_broken_line_of_documents_has_its_number(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def admit(record: Record, needed: Requirements, *, charge: int | None = None, sp
         record: of ``reader.read_molecules``.
         needed: for the purpose.
         charge: instead of the record's; None: the record's, and 0 if it has none.
-        spin: unpaired electrons, likewise.
+        spin: unpaired electrons, likewise; who gives them means a molecule with so few bonds, such as a carbene.
 
     Raises:
         InvalidMolecule: why not, with a reason to count by.
@@ -86,12 +86,13 @@ def admit(record: Record, needed: Requirements, *, charge: int | None = None, sp
         raise InvalidMolecule("unreadable", record.error)
     _check_atoms(record.numbers, needed)
     charge = charge if charge is not None else record.charge or 0
+    certain = spin is not None
     spin = spin if spin is not None else record.spin or 0
     if charge and not needed.charged:
         raise InvalidMolecule("charge", f"its charge is {charge:+d}; only neutral molecules are handled here")
     if record.geometry is None:
         return _embedded(record, needed, charge, spin)
-    return _as_it_is(record, needed, charge, spin)
+    return _as_it_is(record, needed, charge, spin, certain=certain)
 
 
 def _check_atoms(numbers: np.ndarray, needed: Requirements) -> None:
@@ -133,7 +134,7 @@ def _embedded(record: Record, needed: Requirements, charge: int, spin: int) -> A
     return Admitted(arrays(mol), charge, spin, True, mol, record.notes)
 
 
-def _as_it_is(record: Record, needed: Requirements, charge: int, spin: int) -> Admitted:
+def _as_it_is(record: Record, needed: Requirements, charge: int, spin: int, *, certain: bool) -> Admitted:
     assert record.geometry is not None  # ``admit`` looked
     numbers, coordinates = record.geometry
     bonds = None if record.mol is None else bonds_of(record.mol)
@@ -144,7 +145,7 @@ def _as_it_is(record: Record, needed: Requirements, charge: int, spin: int) -> A
         return _with_hydrogens(record, needed, charge, spin)
     if needed.hydrogens is not Hydrogens.JUDGED:
         if not spin:
-            _check_hydrogens(record, known=bonds is not None)
+            _check_hydrogens(record, certain=certain or bonds is not None)
         _check_electrons(numbers, charge, spin, needed)
     if bonds is None:
         _check_pieces(pieces(ratios(numbers, coordinates) < UNBONDED)[0], needed)
@@ -173,12 +174,12 @@ def _check_positions(record: Record, needed: Requirements) -> None:
         raise InvalidMolecule("drawing", "all its atoms lie in the plane of a drawing; give it in 3D, or as SMILES")
 
 
-def _check_hydrogens(record: Record, *, known: bool) -> None:
+def _check_hydrogens(record: Record, *, certain: bool) -> None:
     assert record.geometry is not None  # ``admit`` looked
     if record.missing_hydrogens:
         reason = f"{record.missing_hydrogens} of its hydrogens have no position"
-    elif not known and lacks_hydrogens(*record.geometry):
-        reason = "its hydrogens are missing (most carbons lack bonds)"
+    elif not certain and lacks_hydrogens(*record.geometry):
+        reason = "its hydrogens are missing (most of its atoms lack bonds)"
     else:
         return
     raise InvalidMolecule("hydrogens", f"{reason}; write the file with explicit hydrogens")

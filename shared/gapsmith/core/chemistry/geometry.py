@@ -40,7 +40,9 @@ USUAL: Final = (0.75, 1.35)  # ratio of an atom to its nearest neighbour in mole
 
 # Bond order at a distance, exp((r1 + r2 - d) / 0.3): Pauling, J. Am. Chem. Soc. 69, 542 (1947).
 PAULING_ANGSTROM: Final = 0.3
-LEAST_VALENCE: Final = 3.4  # of carbon, by these bond orders: benzene without its hydrogens has 3.1, carbon dioxide 4.8
+# Least sum of these bond orders, by element. Without their hydrogens, benzene has 3.1 at C, hydrazine 0.9 at N and hydrogen
+# peroxide 0.7 at O; of molecules that have none, carbon dioxide has 4.8, nitrogen trifluoride 2.2, oxygen difluoride 1.1.
+LEAST_VALENCES: Final = {6: 3.4, 7: 1.3, 8: 0.9}
 
 FLAT_ANGSTROM: Final = 1e-3  # a spread in z below this is a drawing's
 
@@ -123,15 +125,20 @@ def drawn(numbers: np.ndarray, coordinates: np.ndarray) -> bool:
 def lacks_hydrogens(numbers: np.ndarray, coordinates: np.ndarray) -> bool:
     """Whether a molecule was written without its hydrogens, or with some of them: most carbons lack bonds.
 
+    Without any carbon, most of N and O count. Two atoms may be CO, C2 or CN; one carbon with hydrogens may be a carbene.
+
     Args:
         numbers: (atoms,) atomic numbers.
         coordinates: (atoms, 3), angstrom.
     """
-    carbon = np.asarray(numbers) == 6
-    if len(numbers) < 3 or not carbon.any() or (carbon.sum() == 1 and (np.asarray(numbers) == 1).any()):
+    numbers = np.asarray(numbers)
+    judged = numbers == 6 if (numbers == 6).any() else np.isin(numbers, (7, 8))
+    hydrogens = int((numbers == 1).sum())
+    if not judged.any() or (6 in numbers and (len(numbers) == 2 or (hydrogens and judged.sum() == 1))):
         return False
-    orders = np.exp((bond_lengths_angstrom(numbers) - distances(coordinates)) / PAULING_ANGSTROM)
-    return bool((orders.sum(1)[carbon] < LEAST_VALENCE).mean() > 0.5)
+    orders = np.exp((bond_lengths_angstrom(numbers) - distances(coordinates)) / PAULING_ANGSTROM).sum(1)
+    least = np.array([LEAST_VALENCES.get(int(number), 0.0) for number in numbers])
+    return bool((orders < least)[judged].mean() > 0.5)
 
 
 def electron_fault(nuclear_charge: int, charge: int, spin: int) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from gapsmith.core.chemistry.elements import ISOTOPES
 from gapsmith.core.chemistry.records import Geometry, Record
 from gapsmith.core.chemistry.text import Lines
 from gapsmith.core.errors import InputError
@@ -84,6 +85,10 @@ def _of_molecule(found: Mapping[str, Any], record: Record) -> Record:
     fields = {key: value for key, value in found.items() if key not in FRAGMENTS}
     if "molecular_charge" not in fields and found.get("fragment_charges"):
         fields["molecular_charge"] = sum(found["fragment_charges"])
+    if isinstance(fields["symbols"], list) and (isotopes := set(ISOTOPES) & set(map(str, fields["symbols"]))):
+        # QCElemental does not take them for elements.
+        fields["symbols"] = ["H" if symbol in ISOTOPES else symbol for symbol in fields["symbols"]]
+        record = replace(record, notes=tuple(f"{symbol} is read as hydrogen" for symbol in sorted(isotopes)))
     molecule = _validated(fields)
     if not np.all(molecule.real):
         raise InputError(GHOSTS)

@@ -1,6 +1,7 @@
 """One molecule of a file, and how RDKit's words are got at when it refuses one."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -78,6 +79,13 @@ def rdkit_words() -> Iterator[list[str]]:
             logger.handlers, logger.propagate = before, propagate
 
 
+def reason(words: list[str]) -> str:
+    """What RDKit gives as its reason: its first words, without the frames that it draws around some."""
+    return next(
+        (word for word in words if re.search("[a-z]", word) and not word.endswith("Violation")), "RDKit refuses it"
+    )
+
+
 def first_line(error: object) -> str:
     """The first line of an exception's text, or the name of its class."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -93,13 +101,13 @@ def from_smiles(smiles: str, name: str, where: str = "SMILES") -> Record:
     if mol is None:
         with rdkit_words() as words:
             Chem.MolFromSmiles(smiles)
-        return replace(record, error=f"{smiles!r} is not a valid SMILES: {words[0] if words else 'RDKit refuses it'}")
+        return replace(record, error=f"{smiles!r} is not a valid SMILES: {reason(words)}")
     if mol.GetNumAtoms() == 0:
         return replace(record, error="the SMILES is empty")
-    isotopes = forget_isotopes(mol)
+    notes = forget_labels(mol)
     with BlockLogs():
-        mol = Chem.RemoveHs(mol) if isotopes else mol
-    return with_bonds(replace(record, notes=isotopes), mol)
+        mol = Chem.RemoveHs(mol)
+    return with_bonds(replace(record, notes=notes), mol)
 
 
 def with_bonds(record: Record, mol: Chem.Mol) -> Record:
@@ -109,10 +117,12 @@ def with_bonds(record: Record, mol: Chem.Mol) -> Record:
     return replace(record, mol=mol, charge=charge, spin=radicals or None)
 
 
-def forget_isotopes(mol: Chem.Mol) -> tuple[str, ...]:
-    """Take the isotopes off a molecule's atoms, in place, and say which there were: no property here depends on mass."""
+def forget_labels(mol: Chem.Mol) -> tuple[str, ...]:
+    """Take isotopes and atom maps off a molecule, in place, and say which isotopes: nothing computed here depends on mass."""
     heavier = [atom for atom in mol.GetAtoms() if atom.GetIsotope() and atom.GetAtomicNum()]
     found = sorted({f"{atom.GetIsotope()}{atom.GetSymbol()}" for atom in heavier})
     for atom in heavier:
         atom.SetIsotope(0)
+    for atom in mol.GetAtoms():
+        atom.SetAtomMapNum(0)
     return (f"isotopes are not told apart: {', '.join(found)}",) if found else ()

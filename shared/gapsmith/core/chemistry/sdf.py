@@ -9,10 +9,11 @@ import numpy as np
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
-from gapsmith.core.chemistry.records import Geometry, Record, first_line, forget_isotopes, rdkit_words, with_bonds
+from gapsmith.core.chemistry.records import Geometry, Record, first_line, forget_labels, rdkit_words, reason, with_bonds
 from gapsmith.core.chemistry.text import Lines
 
 SEPARATOR: Final = "$$$$"
+HEADER: Final = 3  # lines before the counts of atoms and bonds
 _COUNTS: Final = re.compile(r"V[23]000\s*$")
 _TAG: Final = re.compile(r">[^<]*<(.*?)>")
 
@@ -21,10 +22,18 @@ def read_sdf(lines: Lines, name: str, name_tag: str | None = None) -> Iterator[R
     """Records between separators; one that is broken does not take the next one with it."""
     count = 0
     while True:
-        start, block, closed = lines.number + 1, list[str](), False
+        start, closed = lines.number + 1, False
+        block: list[str] = []
+        counted = False
         for line in lines:
             if closed := line.startswith(SEPARATOR):
                 break
+            if _COUNTS.search(line):
+                if counted:  # of a second molecule, which no separator announced
+                    lines.put_back(*block[-HEADER:], line)
+                    closed, block = True, block[:-HEADER]
+                    break
+                counted = True
             block.append(line)
         blank = not any(line.strip() for line in block)
         if blank and not closed:
@@ -52,20 +61,24 @@ def _read(record: Record, block: list[str], name_tag: str | None) -> Record:
     if mol is None:
         with rdkit_words() as words:
             Chem.MolFromMolBlock(text, sanitize=False, removeHs=False)
-        reason = words[0] if words else "RDKit refuses it"
         ends = "" if any(line.startswith("M  END") for line in molblock) else "it ends without a line 'M  END'; "
-        return replace(record, error=f"it is not a mol block (V2000 or V3000): {ends}{reason}")
+        return replace(record, error=f"it is not a mol block (V2000 or V3000): {ends}{reason(words)}")
     if mol.GetNumAtoms() == 0:
         return replace(record, error="it has no atoms")
-    return _with_molecule(record, mol)
+    return _with_molecule(record, mol, singlets=_singlets(molblock))
 
 
-def _with_molecule(record: Record, mol: Chem.Mol) -> Record:
+def _singlets(molblock: list[str]) -> int:
+    """How many atoms are singlet carbenes by ``M  RAD`` (value 1), which RDKit reads as two unpaired electrons."""
+    return sum(line.split()[4::2].count("1") for line in molblock if line.startswith("M  RAD"))
+
+
+def _with_molecule(record: Record, mol: Chem.Mol, *, singlets: int) -> Record:
     geometry = None
     if mol.GetNumConformers() and mol.GetConformer().Is3D():
         numbers = np.array([_number(atom) for atom in mol.GetAtoms()], dtype=np.int64)
         geometry = Geometry(numbers, np.array(mol.GetConformer().GetPositions(), dtype=np.float64).reshape(-1, 3))
-    record = replace(record, geometry=geometry, notes=forget_isotopes(mol))
+    record = replace(record, geometry=geometry, notes=forget_labels(mol))
     raw = Chem.Mol(mol)
     try:
         with BlockLogs():
@@ -78,7 +91,8 @@ def _with_molecule(record: Record, mol: Chem.Mol) -> Record:
         charge = sum(atom.GetFormalCharge() for atom in raw.GetAtoms())
         notes = (*record.notes, f"its bonds are not a valid molecule's, so only its geometry is used: {fault}")
         return replace(record, mol=raw, fault=fault, charge=charge, notes=notes)
-    return with_bonds(record, mol)
+    record = with_bonds(record, mol)
+    return replace(record, spin=max(0, (record.spin or 0) - 2 * singlets)) if singlets else record
 
 
 def _number(atom: Chem.Atom) -> int:

@@ -14,6 +14,7 @@ from gapsmith.core.chemistry.text import Lines
 from gapsmith.core.errors import InputError
 
 DELIMITERS: Final = ",;\t|"
+SEPARATOR_IS: Final = "sep="  # the first line of tables that spreadsheets write
 MOST_LINES: Final = 50  # of one row; a quotation mark that is open for longer was never meant to close
 # Names of columns as databases write them, in lower case and without anything but letters; the first that is there counts.
 SMILES_NAMES: Final = ("smiles", "isomericsmiles", "isosmiles", "canonicalsmiles", "smi")
@@ -37,7 +38,7 @@ def read_lines(lines: Lines, name: str, smiles_column: str | None, name_column: 
     first = _skip_comments(lines)
     if first is None:
         return
-    if smiles_column or _is_header(first):
+    if smiles_column or first.startswith(SEPARATOR_IS) or _is_header(first):
         yield from read_table(lines, name, smiles_column, name_column)
         return
     count = 0
@@ -59,7 +60,9 @@ def read_table(lines: Lines, name: str, smiles_column: str | None, name_column: 
     if header is None:
         return
     next(lines)
-    delimiter = max(DELIMITERS, key=header.count)
+    if (told := re.fullmatch(f"{SEPARATOR_IS}(.)", header.strip())) and (header := next(lines, None)) is None:
+        return
+    delimiter = told[1] if told else max(DELIMITERS, key=re.sub('"[^"]*"', "", header).count)
     if delimiter not in header and len(header.split()) > 1:
         delimiter = " "
     columns = _unique(next(csv.reader([header], delimiter=delimiter, skipinitialspace=True)))

@@ -14,10 +14,11 @@ from gapsmith.core.chemistry.text import Lines
 PLACEHOLDERS: Final = ("X", "Xx", "R", "A", "Q", "Du", "Bq", "Gh", "Lp", "*", "@")
 QM9: Final = re.compile(r"gdb\s+\d+\b")
 QM9_LINES_AFTER: Final = 3  # frequencies, SMILES, InChI
+MOST_ATOMS_READ: Final = 10_000  # of a frame; no method here takes a hundredth of it
 SHOWN: Final = 60  # characters of a line in a message
 _PAIR: Final = re.compile(r"""(\w+)\s*=\s*(?:"([^"]*)"|'([^']*)'|(\S+))""")
 _WORDS: Final = re.compile(r"\b(charge|multiplicity|mult)\s*[: ]\s*([+-]?\d+)\b", re.IGNORECASE)
-_CHARGE_AND_MULTIPLICITY: Final = re.compile(r"([+-]?\d|0)\s+([1-9])(\s+\D.*)?")
+_CHARGE_AND_MULTIPLICITY: Final = re.compile(r"([+-]?\d)[\s,]+([1-9])(\s+\D.*)?")
 _SIGNED: Final = re.compile(r"[+-]\d")
 _COUNT: Final = re.compile(r"\s*\d+\s*")
 _LABEL: Final = re.compile(r"\d*([A-Za-z]{1,2})(?![A-Za-z])")
@@ -77,9 +78,13 @@ def _frame(lines: Lines, record: Record, atoms: int) -> Record:
             lines.put_back(line)
             place = f"line {lines.number + 1}, atom {index + 1} of {atoms}"
             return replace(record, error=f"{place} should be an element and x y z, not {_short(line)!r}")
+        if index >= MOST_ATOMS_READ:
+            continue
         numbers.append(found[0])
         rows.append(found[1:4])
         notes |= {f"{found[4]} is read as hydrogen"} if found[4] else set()
+    if atoms > MOST_ATOMS_READ:
+        return replace(record, error=f"{atoms} atoms; at most {MOST_ATOMS_READ} are read")
     geometry = Geometry(np.array(numbers, dtype=np.int64), np.array(rows, dtype=np.float64).reshape(-1, 3))
     record = replace(record, geometry=geometry, notes=tuple(sorted(notes)))
     following = lines.peek()
@@ -102,7 +107,7 @@ def _columns(properties: str) -> tuple[int, int]:
 
 def _atom(line: str, species: int, position: int) -> tuple[int, float, float, float, str] | None:
     """Atomic number, position and isotope of a line; None if it is none."""
-    words = line.replace(",", " ").split()
+    words = line.split() if len(line.split()) > 3 else line.split(",")
     if len(words) < max(species + 1, position + 3):
         return None
     number = _number(words[species])
@@ -115,7 +120,7 @@ def _atom(line: str, species: int, position: int) -> tuple[int, float, float, fl
 
 def _float(word: str) -> float:
     """A number as Fortran (1.0D-01) and QM9 (1.2*^-6) write it, too."""
-    return float(word.replace("*^", "e").translate(str.maketrans("Dd", "ee")))
+    return float(word.strip(", ").replace("*^", "e").translate(str.maketrans("Dd", "ee")))
 
 
 def _isotope(word: str) -> str:
@@ -125,6 +130,7 @@ def _isotope(word: str) -> str:
 
 def _number(word: str) -> int | None:
     """Atomic number of a symbol, a number or a label such as C1; 0 for a placeholder, None for what is none."""
+    word = word.strip(", ")
     if word.isdecimal():
         return int(word) if int(word) < len(NUMBERS) + 1 else None
     match = _LABEL.match(word)

@@ -60,14 +60,14 @@ def entry(record: Record, wish: Wish) -> Entry:
     """What to compute for a record, or why not."""
     level = wish.level
     charge = next(value for value in (wish.charge, record.charge, level.charge) if value is not None)
-    spin = next(value for value in (wish.spin, record.spin, level.spin) if value is not None)
+    given = wish.spin if wish.spin is not None or record.spin is not None else level.spin or None
     needed = Requirements(fragments=wish.allow_fragments, unsuited=lambda numbers: _unsuited(numbers, level))
     try:
-        admitted = admit(record, needed, charge=charge, spin=spin)
+        admitted = admit(record, needed, charge=charge, spin=given)
     except InvalidMolecule as error:
         hint = "; --allow-fragments computes such" if error.reason == "fragments" else ""
         return Entry(record.name, record.smiles, where=record.where, refusal=f"{error.detail}{hint}")
-    molecule = admitted.molecule
+    molecule, spin = admitted.molecule, admitted.spin
     method = GENERATED if admitted.rough else wish.geometry_method
     out = Entry(
         name=record.name,

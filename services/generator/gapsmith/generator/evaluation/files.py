@@ -16,7 +16,9 @@ from gapsmith.core.errors import InputError, InvalidMolecule
 from gapsmith.generator.evaluation.judging import check
 
 # Whatever can be judged is judged: ions, radicals, pieces and missing hydrogens are what is counted.
-NEEDED: Final = Requirements(fragments=True, drawings=False, embedding=False, hydrogens=Hydrogens.JUDGED)
+NEEDED: Final = Requirements(
+    most_atoms=1000, fragments=True, drawings=False, embedding=False, hydrogens=Hydrogens.JUDGED
+)
 
 
 @dataclass(frozen=True)
