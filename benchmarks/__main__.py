@@ -22,6 +22,7 @@ NAMES = (
     "generator_fine_tuning",
     "triage",
     "levels",
+    "minimiser",
     "queue",
     "certificate",
     "queue_listing",

@@ -14,12 +14,9 @@ def connected() -> "Iterator[Connection]":
     import psycopg
 
     from gapsmith.core.errors import InputError
-    from gapsmith.core.settings import settings
-    from gapsmith.stack.connect import connected_settings
-    from gapsmith.store.database import Database
+    from gapsmith.stack.connect import open_database
 
-    own = settings()
-    with Database.from_settings(own if own.postgres_url else connected_settings(), connections=1) as database:
+    with open_database() as database:
         try:
             with database.transaction() as connection:
                 yield connection

@@ -4,6 +4,8 @@ import time
 
 import click
 
+from gapsmith.core.terminal import echo
+
 START_WITHIN_S = 60.0
 DASHBOARD_WITHIN_S = 15.0  # nobody waits longer for a convenience
 MOST_MODELS = 20  # of the list
@@ -26,13 +28,13 @@ def up(servers_only: bool) -> None:
         machine.start_background(connected, START_WITHIN_S)
     address = None if servers_only else dashboard.wait(connected.home, DASHBOARD_WITHIN_S)
     what = "servers" if servers_only else "servers and services"
-    click.echo(
+    echo(
         f"{what} are up after {time.monotonic() - started:.1f} s: gapsmith status shows them, gapsmith down stops them"
     )
     if address is not None:
-        click.echo(f"dashboard: {address}")
+        echo(f"dashboard: {address}")
     elif not servers_only:
-        click.echo("the dashboard is not up yet; gapsmith dashboard prints its address")
+        echo("the dashboard is not up yet; gapsmith dashboard prints its address")
 
 
 @click.command()
@@ -46,14 +48,16 @@ def down() -> None:
     services = machine.stop_background(own.home)
     servers = EmbeddedStack.of(own).down()
     stopped = (["services"] if services else []) + servers
-    click.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+    echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
 
 
 @click.command()
 def status() -> None:
     """Show servers, services, campaigns and models."""
+    from gapsmith.cli.health import MISSED_BEATS
+    from gapsmith.core.lifecycle import CampaignState
     from gapsmith.core.settings import settings
-    from gapsmith.core.tables import print_rows
+    from gapsmith.core.terminal import print_rows
     from gapsmith.stack.stack import EmbeddedStack
     from gapsmith.store import campaigns, heartbeats, model_story
     from gapsmith.store.database import Database
@@ -69,10 +73,10 @@ def status() -> None:
     )
     found = stack.find()
     if found is None:
-        click.echo("start with: gapsmith up, or gapsmith run examples/quickstart.yaml")
+        echo("start with: gapsmith up, or gapsmith run examples/quickstart.yaml")
         return
     with Database.from_settings(found.apply(own)) as database, database.transaction() as connection:
-        beats = heartbeats.listed(connection)
+        beats = [one for one in heartbeats.alive(connection, MISSED_BEATS * own.heartbeat_s) if not one.gone]
         models = model_story.listed(connection)[:MOST_MODELS]
         named = campaigns.every(connection)
     print_rows(
@@ -90,6 +94,9 @@ def status() -> None:
         [{"campaign": one.name, "state": str(one.state), "reason": one.stop_reason or ""} for one in named],
         empty="no campaigns yet",
     )
+    waiting = [one.name for one in named if one.state is CampaignState.RUNNING]
+    if waiting and not any(b.service == "coordinator" for b in beats):
+        echo(f"nothing steers {', '.join(waiting)}: gapsmith up starts the services, and so does gapsmith run")
 
 
 @click.command()
@@ -99,4 +106,4 @@ def migrate() -> None:
 
     started = time.monotonic()
     revision = bring_up_to_date(connected_settings())
-    click.echo(f"schema is at {revision} ({time.monotonic() - started:.1f} s)")
+    echo(f"schema is at {revision} ({time.monotonic() - started:.1f} s)")

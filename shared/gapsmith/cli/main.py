@@ -1,6 +1,7 @@
 """``gapsmith``: a table of commands, each loaded only when it is called, so that help and queries answer at once."""
 
 import importlib
+import io
 import sys
 from importlib.metadata import entry_points, version
 from typing import ClassVar
@@ -8,6 +9,7 @@ from typing import ClassVar
 import click
 
 from gapsmith.core.errors import GapsmithError
+from gapsmith.core.terminal import echo
 
 SERVICE_GROUP = "gapsmith.services"
 
@@ -45,7 +47,7 @@ class LazyGroup(click.Group):
             "gapsmith.trainer.cli:models",
             "List, compare, promote and roll back models; who was live when, and why.",
         ),
-        "campaign": ("gapsmith.coordinator.cli:campaign", "List, show, pause, resume and stop campaigns."),
+        "campaign": ("gapsmith.coordinator.cli:campaign", "List, show, pause, resume, extend and stop campaigns."),
         "dashboard": (
             "gapsmith.dashboard.cli:dashboard",
             "Print the address of the dashboard, or serve it: watch campaigns, question candidates.",
@@ -118,7 +120,7 @@ def service_group(name: str) -> click.Group:
         from gapsmith.core.settings import settings
 
         if (reason := problem(name, settings())) is not None:
-            click.echo(reason, err=True)
+            echo(reason, err=True)
             context.exit(1)
 
     return group
@@ -137,11 +139,13 @@ def main() -> None:
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        echo(said.getvalue(), nl=False, err=True)
         sys.exit(error.exit_code)
     except GapsmithError as error:
-        click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(str(error), err=True)
+        echo("error: ", fg="red", bold=True, nl=False, err=True)
+        echo(str(error), err=True)
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()

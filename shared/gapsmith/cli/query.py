@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.core.terminal import echo, print_rows
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gapsmith.store.database import Connection
     from gapsmith.store.query import CandidateQuery
+    from gapsmith.store.query_rows import CandidateRow
 
 SORT_KEYS = ("gap", "predicted", "uncertainty", "xtb_gap", "sa_score", "heavy_atoms", "created", "similarity")
 STATES = "proposed, rejected, scored, selected, labelled, certified, failed, withdrawn"
@@ -101,32 +106,24 @@ def _answer(question: "CandidateQuery", output: Path | None) -> None:
             from gapsmith.cli.export import write
 
             count = write(output, connection, question)
-            click.echo(f"{_count(count)} written to {output}", err=True)
+            echo(f"{_count(count)} written to {output}", err=True)
         elif sys.stdout.isatty():
             _show(connection, question)
         else:
             from gapsmith.store.query_files import Export
 
             for part in Export(connection, question, "tsv").parts():
-                sys.stdout.write(part.decode())
+                echo(part.decode(), nl=False)
 
 
 def _show(connection: "Connection", question: "CandidateQuery") -> None:
     from gapsmith.store.query import find
 
     rows = find(connection, question)
-    if not rows:
-        click.echo("no candidate is like that")
-        return
-    from dataclasses import asdict
-
-    from rich.console import Console
-
-    from gapsmith.core.tables import table
-
+    empty = "no candidate is like that"
     if question.fields:
-        Console().print(table([{name: asdict(row)[name] for name in question.fields} for row in rows]))
-        click.echo(_count(len(rows)))
+        print_rows([{name: getattr(row, name) for name in question.fields} for row in rows], empty=empty)
+        _foot(rows)
         return
     shown = [
         {
@@ -143,8 +140,16 @@ def _show(connection: "Connection", question: "CandidateQuery") -> None:
         }
         for row in rows
     ]
-    Console().print(table(shown))
-    click.echo(f"{_count(len(rows))}; level triage is DFT at the xTB geometry, certificate DFT at its own")
+    print_rows(shown, empty=empty)
+    _foot(rows)
+
+
+def _foot(rows: "Sequence[CandidateRow]") -> None:
+    """How many, and which levels of theory their gaps are of."""
+    if rows:
+        echo(_count(len(rows)))
+    for title in sorted({row.level_of_theory for row in rows if row.level_of_theory is not None}):
+        echo(f"gap: {title}")
 
 
 def _count(rows: int) -> str:

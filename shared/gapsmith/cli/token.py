@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import click
 
+from gapsmith.core.terminal import echo
+
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -30,15 +32,15 @@ def create(name: str, role: str, valid_for: str | None) -> None:
 
     with connected() as connection:
         secret = tokens.create(connection, name, tokens.Role(role), valid_for=_duration(valid_for))
-    click.echo(f"the token {name} ({role}); keep it, for it is shown only now:", err=True)
-    click.echo(secret)
+    echo(f"the token {name} ({role}); keep it, for it is shown only now:", err=True)
+    echo(secret)
 
 
 @token.command("list")
 def list_() -> None:
     """All tokens, without their secrets."""
     from gapsmith.cli.database import connected
-    from gapsmith.core.tables import print_rows
+    from gapsmith.core.terminal import print_rows
     from gapsmith.store import tokens
 
     with connected() as connection:
@@ -66,7 +68,7 @@ def revoke(name: str) -> None:
 
     with connected() as connection:
         tokens.revoke(connection, name)
-    click.echo(f"token {name} is revoked")
+    echo(f"token {name} is revoked")
 
 
 def _duration(text: str | None) -> timedelta | None:

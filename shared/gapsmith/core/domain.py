@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # commands that only ask the database need not wait for it
 class Level(StrEnum):
     """Levels of theory of a campaign."""
 
-    TRIAGE = "triage"  # density-fitted B3LYP/6-31G(2df,p) single point at the GFN2-xTB geometry
-    CERTIFICATE = "certificate"  # the same after relaxation at that level
+    TRIAGE = "triage"  # of labels: as shipped, a single point at the GFN2-xTB geometry
+    CERTIFICATE = "certificate"  # of hits: as shipped, the same after relaxation at that level
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -89,11 +90,54 @@ class LevelOfTheory(BaseModel):
         """Method of geometries that were relaxed at this level."""
         return GFN2 if self.engine == "tblite" else "/".join(filter(None, (self.method, self.basis)))
 
+    @property
+    def method_and_basis(self) -> str:
+        """Method and basis set as the field writes them: ``B3LYP/6-31G(2df,p)``."""
+        return "/".join(filter(None, (_method_name(self.method), _basis_name(self.basis))))
+
+    @property
+    def theory(self) -> str:
+        """Method of the energy // method of the geometry, for molecules that GFN2-xTB has relaxed."""
+        return f"{self.method_and_basis}//{self.method_and_basis if 'self' in self.relaxation else _method_name(GFN2)}"
+
+    @property
+    def title(self) -> str:
+        """What stands with every number: ``B3LYP/6-31G(2df,p)//GFN2-xTB [triage 1f2e3d4c]``, its name and definition hash."""
+        return f"{self.theory} [{self.name} {self.version[:8]}]"
+
+    def same_single_point(self, other: "LevelOfTheory") -> bool:
+        """Whether both give the same energies at one geometry, so that a difference is one of geometries."""
+        geometry = {"relaxation", "most_steps", "minimum", "stability", "properties", "excitations"}
+        labels = {"name", "about", "memory_mb", "time_limit_s", "queue", "charge", "spin"}
+        return self.model_dump(exclude=geometry | labels) == other.model_dump(exclude=geometry | labels)
+
     def stages(self, geometry_method: str) -> tuple[Stage, ...]:
         """Stages of the relaxation that a geometry of some method does not have behind it."""
         if geometry_method == self.own_geometry:
             return ()
         return tuple(stage for stage in self.relaxation if stage != geometry_method)
+
+
+_METHODS: Final = {"b3lypg": "B3LYP", "gfn2-xtb": "GFN2-xTB", "gfn1-xtb": "GFN1-xTB"}  # where upper case does not do
+_BASES: Final = (  # of names in lower case: what to write in another way
+    (r"^(\d+-\d+\+*)g", lambda found: f"{found[1]}G"),
+    (r"^def2-([a-z]+)", lambda found: f"def2-{found[1].upper()}"),
+    (r"cc-p(c?v)([dtq56])z", lambda found: f"cc-p{found[1].upper()}{found[2].upper()}Z"),
+    (r"^sto-(\d)g", lambda found: f"STO-{found[1]}G"),
+)
+
+
+def _method_name(method: str) -> str:
+    """A method as it is written by the field; one that was not written in lower case stays."""
+    return _METHODS.get(method.lower()) or (method.upper() if method.islower() else method)
+
+
+def _basis_name(basis: str | None) -> str | None:
+    if basis is None or not basis.islower():
+        return basis
+    for pattern, written in _BASES:
+        basis = re.sub(pattern, written, basis)
+    return basis
 
 
 class Levels(Mapping[str, LevelOfTheory]):

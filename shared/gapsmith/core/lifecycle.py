@@ -68,6 +68,7 @@ TRANSITIONS: Final[Mapping[str, Mapping[StrEnum, tuple[StrEnum, ...]]]] = {
     "campaigns": {
         CampaignState.RUNNING: (CampaignState.PAUSED, CampaignState.FINISHED, CampaignState.STOPPED),
         CampaignState.PAUSED: (CampaignState.RUNNING, CampaignState.STOPPED),
+        CampaignState.FINISHED: (CampaignState.RUNNING,),  # its budget was extended
     },
     "candidates": {
         CandidateState.PROPOSED: (CandidateState.REJECTED, CandidateState.SCORED),
@@ -80,7 +81,10 @@ TRANSITIONS: Final[Mapping[str, Mapping[StrEnum, tuple[StrEnum, ...]]]] = {
         ),
         CandidateState.LABELLED: (CandidateState.CERTIFIED,),
         CandidateState.FAILED: (CandidateState.SELECTED,),  # its calculation is tried again
-        CandidateState.WITHDRAWN: (CandidateState.SELECTED,),  # its cancelled calculation is tried again
+        CandidateState.WITHDRAWN: (
+            CandidateState.SELECTED,  # its cancelled calculation is tried again
+            CandidateState.SCORED,  # its campaign had finished and was extended
+        ),
     },
     "calculations": {
         CalculationState.QUEUED: (CalculationState.RUNNING, CalculationState.CANCELLED),

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
+from structlog.typing import EventDict
 
 from gapsmith.core.settings import Settings
+from gapsmith.core.terminal import visible
 
 
 def configure_logging(settings: Settings) -> None:
@@ -19,6 +21,7 @@ def configure_logging(settings: Settings) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _visible,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
@@ -26,6 +29,10 @@ def configure_logging(settings: Settings) -> None:
     )
     logging.basicConfig(level=logging.WARNING)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it calls every reconnect an error; the inlet says it once
+
+
+def _visible(_: object, __: str, event: EventDict) -> EventDict:
+    return {key: visible(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 @contextmanager

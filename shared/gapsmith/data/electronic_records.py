@@ -62,7 +62,8 @@ class ElectronicRecords:
             pairs.append(kept.astype(np.uint8))
             orders.append(found.bond_orders[kept[:, 0], kept[:, 1]])
         single = [np.asarray(one, np.float32) for one in (orbitals, dipole, charges, homo, lumo)]
-        return cls(energy, *single, counts, np.concatenate(pairs), np.concatenate(orders).astype(np.float32))
+        arrays = [energy, *single, counts, np.concatenate(pairs), np.concatenate(orders).astype(np.float32)]
+        return cls(*arrays)
 
     @classmethod
     def joined(cls, parts: "list[ElectronicRecords]") -> "ElectronicRecords":

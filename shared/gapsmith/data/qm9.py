@@ -23,6 +23,7 @@ from gapsmith.core.paths import cache
 from gapsmith.core.units import HARTREE_TO_EV
 
 VERSION = 1
+LEVEL = "B3LYP/6-31G(2df,p)"  # of all its properties
 COORDINATE_STEP_ANGSTROM = 5e-4  # coordinates are centred and stored as multiples of this in int16
 COLUMNS = {  # property: (column of the source, factor)
     "homo_ev": ("HOMO_au", HARTREE_TO_EV),

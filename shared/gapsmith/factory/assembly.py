@@ -68,11 +68,12 @@ def _grown(random: np.random.Generator, target: int) -> Chem.Mol:
     """A core to which rings and ends are added until it has about ``target`` heavy atoms; places are still open."""
     kinds = blocks()
     mol = kinds["cores"].draw(random)
+    assert mol is not None  # only linkers may be absent
     while size(mol) < target and places(mol):
         room = target - size(mol)
         if room >= LEAST_RING and random.random() < RING_SHARE:
             linker, ring = kinds["linkers"].draw(random), kinds["cores"].draw(random)
-            part = ring if linker is None else join(linker, ring, random)
+            part = ring if linker is None or ring is None else join(linker, ring, random)
         else:
             part = kinds["ends"].draw(random)
         if part is None or size(part) > room:

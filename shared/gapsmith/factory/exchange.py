@@ -26,7 +26,7 @@ def exchanged(random: np.random.Generator) -> Chem.Mol | None:
     """A molecule of QM9 with one to three exchanges; None if it has no place for one, or the result is not a molecule."""
     lines = _identifiers()
     with BlockLogs():
-        mol = Chem.MolFromInchi(lines[int(random.integers(len(lines)))])
+        mol = Chem.MolFromInchi(lines[int(random.integers(len(lines)))])  # type: ignore[no-untyped-call]
     if mol is None:
         return None
     editable = Chem.RWMol(mol)

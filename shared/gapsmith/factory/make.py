@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from gapsmith.core.terminal import echo
+
 if TYPE_CHECKING:
     from gapsmith.core.levels import LevelOfTheory
     from gapsmith.factory.making import Chunk
@@ -103,7 +105,7 @@ def _make_molecules(
             ended = len(writer.molecules) + len(made) >= most or any(chunk.exhausted for chunk in chunks)
             if ended or len(made) >= ROUND:
                 writer.add_chunks(chunks)
-                click.echo(f"{len(writer.molecules)} of {most} molecules", err=True)
+                echo(f"{len(writer.molecules)} of {most} molecules", err=True)
                 chunks, made = [], []
             if ended and (len(writer.molecules) >= most or begun["exhausted"]):
                 return
@@ -136,7 +138,7 @@ def _make_labels(
     from gapsmith.store.database import Database
 
     with DftWorkers(workers, "gapsmith data make") as computing:
-        click.echo(computing.work(), err=True)
+        echo(computing.work(), err=True)
         database = Database.from_settings(computing.connected, connections=2)
         with database:
             labelling, progress = Labelling(writer, database, level), _Progress()
@@ -170,14 +172,14 @@ class _Progress:
     def __call__(self, labels: int, left: int) -> None:
         if labels > self._told and time.monotonic() - self._when > TELL_EVERY_S:
             self._told, self._when = labels, time.monotonic()
-            click.echo(f"{labels} labels, {left} in the queue", err=True)
+            echo(f"{labels} labels, {left} in the queue", err=True)
 
 
 def _conclude(writer: "LabelSetWriter", stopped: bool) -> None:
     from gapsmith.factory.card import card
 
-    click.echo(f"{writer.folder}: {len(writer.molecules)} molecules")
-    click.echo("\n".join(line for line in card(writer.manifest).splitlines() if line.startswith("|")))
+    echo(f"{writer.folder}: {len(writer.molecules)} molecules")
+    echo("\n".join(line for line in card(writer.manifest).splitlines() if line.startswith("|")))
     if stopped:
-        click.echo("stopped; the same command goes on where it was", err=True)
+        echo("stopped; the same command goes on where it was", err=True)
         raise click.exceptions.Exit(130)

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+from gapsmith.core.terminal import echo
 
 if TYPE_CHECKING:
     from gapsmith.core.settings import Settings
     from gapsmith.stack.stack import EmbeddedStack
+    from gapsmith.store.database import Database
 
 
 def connected_settings(*, quiet: bool = False) -> "Settings":
@@ -34,10 +35,23 @@ def connected_settings(*, quiet: bool = False) -> "Settings":
     if (found := stack.find()) is not None:
         return found.apply(own)
     if not quiet:
-        click.echo("starting the embedded servers; 'gapsmith down' stops them", err=True)
+        echo("starting the embedded servers; 'gapsmith down' stops them", err=True)
     connected = stack.up().apply(own)
     bring_up_to_date(connected)
     return connected
+
+
+def open_database(*, connections: int = 1) -> "Database":
+    """The database that is named, or the embedded one, whose server is started if it does not run.
+
+    Raises:
+        UnavailableError: the server does not come up.
+    """
+    from gapsmith.core.settings import settings
+    from gapsmith.store.database import Database
+
+    own = settings()
+    return Database.from_settings(own if own.postgres_url else connected_settings(), connections=connections)
 
 
 def bring_up_to_date(connected: "Settings") -> str:

@@ -1,17 +1,20 @@
 """Campaigns: create, look up, change state. A change of state is an event."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 
-from gapsmith.core.campaign import CampaignConfig, parse_campaign
+from gapsmith.core.campaign import Budget, CampaignConfig, parse_campaign
+from gapsmith.core.domain import Level
 from gapsmith.core.errors import InputError
+from gapsmith.core.levels import LevelOfTheory, configured
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import CampaignChanged
-from gapsmith.store import outbox
+from gapsmith.store import candidates, outbox
 from gapsmith.store.database import Connection
 
 
@@ -27,23 +30,48 @@ class Campaign:
     elapsed_s: float
     created_at: datetime
     ended_at: datetime | None
+    levels: Mapping[Level, LevelOfTheory]  # as they were when it began; a level file that changes later changes nothing
+
+    @property
+    def change(self) -> Literal["geometry", "level"]:
+        """What differs between a label and its certificate: only the geometry, or the level of theory itself."""
+        label, certificate = self.levels[Level.TRIAGE], self.levels[Level.CERTIFICATE]
+        return "geometry" if label.same_single_point(certificate) else "level"
+
+    def level_lines(self) -> list[str]:
+        """What its numbers are, for people: a line for each role."""
+        lines = [f"gap at {role}: {self.levels[role].title}" for role in Level]
+        if self.change == "level":
+            lines.append(
+                "labels and certificates are of different levels: a change between them is not one of geometry alone"
+            )
+        return lines
 
 
-_SELECT = "SELECT id, name, config, state, stop_reason, elapsed_s, created_at, ended_at FROM campaigns"
+_SELECT = "SELECT id, name, config, state, stop_reason, elapsed_s, created_at, ended_at, levels FROM campaigns"
 
 
 def create(connection: Connection, config: CampaignConfig, *, source: str) -> Campaign:
-    """Store a new campaign; raises InputError if its name is taken."""
+    """Store a new campaign with this process's levels of theory.
+
+    Raises:
+        InputError: its name is taken, or the file of levels is wrong.
+    """
     if by_name(connection, config.name) is not None:
         raise InputError(f"a campaign called {config.name!r} exists already; choose another name")
     campaign_id = uuid4()
     connection.execute(
-        """INSERT INTO campaigns (id, name, config, state, window_low_ev, window_high_ev)
-           VALUES (%s, %s, %s, 'running', %s, %s)""",
-        (campaign_id, config.name, *_stored(config)),
+        """INSERT INTO campaigns (id, name, config, state, window_low_ev, window_high_ev, levels)
+           VALUES (%s, %s, %s, 'running', %s, %s, %s)""",
+        (campaign_id, config.name, *_stored(config), Jsonb({role: pinned(configured()[role]) for role in Level})),
     )
     outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state="running"), source=source)
     return get(connection, campaign_id)
+
+
+def pinned(level: LevelOfTheory) -> dict[str, Any]:
+    """A level as a campaign keeps it: its definition, and the title that stands with every number."""
+    return {"title": level.title, "definition": level.model_dump(mode="json")}
 
 
 def get(connection: Connection, campaign_id: UUID) -> Campaign:
@@ -108,6 +136,27 @@ def retarget(connection: Connection, campaign_id: UUID, value_ev: float, toleran
     outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state=row["state"]), source=source)
 
 
+def extend(connection: Connection, campaign_id: UUID, budget: Budget, *, source: str) -> None:
+    """Give a campaign another budget; one that has finished goes on from where it was, and all that it computed counts.
+
+    Raises:
+        InputError: there is no such campaign, or it was stopped for good.
+    """
+    connection.execute("SELECT 1 FROM campaigns WHERE id = %s FOR UPDATE", (campaign_id,))
+    campaign = get(connection, campaign_id)
+    if campaign.state is CampaignState.STOPPED:
+        raise InputError(f"campaign {campaign.name!r} was stopped for good; start another one: gapsmith run FILE")
+    if campaign.state is CampaignState.FINISHED:
+        candidates.reopen(connection, campaign_id, campaign.stop_reason or "")
+    state = CampaignState.RUNNING if campaign.state.ended else campaign.state
+    config = campaign.config.model_copy(update={"budget": budget})
+    connection.execute(
+        "UPDATE campaigns SET config = %s, state = %s, stop_reason = NULL, ended_at = NULL WHERE id = %s",
+        (Jsonb(config.model_dump(mode="json")), state, campaign_id),
+    )
+    outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state=state), source=source)
+
+
 def tick(connection: Connection, campaign_id: UUID, *, most_s: float) -> None:
     """Count a running campaign's time since its last tick; of a longer gap (a pause, an outage) only ``most_s``.
 
@@ -128,9 +177,11 @@ def _stored(config: CampaignConfig) -> tuple[Jsonb, float, float]:
 
 
 def _campaign(row: dict[str, object]) -> Campaign:
+    levels: Any = row["levels"]
     fields: dict[str, Any] = {
         **row,
         "config": CampaignConfig.model_validate(row["config"]),
         "state": CampaignState(str(row["state"])),
+        "levels": {Level(role): LevelOfTheory.model_validate(one["definition"]) for role, one in levels.items()},
     }
     return Campaign(**fields)

@@ -196,6 +196,20 @@ def relaxed(connection: Connection, candidate_ids: Sequence[UUID]) -> list[tuple
     return [(row["id"], _molecule(row)) for row in rows]
 
 
+def reopen(connection: Connection, campaign_id: UUID, reason: str) -> None:
+    """Let what the end of a campaign took back, for its ``reason``, be chosen and certified again."""
+    connection.execute(
+        """UPDATE candidates SET state = 'scored', triage_id = NULL, reason = NULL, updated_at = now()
+           WHERE campaign_id = %s AND state = 'withdrawn' AND reason = %s""",
+        (campaign_id, reason),
+    )
+    connection.execute(
+        """UPDATE candidates SET certificate_id = NULL, reason = NULL, updated_at = now()
+           WHERE campaign_id = %s AND state = 'labelled' AND reason = %s""",
+        (campaign_id, f"certificate withdrawn: {reason}"),
+    )
+
+
 def counts(connection: Connection, campaign_id: UUID) -> dict[str, int]:
     """Number of candidates by state."""
     rows = connection.execute(

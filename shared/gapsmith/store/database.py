@@ -1,8 +1,10 @@
 """Connections to Postgres: a small pool, one transaction per ``with`` block, errors that say which server."""
 
+import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -14,6 +16,12 @@ from gapsmith.core.settings import Settings
 
 Connection = psycopg.Connection[DictRow]
 
+LOOK_EVERY_S = 1.0  # at why there is no connection yet
+# libpq gives no SQLSTATE of a failed connection, only the server's text; waiting does not help against these
+_REFUSAL = re.compile(
+    "authentication failed|no password supplied|no pg_hba.conf entry|(role|database) .* does not exist|permission denied"
+)
+
 
 class Database:
     """A pool of connections to one database."""
@@ -21,8 +29,10 @@ class Database:
     def __init__(self, url: str, *, connections: int = 4, timeout_s: float = 15.0) -> None:
         self.url = url
         self.timeout_s = timeout_s
+        self._failures: list[str] = []  # why the last connection could not be made
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
+            connection_class=_remembering(self._failures),
             min_size=0,
             max_size=connections,
             timeout=timeout_s,
@@ -46,11 +56,11 @@ class Database:
         """A connection in a transaction: committed at the end of the block, rolled back on an exception.
 
         Raises:
-            UnavailableError: the server cannot be reached.
+            UnavailableError: the server cannot be reached, or refuses user, password or database.
         """
         try:
-            with self._pool.connection(timeout=self.timeout_s) as connection:
-                yield connection
+            with ExitStack() as block:
+                yield self._connected(block)
         except (PoolTimeout, psycopg.OperationalError) as error:
             if (
                 isinstance(error, psycopg.OperationalError)
@@ -58,7 +68,28 @@ class Database:
                 and error.sqlstate[:2] == "40"
             ):
                 raise  # serialization or deadlock: the server is there
-            raise UnavailableError(f"Postgres at {self.address} cannot be reached: {str(error).strip()}") from error
+            raise UnavailableError(self._explained(error)) from error
+
+    def _connected(self, block: ExitStack) -> Connection:
+        """A connection of the pool, which tries again until its time is up or the server refuses."""
+        deadline = time.monotonic() + self.timeout_s
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return block.enter_context(self._pool.connection(timeout=max(min(left, LOOK_EVERY_S), 0.01)))
+            except PoolTimeout:
+                if left <= LOOK_EVERY_S or any(map(_REFUSAL.search, self._failures)):
+                    raise
+
+    def _explained(self, error: Exception) -> str:
+        reason = self._failures[0] if isinstance(error, PoolTimeout) and self._failures else str(error).strip()
+        if isinstance(error, PoolTimeout) and _REFUSAL.search(reason):
+            said = reason.rpartition("FATAL:")[2].strip()
+            return (
+                f"Postgres at {self.address} refuses the connection: {said}; correct the user, password or database in "
+                "GAPSMITH_POSTGRES_URL"
+            )
+        return f"Postgres at {self.address} cannot be reached: {reason}"
 
     @contextmanager
     def snapshot(self, statement_ms: int) -> Iterator[Connection]:
@@ -89,3 +120,20 @@ class Database:
     def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
+
+
+def _remembering(failures: list[str]) -> type[Connection]:
+    """A connection class that keeps the reason of the last failure, which the pool does not tell."""
+
+    class Remembering(psycopg.Connection[DictRow]):
+        @classmethod
+        def connect(cls, *arguments: Any, **options: Any) -> Self:
+            try:
+                made = super().connect(*arguments, **options)
+            except psycopg.OperationalError as error:
+                failures[:] = [str(error).strip()]
+                raise
+            failures.clear()
+            return made
+
+    return Remembering

@@ -36,6 +36,11 @@ class Beat:
         """In a word: healthy, late or silent."""
         return "healthy" if self.age_s < LATE_S else "late" if self.age_s < SILENT_S else "silent"
 
+    @property
+    def gone(self) -> bool:
+        """Whether it is a process of this host that has ended; of other hosts nothing else is known."""
+        return self.host == socket.gethostname() and not _exists(self.pid)
+
 
 def beat(
     connection: Connection,

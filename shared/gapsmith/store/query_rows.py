@@ -27,7 +27,7 @@ class CandidateRow:
     campaign: str
     state: str
     gap_ev: float | None  # DFT
-    gap_level: str | None  # "certificate" (at the DFT geometry) or "triage" (at the xTB geometry)
+    gap_level: str | None  # "certificate" or "triage", its label's role; level_of_theory says what that was
     predicted_gap_ev: float | None
     predicted_gap_std_ev: float | None
     out_of_distribution: bool | None  # the surrogate's warning
@@ -39,7 +39,7 @@ class CandidateRow:
     sa_score: float
     in_qm9: bool
     reason: str | None  # of rejected, failed, withdrawn
-    level_of_theory: str | None  # of gap_ev
+    level_of_theory: str | None  # of gap_ev: its title, as core.levels writes it
     geometry: str  # method of the best geometry there is
     created_at: datetime
     candidate_id: UUID
@@ -70,7 +70,8 @@ EXPRESSIONS: Final = {
     "sa_score": "m.sa_score",
     "in_qm9": "m.in_qm9",
     "reason": "c.reason",
-    "level_of_theory": "k.level",
+    "level_of_theory": """g.levels #>> CASE WHEN c.certified_gap_ev IS NOT NULL THEN '{certificate,title}'::text[]
+                          WHEN c.gap_ev IS NOT NULL THEN '{triage,title}'::text[] END""",
     "geometry": "c.geometry",
     "created_at": "c.created_at",
     "candidate_id": "c.id",

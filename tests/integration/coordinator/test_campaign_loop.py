@@ -2,12 +2,17 @@
 
 import itertools
 import time
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from gapsmith.coordinator import snapshot
+from gapsmith.core.campaign import parse_campaign
+from gapsmith.core.domain import Level
+from gapsmith.core.errors import InputError
+from gapsmith.core.levels import configured, shipped
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import (
     CalculationFinished,
@@ -18,6 +23,7 @@ from gapsmith.core.messages import (
     TrainingFinished,
     TrainingRequested,
 )
+from gapsmith.core.settings import settings
 from gapsmith.store import calculations, campaigns, inbox, outbox, tasks
 from gapsmith.store.progress import progress
 
@@ -438,3 +444,56 @@ def test_two_coordinators_never_dispatch_the_same_place(world: Any) -> None:
         list(threads.map(lambda service: service.work(), several))
     assert open_triage(world) == AHEAD
     assert len(world.events(CalculationRequested)) == AHEAD
+
+
+def test_an_extended_campaign_goes_on_with_all_that_it_computed(world: Any) -> None:
+    campaign = world.campaign(budget={"dft_jobs": 3, "wall_time": "20s"}, dft={"certify": True})
+    world.score(campaign, guesses(world, *[4.0] * 8))
+    world.news()
+    world.compute(4.0)  # its certificate waits
+    world.begin()
+    world.rows("UPDATE campaigns SET elapsed_s = 20 RETURNING id")
+    world.tick()
+    assert world.look(campaign).state is CampaignState.FINISHED
+    budget = parse_campaign({"name": "x", "target": {"value": 4}, "budget": {"dft_jobs": 5, "wall_time": "1h"}}).budget
+    with world.database.transaction() as connection:
+        campaigns.extend(connection, campaign.id, budget, source="cli")
+    world.news()
+    now = world.look(campaign)
+    assert (now.state, now.stop_reason, now.ended_at, now.config.budget) == (CampaignState.RUNNING, None, None, budget)
+    assert open_triage(world) == AHEAD
+    assert len(world.rows("SELECT 1 FROM candidates WHERE certificate_id IS NOT NULL AND reason IS NULL")) == 1
+    while open_triage(world):
+        world.compute(5.0)
+    assert len(world.rows("SELECT 1 FROM candidates WHERE state IN ('labelled', 'certified')")) == 5
+    assert world.look(campaign).stop_reason == "the budget of 5 DFT jobs is spent"
+
+
+def test_a_stopped_campaign_is_not_extended(world: Any) -> None:
+    campaign = world.campaign()
+    with world.database.transaction() as connection:
+        campaigns.set_state(connection, campaign.id, CampaignState.STOPPED, source="cli")
+        with pytest.raises(InputError, match="stopped for good"):
+            campaigns.extend(connection, campaign.id, campaign.config.budget, source="cli")
+
+
+def test_a_running_campaign_asks_for_its_own_levels_whatever_the_file_says_now(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = world.campaign()
+    path = tmp_path / "levels.yaml"
+    path.write_text("levels:\n  triage: {engine: pyscf, method: pbe0, basis: def2-svp}\n")
+    monkeypatch.setenv("GAPSMITH_LEVELS", str(path))
+    settings.cache_clear()
+    configured.cache_clear()
+    try:
+        world.score(campaign, guesses(world, *[4.0] * 8))
+        world.news()
+        later = world.campaign("later")
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+        configured.cache_clear()
+    versions = {row["level_version"] for row in world.rows("SELECT level_version FROM calculations")}
+    assert versions == {shipped()["triage"].version}
+    assert later.levels[Level.TRIAGE].theory == "PBE0/def2-SVP//GFN2-xTB"

@@ -19,6 +19,7 @@ from rdkit import Chem
 from gapsmith.cli.query import query as command
 from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.errors import InputError, UnavailableError
+from gapsmith.core.levels import shipped
 from gapsmith.core.lifecycle import CandidateState
 from gapsmith.core.settings import settings
 from gapsmith.store.database import Database
@@ -51,7 +52,7 @@ def test_the_gap_is_the_certified_one_where_there_is_one(filled: Database) -> No
         ("CCC=O", 4.02, "certificate"),
         ("CC=O", 4.05, "triage"),
     ]
-    assert [row.level_of_theory for row in rows] == [f"certificate {LEVEL}", f"triage {LEVEL}"]
+    assert [row.level_of_theory for row in rows] == [shipped()["certificate"].title, shipped()["triage"].title]
     assert [row.geometry for row in rows] == [LEVEL, "gfn2-xtb"]
     assert [row.lumo_ev for row in rows] == pytest.approx([-2.98, -2.95])
     assert rows[0].xtb_gap_ev == 3.0
@@ -136,7 +137,7 @@ def test_a_terminal_gets_a_table(ask: Ask, monkeypatch: pytest.MonkeyPatch, caps
     lines = capsys.readouterr().out.splitlines()
     certified = next(line.split() for line in lines if "CCC=O" in line)
     assert certified[:6] == ["CCC=O", "4.020", "certificate", "4.10", "±", "0.10"]
-    assert lines[-1].startswith("2 candidates; level triage is DFT at the xTB geometry")
+    assert lines[-3:] == ["2 candidates", *(f"gap: {shipped()[name].title}" for name in ("certificate", "triage"))]
     command.main(["--campaign", "empty"], standalone_mode=False)
     assert capsys.readouterr().out == "no candidate is like that\n"
 

@@ -91,3 +91,33 @@ def test_stages_that_a_geometry_has_behind_it_are_skipped() -> None:
     assert shipped()["single-point"].stages(GENERATED) == ()
     assert shipped()["xtb"].stages(GENERATED) == ("self",)
     assert shipped()["xtb"].stages(GFN2) == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "theory"),
+    [
+        ("extends: triage", "B3LYP/6-31G(2df,p)//GFN2-xTB"),
+        ("extends: certificate", "B3LYP/6-31G(2df,p)//B3LYP/6-31G(2df,p)"),
+        ("extends: triage, method: pbe0, basis: def2-svp", "PBE0/def2-SVP//GFN2-xTB"),
+        ("extends: triage, method: r2SCAN, basis: aug-cc-pvtz", "r2SCAN/aug-cc-pVTZ//GFN2-xTB"),
+        ("extends: triage, method: wB97X-D3, basis: '6-311++g(d,p)'", "wB97X-D3/6-311++G(d,p)//GFN2-xTB"),
+        ("extends: xtb", "GFN2-xTB//GFN2-xTB"),
+    ],
+)
+def test_a_level_is_written_as_the_field_writes_it(tmp_path: Path, keys: str, theory: str) -> None:
+    level = Levels.load(write(tmp_path, f"levels:\n  mine: {{{keys}}}\n"))["mine"]
+    assert level.theory == theory
+    assert level.title == f"{theory} [mine {level.version[:8]}]"
+
+
+def test_only_the_geometry_differs_or_the_level_does(tmp_path: Path) -> None:
+    levels = Levels.load(
+        write(
+            tmp_path,
+            "levels:\n  fine: {extends: certificate, grid: 5}\n  wet: {extends: triage, options: {solvent: water}}\n",
+        )
+    )
+    assert levels["triage"].same_single_point(levels["certificate"])
+    assert levels["triage"].same_single_point(levels["spectra"])
+    assert not levels["triage"].same_single_point(levels["fine"])
+    assert not levels["triage"].same_single_point(levels["wet"])

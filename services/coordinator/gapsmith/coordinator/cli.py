@@ -1,37 +1,31 @@
 """``gapsmith campaign``: list, show, pause, resume, stop; and the JSON schema of the campaign file."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.core.terminal import echo
+from gapsmith.stack.connect import open_database
+
 if TYPE_CHECKING:
     from gapsmith.store.campaigns import Campaign
-    from gapsmith.store.database import Connection, Database
+    from gapsmith.store.database import Connection
 
-
-@contextmanager
-def _database() -> Iterator["Database"]:
-    from gapsmith.stack.connect import connected_settings
-    from gapsmith.store.database import Database
-
-    with Database.from_settings(connected_settings()) as database:
-        yield database
+STEERED_WITHIN_S = 30.0  # that is when the coordinator was heard of, if it is there
 
 
 @click.group()
 def campaign() -> None:
-    """List, show, pause, resume and stop campaigns."""
+    """List, show, pause, resume, extend and stop campaigns."""
 
 
 @campaign.command("list")
 def list_() -> None:
     """All campaigns with their state and counts."""
-    from gapsmith.core.tables import print_rows
+    from gapsmith.core.terminal import print_rows
     from gapsmith.store import campaigns, candidates
 
-    with _database() as database, database.transaction() as connection:
+    with open_database() as database, database.transaction() as connection:
         rows = []
         for one in campaigns.every(connection):
             counts = candidates.counts(connection, one.id)
@@ -59,12 +53,12 @@ def show(name: str) -> None:
     from gapsmith.coordinator.commands.display import progress_lines
     from gapsmith.store import progress
 
-    with _database() as database, database.transaction() as connection:
+    with open_database() as database, database.transaction() as connection:
         one = _find(connection, name)
-        click.echo(yaml.safe_dump(one.config.model_dump(mode="json"), sort_keys=False).rstrip())
-        click.echo(f"state: {one.state}" + (f" ({one.stop_reason})" if one.stop_reason else ""))
-        for line in progress_lines(progress.progress(connection, one.id)):
-            click.echo(line)
+        echo(yaml.safe_dump(one.config.model_dump(mode="json"), sort_keys=False).rstrip())
+        echo(f"state: {one.state}" + (f" ({one.stop_reason})" if one.stop_reason else ""))
+        for line in [*one.level_lines(), *progress_lines(progress.progress(connection, one.id))]:
+            echo(line)
 
 
 @campaign.command("pause")
@@ -88,6 +82,38 @@ def stop(name: str) -> None:
     _change(name, "stopped")
 
 
+@campaign.command("extend")
+@click.argument("name")
+@click.option(
+    "--dft-jobs", type=click.IntRange(1), metavar="N", help="Triage calculations, those that are done included."
+)
+@click.option("--wall-time", metavar="TIME", help="Running time, the past included: seconds, or 90s, 15m, 1h30m.")
+@click.option("--wanted-hits", type=click.IntRange(1), metavar="N", help="Enough hits, those that are found included.")
+def extend(name: str, **budget: Any) -> None:
+    """Go on with a campaign, finished or not, with another budget; what it computed counts.
+
+    For example: gapsmith campaign extend quickstart --dft-jobs 40 --wall-time 2h
+    """
+    from gapsmith.coordinator.commands import begin
+    from gapsmith.core.campaign import parse_campaign
+    from gapsmith.core.errors import InputError
+    from gapsmith.store import heartbeats
+
+    changes = {key: value for key, value in budget.items() if value is not None}
+    if not changes:
+        raise InputError("say what changes: --dft-jobs, --wall-time or --wanted-hits")
+    with open_database() as database, database.transaction() as connection:
+        one = _find(connection, name)
+        document = one.config.model_dump(mode="json")
+        document["budget"] |= changes
+        new = parse_campaign(document).budget
+        begin.extend(connection, one, new)
+        steered = any(beat.service == "coordinator" for beat in heartbeats.alive(connection, STEERED_WITHIN_S))
+    echo(begin.Meaning(name, one, new).words())
+    if not steered:
+        echo("no services run: 'gapsmith up' starts them, and so does 'gapsmith run' with its file")
+
+
 @campaign.command("schema")
 @click.option("--markdown", is_flag=True, help="A table for people instead.")
 def schema(markdown: bool) -> None:
@@ -97,7 +123,7 @@ def schema(markdown: bool) -> None:
     from gapsmith.core.campaign import CampaignConfig
 
     found = CampaignConfig.model_json_schema()
-    click.echo("\n".join(_table(found)) if markdown else json.dumps(found, indent=2))
+    echo("\n".join(_table(found)) if markdown else json.dumps(found, indent=2))
 
 
 def _table(found: dict[str, Any]) -> list[str]:
@@ -125,11 +151,11 @@ def _change(name: str, state: str) -> None:
     from gapsmith.core.lifecycle import CampaignState
     from gapsmith.store import campaigns
 
-    with _database() as database, database.transaction() as connection:
+    with open_database() as database, database.transaction() as connection:
         one = _find(connection, name)
         reason = "stopped by its user" if state == "stopped" else None
         campaigns.set_state(connection, one.id, CampaignState(state), source="cli", reason=reason)
-    click.echo(f"campaign {name} is {state}")
+    echo(f"campaign {name} is {state}")
 
 
 def _find(connection: "Connection", name: str) -> "Campaign":

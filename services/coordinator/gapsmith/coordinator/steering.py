@@ -10,7 +10,6 @@ from gapsmith.coordinator.policy import QUEUED_ADVANTAGE, Decisions, Snapshot, d
 from gapsmith.core.calculation import content_hash
 from gapsmith.core.codec import decode
 from gapsmith.core.domain import Level
-from gapsmith.core.levels import configured
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import GenerateRequested, TrainingRequested
 from gapsmith.store import calculations, campaigns, outbox
@@ -170,7 +169,7 @@ def _request(connection: Connection, campaign: Campaign, candidate_id: UUID, lev
     conformer_id, method = row.pop("id"), row.pop("method")
     molecule = decode(**row)
     charge = int(molecule.charges.sum())
-    theory = configured()[level]
+    theory = campaign.levels[level]
     return calculations.request(
         connection,
         content_hash=content_hash(molecule.numbers, molecule.coordinates, charge, SPIN, theory, method),

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gapsmith.cli.main import service_group
+from gapsmith.core.terminal import echo
 from gapsmith.stack.dashboard import SERVICE
 
 SERVICE_GROUP = "gapsmith.services"  # reached by name: commands import no service
@@ -47,7 +48,7 @@ def _find_or_serve(host: str | None, port: int | None) -> None:
         starting = machine.service_pid(own.home, SERVICE) is not None
         running = address.wait(own.home, START_WITHIN_S if starting else 0.0)
         if running is not None:
-            click.echo(running)
+            echo(running)
             return
     for name, value in (("HOST", host), ("PORT", port)):
         if value is not None:
@@ -72,5 +73,5 @@ def _tell(home: Path, ended: threading.Event) -> None:
 
     while not ended.wait(LOOK_EVERY_S):
         if (url := address.own(home)) is not None:
-            click.echo(f"{url}  (Ctrl-C ends it)")
+            echo(f"{url}  (Ctrl-C ends it)")
             return

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gapsmith.core.tables import duration
+from gapsmith.core.units import duration
 from gapsmith.dashboard import csrf
 
 NONE: Final = Markup('<span class="none">–</span>')

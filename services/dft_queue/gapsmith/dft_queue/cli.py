@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapsmith.cli.database import connected
+from gapsmith.core.terminal import echo
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -98,13 +99,13 @@ def list_(
     if as_json:
         _print_json(found)
         return
-    from gapsmith.core.tables import print_rows
+    from gapsmith.core.terminal import print_rows
 
     terminal = sys.stdout.isatty()
     print_rows([_line(job, terminal) for job in found], empty="no job is like that")
     words = ", ".join(f"{count} {state}" for state, count in total.items()) or "no jobs"
     more = f"; older ones: --before {str(found[-1].id)[:8]}" if len(found) == limit < sum(total.values()) else ""
-    click.echo(f"{words}{more}", err=not terminal)
+    echo(f"{words}{more}", err=not terminal)
 
 
 def _print_json(found: "Sequence[Job]") -> None:
@@ -113,11 +114,11 @@ def _print_json(found: "Sequence[Job]") -> None:
 
     from gapsmith.core.output import plain
 
-    click.echo(json.dumps([asdict(job) for job in found], indent=1, default=lambda value: str(plain(value))))
+    echo(json.dumps([asdict(job) for job in found], indent=1, default=lambda value: str(plain(value))))
 
 
 def _line(job: "Job", terminal: bool) -> dict[str, Any]:
-    from gapsmith.core.tables import duration
+    from gapsmith.core.units import duration
 
     reason = job.reason or ""
     waits = f"in {duration(-job.seconds)}" if job.seconds <= -1 else duration(job.seconds)
@@ -155,16 +156,16 @@ def show(job_id: str, save: Path | None, qcschema: Path | None) -> None:
 
     with connected() as connection:
         one = story(connection, resolve(connection, [job_id])[0])
-        click.echo("\n".join(lines(one)))
+        echo("\n".join(lines(one)))
         if save is not None:
             for path in save_files(connection, one, save):
-                click.echo(f"written: {path}")
+                echo(f"written: {path}")
         if qcschema is not None:
             from importlib import import_module
 
             module, function = AS_QCSCHEMA
             getattr(import_module(module), function)(connection, one.id, qcschema)
-            click.echo(f"written: {qcschema}")
+            echo(f"written: {qcschema}")
 
 
 @jobs.command("why")
@@ -178,7 +179,7 @@ def why(job_ids: tuple[str, ...]) -> None:
     with connected() as connection:
         for number, found in enumerate(resolve(connection, job_ids)):
             words = explanation(story(connection, found), surroundings(connection, found))
-            click.echo("\n".join(["", *words] if number else words))
+            echo("\n".join(["", *words] if number else words))
 
 
 @jobs.command("retry")
@@ -245,7 +246,7 @@ def _change(
         before = sum(counts(connection, wanted).values())
         changed = change(connection, wanted)
     left = before - len(changed)
-    click.echo(
+    echo(
         f"{_jobs(len(changed))} {done}"
         + (f"; {_jobs(left)} selected and left alone, not being {changeable}" if left > 0 else "")
     )

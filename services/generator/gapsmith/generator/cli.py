@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.core.terminal import echo
 from gapsmith.generator.commands.options import common
 from gapsmith.generator.commands.wishes import within
 
@@ -93,7 +94,7 @@ def regrow(
         )
     for one in leads:
         if one.changes is not None:
-            click.secho(f"note: {one.changes}", fg="yellow", err=True)
+            echo(f"note: {one.changes}", fg="yellow", err=True)
     _carry_out(Request.of(options, leads=tuple(leads), region=region), output)
 
 
@@ -106,16 +107,16 @@ def _carry_out(request: "Request", output: Path) -> None:
     from gapsmith.generator.commands.work import Work
 
     if not known.ready():
-        click.echo("note: QM9 is prepared once, so that known molecules are told apart; about a minute", err=True)
+        echo("note: QM9 is prepared once, so that known molecules are told apart; about a minute", err=True)
         known.prepare()
     work = Work.of(request)
     for warning in work.warnings():
-        click.secho(f"warning: {warning}", fg="yellow", err=True)
+        echo(f"warning: {warning}", fg="yellow", err=True)
     with progress(request.count) as show:
         result = work.collect(show)
     if not result.found:
         if result.interrupted:
-            click.secho("stopped by Ctrl-C before the first molecule; nothing was written", fg="yellow", err=True)
+            echo("stopped by Ctrl-C before the first molecule; nothing was written", fg="yellow", err=True)
             raise click.exceptions.Exit(130)
         raise InputError(
             f"no such molecule came out of {result.attempts} attempts ({reasons(result)}), so nothing was written; ask for "
@@ -124,8 +125,8 @@ def _carry_out(request: "Request", output: Path) -> None:
     writing.write(output, writing.entries(result.found, request.leads, work.tags()))
     if not result.complete:
         missing = "stopped by Ctrl-C" if result.interrupted else "no more such molecules are in reach"
-        click.secho(f"warning: {len(result.found)} of {result.wanted} molecules: {missing}", fg="yellow", err=True)
+        echo(f"warning: {len(result.found)} of {result.wanted} molecules: {missing}", fg="yellow", err=True)
     for line in summary(result, output):
-        click.echo(line)
+        echo(line)
     if result.interrupted:
         raise click.exceptions.Exit(130)

@@ -99,7 +99,7 @@ class GeneratorTrainable:
         return {
             "sizes": Sizes.of(train).to_card(),
             "data": {
-                "name": "QM9 (qm9pack), B3LYP/6-31G(2df,p)",
+                "name": f"QM9 (qm9pack), {qm9.LEVEL}",
                 "split": "second half of EDM's training molecules",
                 "split_sha256": qm9.split_hash(everything),
                 "molecules": len(train),

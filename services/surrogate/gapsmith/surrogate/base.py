@@ -125,7 +125,7 @@ class SurrogateBase:
         begun = None if self._start is None else {"begun_from": {"sha256": self._start["sha256"]}}
         return {
             "description": DESCRIPTIONS[self._split],
-            "data": "QM9, B3LYP/6-31G(2df,p)" + (", and GFN2-xTB" if len(self._parsed.sources) > 1 else ""),
+            "data": f"QM9, {qm9.LEVEL}" + (", and GFN2-xTB" if len(self._parsed.sources) > 1 else ""),
             "molecules": self._counts,
             "split_sha256": {name: qm9.split_hash(indices) for name, indices in named.items()},
             "calibration": calibration,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
+from gapsmith.data import qm9
 
 Level = Literal["graph", "node"]
 Form = Literal["intensive", "extensive", "dipole", "charge", "forces"]
@@ -47,7 +48,7 @@ class Quantity:
     least: float = -math.inf  # no value lies below, base unit
 
 
-DFT, XTB = "B3LYP/6-31G(2df,p)", "GFN2-xTB"
+DFT, XTB = qm9.LEVEL, "GFN2-xTB"
 QUANTITIES: Final = {
     "homo": Quantity("graph", "energy", "intensive", DFT),
     "lumo": Quantity("graph", "energy", "intensive", DFT),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapsmith.cli.database import connected
+from gapsmith.core.terminal import confirm, echo
 
 if TYPE_CHECKING:
     from gapsmith.store.model_story import Entry
@@ -45,7 +46,7 @@ def list_(kind: str | None, states: str | None, as_json: bool) -> None:
 
         print_json([{name: value for name, value in asdict(one).items() if name != "metrics"} for one in found])
         return
-    from gapsmith.core.tables import print_rows
+    from gapsmith.core.terminal import print_rows
 
     empty = (
         "no model is like that" if kind or states else "no models are registered yet: services do that (gapsmith up)"
@@ -88,7 +89,7 @@ def print_json(document: object) -> None:
 
     from gapsmith.core.output import plain
 
-    click.echo(json.dumps(document, indent=1, default=lambda value: str(plain(value))))
+    echo(json.dumps(document, indent=1, default=lambda value: str(plain(value))))
 
 
 @models.command("show")
@@ -108,7 +109,7 @@ def show(reference: str, as_json: bool) -> None:
     if as_json:
         print_json(as_document(one))
     else:
-        click.echo("\n".join(lines(one)))
+        echo("\n".join(lines(one)))
 
 
 @models.command("compare")
@@ -131,12 +132,12 @@ def compare(first: str, second: str, as_json: bool) -> None:
     if as_json:
         print_json(as_document(found))
         return
-    from gapsmith.core.tables import print_rows
+    from gapsmith.core.terminal import print_rows
 
     terminal = sys.stdout.isatty()
     print_rows(rows(found, terminal), empty="neither has metrics")
     for note in found.notes:
-        click.echo(note, err=not terminal)
+        echo(note, err=not terminal)
 
 
 @models.command("promote")
@@ -160,7 +161,7 @@ def promote(reference: str, reason: str | None, force: bool, yes: bool) -> None:
     _ask(f"{model.name} goes live{_instead(replaced)}", yes)
     with connected() as connection:
         replaced = model_choice.promote(connection, model.id, who=who(), reason=reason, force=force)
-    click.echo(f"{model.name} is live{_instead(replaced)}; {SOON}")
+    echo(f"{model.name} is live{_instead(replaced)}; {SOON}")
 
 
 @models.command("rollback")
@@ -181,7 +182,7 @@ def rollback(kind: str, reason: str | None, yes: bool) -> None:
     _ask(f"{model.name} goes live again{_instead(left)}", yes)
     with connected() as connection:
         model = model_choice.rollback(connection, kind, leave=left.id, who=who(), reason=reason)
-    click.echo(f"{model.name} is live again{_instead(left)}; {SOON}")
+    echo(f"{model.name} is live again{_instead(left)}; {SOON}")
 
 
 def who() -> str:
@@ -208,4 +209,4 @@ def _ask(what: str, yes: bool) -> None:
         from gapsmith.core.errors import InputError
 
         raise InputError(f"{what}: nobody is there to confirm it; say so with --yes")
-    click.confirm(f"{what}: go on?", abort=True)
+    confirm(f"{what}: go on?")

@@ -2,13 +2,12 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-import click
-
-from gapsmith.core.tables import duration
+from gapsmith.core.terminal import echo, panel
+from gapsmith.core.units import duration
 
 if TYPE_CHECKING:
     from gapsmith.store.progress import Progress
@@ -77,7 +76,7 @@ class PlainWatcher:
         certified = f" ({p.certified_hits} certified)" if p.certifies else ""
         failed = f", {p.dft_failed} failed" if p.dft_failed else ""
         certificates = f" and {p.certificates_open} certificates" if p.certificates_open else ""
-        click.echo(
+        echo(
             f"[{duration(p.elapsed_s):>7}] drawn {p.sampled}, waiting {p.waiting}, DFT {p.dft_done}/{p.dft_budget}{failed} "
             f"(+{p.dft_running}{certificates} open), hits {p.hits}{certified}, best {best}, surrogate v{p.model_version}, "
             f"{time_left(p)}"
@@ -87,44 +86,31 @@ class PlainWatcher:
         """Print a line, once."""
         if text not in self._noted:
             self._noted.add(text)
-            click.echo(f"  note: {text}")
+            echo(f"  note: {text}")
 
 
 class LiveWatcher:
     """A panel that is redrawn in place."""
 
-    def __init__(self, title: str, live: Any) -> None:
-        self._title = title
-        self._live = live
+    def __init__(self, redraw: Callable[..., None]) -> None:
+        self._redraw = redraw
 
     def show(self, progress: "Progress", notes: Sequence[str]) -> None:
         """Redraw."""
-        from rich.console import Group
-        from rich.panel import Panel
-        from rich.progress_bar import ProgressBar
-        from rich.text import Text
-
-        done = Text("\n".join(progress_lines(progress)))
-        bar = ProgressBar(total=progress.dft_budget, completed=progress.dft_done, width=60)
-        extra = [Text(f"note: {note}", style="yellow") for note in notes[-3:]]
-        self._live.update(Panel(Group(done, bar, *extra), title=self._title, title_align="left", border_style="cyan"))
+        done = (progress.dft_done, progress.dft_budget)
+        self._redraw(progress_lines(progress), bar=done, notes=[f"note: {note}" for note in notes[-3:]])
 
     def note(self, text: str) -> None:
         """Show a text instead of progress."""
-        from rich.panel import Panel
-
-        self._live.update(Panel(text, title=self._title, title_align="left", border_style="yellow"))
+        self._redraw([], notes=[text])
 
 
 @contextmanager
 def watcher(title: str) -> Iterator[Watcher]:
     """Live on a terminal, plain lines otherwise."""
     if not sys.stdout.isatty():
-        click.echo(title)
+        echo(title)
         yield PlainWatcher()
         return
-    from rich.console import Console
-    from rich.live import Live
-
-    with Live(console=Console(), refresh_per_second=4, transient=False) as live:
-        yield LiveWatcher(title, live)
+    with panel(title) as redraw:
+        yield LiveWatcher(redraw)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.core.terminal import echo
+
 if TYPE_CHECKING:
     from gapsmith.core.domain import Window
     from gapsmith.store.campaigns import Campaign
@@ -33,18 +35,17 @@ class ReportFiles:
 def report(name: str, results: Path | None) -> None:
     """Write the report, pictures, SDF and CSV of the campaign NAME again."""
     from gapsmith.core.errors import InputError
-    from gapsmith.stack.connect import connected_settings
+    from gapsmith.stack.connect import open_database
     from gapsmith.store import campaigns
-    from gapsmith.store.database import Database
 
-    with Database.from_settings(connected_settings()) as database:
+    with open_database() as database:
         with database.transaction() as connection:
             campaign = campaigns.by_name(connection, name)
         if campaign is None:
             raise InputError(f"no campaign is called {name!r}; gapsmith campaign list shows them all")
         files = write_report(database, campaign, results or Path("results") / name)
-    click.echo(f"report     {files.report}\npicture    {files.picture}\nmolecules  {files.sdf}")
-    click.echo(f"tables     {files.csv}, {files.candidates}")
+    echo(f"report     {files.report}\npicture    {files.picture}\nmolecules  {files.sdf}")
+    echo(f"tables     {files.csv}, {files.candidates}")
 
 
 def write_report(database: "Database", campaign: "Campaign", folder: Path) -> ReportFiles:
@@ -109,14 +110,16 @@ def hits_table(database: "Database", campaign: "Campaign") -> list[dict[str, Any
 
     with database.transaction() as connection:
         found = progress.attempts(connection, campaign.id)
-    return _hit_rows(found, campaign.config.target.window)
+    return _hit_rows(found, campaign)
 
 
-def _hit_rows(found: "Sequence[Attempt]", window: "Window") -> list[dict[str, Any]]:
+def _hit_rows(found: "Sequence[Attempt]", campaign: "Campaign") -> list[dict[str, Any]]:
+    window, statuses = campaign.config.target.window, STATUSES[campaign.change]
+
     def rank(hit: "Attempt") -> tuple[int, float]:
         gap = hit.gap_ev if hit.certified_gap_ev is None else hit.certified_gap_ev
         assert gap is not None  # a hit has a label
-        return STATUSES.index(_status(hit, window)), abs(gap - window.value_ev)
+        return statuses.index(_status(hit, window, statuses)), abs(gap - window.value_ev)
 
     hits = [attempt for attempt in found if attempt.gap_ev is not None and window.holds(attempt.gap_ev)]
     return [
@@ -127,19 +130,22 @@ def _hit_rows(found: "Sequence[Attempt]", window: "Window") -> list[dict[str, An
             "predicted_ev": _with_error(hit.predicted_gap_ev, hit.predicted_gap_std_ev),
             "in_qm9": "yes" if hit.in_qm9 else "no",
             "sa_score": round(hit.sa_score, 1),
-            "status": _status(hit, window),
+            "status": _status(hit, window, statuses),
         }
         for hit in sorted(hits, key=rank)
     ]
 
 
-STATUSES = ("certified", "labelled", "outside at its DFT geometry")
+STATUSES = {  # by what differs between a label and its certificate
+    "geometry": ("certified", "labelled", "outside at its DFT geometry"),
+    "level": ("certified", "labelled", "outside at the other level"),
+}
 
 
-def _status(hit: "Attempt", window: "Window") -> str:
+def _status(hit: "Attempt", window: "Window", statuses: tuple[str, str, str]) -> str:
     if hit.certified_gap_ev is None:
-        return STATUSES[1]
-    return STATUSES[0] if window.holds(hit.certified_gap_ev) else STATUSES[2]
+        return statuses[1]
+    return statuses[0] if window.holds(hit.certified_gap_ev) else statuses[2]
 
 
 def _with_error(mean: float | None, std: float | None) -> str:
@@ -155,9 +161,10 @@ def lines(results: "Results") -> list[str]:
     return [
         f"# {results.campaign.name}",
         "",
-        f"Wanted: molecules with a HOMO-LUMO gap of {window.value_ev:g} ± {window.tolerance_ev:g} eV "
-        "(B3LYP/6-31G(2df,p)). A *hit* is labelled inside the window (DFT at the GFN2-xTB geometry); a *certified* hit "
-        "is inside it at its own DFT geometry as well.",
+        f"Wanted: molecules with a HOMO-LUMO gap of {window.value_ev:g} ± {window.tolerance_ev:g} eV. A *hit* is "
+        "labelled inside the window; the gap of a *certified* hit is inside it by its certificate as well.",
+        "",
+        *(f"- {line}" for line in results.campaign.level_lines()),
         "",
         f"The campaign is {p.state}" + (f": {p.stop_reason}." if p.stop_reason else "."),
         "",
@@ -165,7 +172,7 @@ def lines(results: "Results") -> list[str]:
         "",
         "## Hits",
         "",
-        *_table(_hit_rows(results.attempts, window), "No hits."),
+        *_table(_hit_rows(results.attempts, results.campaign), "No hits."),
         "",
         *_rate_lines(results),
         "",
@@ -236,7 +243,7 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 def _time(seconds: float) -> str:
-    from gapsmith.core.tables import duration
+    from gapsmith.core.units import duration
 
     return duration(seconds)
 

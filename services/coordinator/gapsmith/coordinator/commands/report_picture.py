@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from gapsmith.core.domain import Level
+
 if TYPE_CHECKING:
     from gapsmith.core.domain import Window
     from gapsmith.store.results import Results
@@ -34,7 +36,13 @@ def _hits(axes: Axes, results: "Results", window: "Window") -> None:
     labelled = [a.gap_ev is not None and window.holds(a.gap_ev) for a in results.attempts]
     certified = [a.certified_gap_ev is not None and window.holds(a.certified_gap_ev) for a in results.attempts]
     jobs = np.arange(len(labelled) + 1)
-    axes.step(jobs, np.cumsum([0, *labelled]), where="post", color=HIT, label="hits (DFT at the xTB geometry)")
+    axes.step(
+        jobs,
+        np.cumsum([0, *labelled]),
+        where="post",
+        color=HIT,
+        label=f"hits ({results.campaign.levels[Level.TRIAGE].theory})",
+    )
     if results.campaign.config.dft.certify:
         axes.step(jobs, np.cumsum([0, *certified]), where="post", color=HIT, ls=":", label="of them certified")
     axes.plot(jobs, results.base_rate * jobs, color=CHANCE, ls="--", label="drawing blindly from QM9")

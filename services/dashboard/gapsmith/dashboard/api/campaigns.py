@@ -9,7 +9,7 @@ from gapsmith.core.campaign import CampaignConfig
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.answers import UNCHANGED, answered
-from gapsmith.dashboard.api.models import CampaignDetail, CampaignLine, CampaignList, NewTarget
+from gapsmith.dashboard.api.models import CampaignDetail, CampaignLine, CampaignList, NewTarget, PinnedLevel
 from gapsmith.dashboard.api.problems import Conflict, NotFound, ProblemRoute, documented
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.security import Principal
@@ -143,4 +143,12 @@ def _line(connection: Connection, one: Campaign) -> dict[str, Any]:
 
 
 def _detail(connection: Connection, one: Campaign) -> CampaignDetail:
-    return CampaignDetail(**_line(connection, one), config=one.config, progress=progress(connection, one.id))
+    return CampaignDetail(
+        **_line(connection, one),
+        config=one.config,
+        levels={
+            role: PinnedLevel(title=level.title, version=level.version, definition=level)
+            for role, level in one.levels.items()
+        },
+        progress=progress(connection, one.id),
+    )

@@ -10,6 +10,8 @@ from pydantic import BaseModel, Field
 
 from gapsmith.core.campaign import CampaignConfig
 from gapsmith.core.chemistry.elements import SYMBOLS
+from gapsmith.core.domain import Level
+from gapsmith.core.levels import LevelOfTheory
 from gapsmith.store.candidate_story import CandidateStory, Computed, Judgement, Property, Step
 from gapsmith.store.progress import Progress
 
@@ -23,7 +25,7 @@ class Candidate(BaseModel):
     campaign: str | None = None
     state: str | None = None
     gap_ev: float | None = Field(None, description="DFT")
-    gap_level: str | None = Field(None, description="certificate: at the DFT geometry; triage: at the xTB geometry")
+    gap_level: str | None = Field(None, description="triage or certificate: the role of gap_ev's level of theory")
     predicted_gap_ev: float | None = None
     predicted_gap_std_ev: float | None = None
     out_of_distribution: bool | None = Field(None, description="the surrogate's warning")
@@ -35,7 +37,7 @@ class Candidate(BaseModel):
     sa_score: float | None = None
     in_qm9: bool | None = None
     reason: str | None = Field(None, description="of rejected, failed, withdrawn")
-    level_of_theory: str | None = Field(None, description="of gap_ev")
+    level_of_theory: str | None = Field(None, description="of gap_ev: method // geometry [name and definition hash]")
     geometry: str | None = Field(None, description="method of the best geometry there is")
     created_at: datetime | None = None
     candidate_id: UUID | None = None
@@ -131,10 +133,19 @@ class CampaignList(BaseModel):
     items: list[CampaignLine]
 
 
+class PinnedLevel(BaseModel):
+    """A level of theory that a campaign keeps."""
+
+    title: str = Field(description="as it stands with every number")
+    version: str = Field(description="hash of what decides a result")
+    definition: LevelOfTheory
+
+
 class CampaignDetail(CampaignLine):
     """A campaign with its document and where it stands."""
 
     config: CampaignConfig
+    levels: dict[Level, PinnedLevel] = Field(description="of theory, by role, as they were when the campaign began")
     progress: Progress
 
 

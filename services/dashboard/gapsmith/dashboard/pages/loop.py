@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
+from gapsmith.core.domain import Level
 from gapsmith.dashboard.pages.views import Regions, View, follow
 from gapsmith.dashboard.reading.charts import charts
 from gapsmith.dashboard.reading.loop import Loop, find, loop
@@ -43,7 +44,7 @@ def _regions(database: Database, name: str) -> Regions:
 
 def stages(one: Loop) -> list[Stage]:
     """From drawing to certified hits."""
-    p, pace = one.results.progress, one.pace
+    p, pace, campaign = one.results.progress, one.pace, one.results.campaign
     running = not one.results.campaign.state.ended
     refused = ", ".join(f"{reason} {count}" for reason, count in list(p.rejected_by_reason.items())[:3])
     drawing = one.tasks.get("generator", 0)
@@ -76,13 +77,22 @@ def stages(one: Loop) -> list[Stage]:
             rate(pace.labelled),
             f"{p.dft_failed} failed" if p.dft_failed else None,
             _open(p.dft_running, p.dft_queued),
-            "labelled by B3LYP/6-31G(2df,p) at the GFN2-xTB geometry",
+            f"labelled by {campaign.levels[Level.TRIAGE].theory}",
         ),
         Stage("Hits", p.hits, None, None, None, "labelled inside the target window"),
     ]
     if p.certifies:
         waiting = f"{p.certificates_open} open" if p.certificates_open else None
-        found.append(Stage("Certified", p.certified_hits, None, None, waiting, "inside the window at the DFT geometry"))
+        found.append(
+            Stage(
+                "Certified",
+                p.certified_hits,
+                None,
+                None,
+                waiting,
+                f"inside the window by {campaign.levels[Level.CERTIFICATE].theory}",
+            )
+        )
     return found
 
 

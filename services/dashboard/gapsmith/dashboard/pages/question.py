@@ -31,6 +31,7 @@ NEEDED: Final = (  # that a line is made of, whichever columns are shown
     "state",
     "reason",
     "gap_level",
+    "level_of_theory",
     "predicted_gap_std_ev",
     "out_of_distribution",
 )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.core.terminal import echo
+
 if TYPE_CHECKING:
     from gapsmith.core.levels import Levels
     from gapsmith.dft_queue.commands.molecules import Wish
@@ -117,11 +119,11 @@ def dft(
         database = cleanup.enter_context(Database.from_settings(computing.connected, connections=2))
         submission = Submission(database, wish, priority=priority, retry_failed=retry_failed)
         _submit(submission, files, wish, stopped)
-        click.echo(_asked_for(submission.asked), err=True)
+        echo(_asked_for(submission.asked), err=True)
         if not stopped and not no_wait:
             _wait(database, submission.asked, computing, stopped)
         if stopped:
-            click.echo("stopped; what was queued stays queued, and the same command takes up where it was", err=True)
+            echo("stopped; what was queued stays queued, and the same command takes up where it was", err=True)
             raise click.exceptions.Exit(130)
         with database.transaction() as connection:
             found = rows(connection, submission.asked, level)
@@ -153,9 +155,9 @@ def _submit(submission: "Submission", files: tuple[Path, ...], wish: "Wish", sto
         for one in entries(file, wish):
             if one.refusal is not None:
                 where = f"{file}: " if len(files) > 1 else ""
-                click.echo(f"refused: {where}{one.name}: {one.refusal}", err=True)
+                echo(f"refused: {where}{one.name}: {one.refusal}", err=True)
             for note in one.notes:
-                click.echo(f"note: {one.where}: {note}", err=True)
+                echo(f"note: {one.where}: {note}", err=True)
             some.append(one)
             if len(some) == TOGETHER:
                 submission.add(some)
@@ -182,7 +184,7 @@ def _wait(database: "Database", asked: "list[Asked]", computing: "DftWorkers", s
         now = standing(connection, jobs)
     if now.ended == now.total:
         return
-    click.echo(computing.work(), err=True)
+    echo(computing.work(), err=True)
     with view() as shown:
         try:
             wait(database, jobs, shown, stopped=lambda: bool(stopped), notes=computing.notes)
@@ -196,7 +198,7 @@ def _conclude(found: "list[Row]", output: Path | None, no_wait: bool) -> None:
     """The table, unless it went to a file; the summary; the exit code."""
     from collections import Counter
 
-    from gapsmith.core.tables import print_rows
+    from gapsmith.core.terminal import print_rows
 
     if output is None and not no_wait:
         shown = [{key: str(row[key] or "") if key == "reused" else row[key] for key in SHOWN} for row in found]
@@ -205,11 +207,9 @@ def _conclude(found: "list[Row]", output: Path | None, no_wait: bool) -> None:
     words = ", ".join(f"{count} {state}" for state, count in counts.items()) or "no molecules in the input"
     new = {row["calculation_id"]: row["cpu_s"] or 0.0 for row in found if not row["reused"]}
     where = f"; results in {output}" if output is not None and str(output) != "-" else ""
-    click.echo(
-        f"{words}; {sum(new.values()):.1f} CPU-seconds{where}", err=output is not None or not sys.stdout.isatty()
-    )
+    echo(f"{words}; {sum(new.values()):.1f} CPU-seconds{where}", err=output is not None or not sys.stdout.isatty())
     if counts["failed"]:
-        click.echo("gapsmith jobs why ID explains a failure; --retry-failed computes such again", err=True)
+        echo("gapsmith jobs why ID explains a failure; --retry-failed computes such again", err=True)
     bad = sum(counts[state] for state in ("refused", "failed", "cancelled"))
     if bad:
         raise click.exceptions.Exit(1)
@@ -220,7 +220,7 @@ def _conclude(found: "list[Row]", output: Path | None, no_wait: bool) -> None:
 def list_levels(levels_file: Path | None) -> None:
     """The levels of theory: those that come with gapsmith and your own."""
     from gapsmith.core.levels import LevelOfTheory
-    from gapsmith.core.tables import print_rows
+    from gapsmith.core.terminal import print_rows
 
     known = _levels(levels_file)
     print_rows(
@@ -239,7 +239,7 @@ def list_levels(levels_file: Path | None) -> None:
         empty="no levels of theory",
     )
     if sys.stdout.isatty():
-        click.echo("Keys of a level in a file of your own (--levels FILE, or GAPSMITH_LEVELS):")
+        echo("Keys of a level in a file of your own (--levels FILE, or GAPSMITH_LEVELS):")
         for name, field in LevelOfTheory.model_fields.items():
             if name != "name":
-                click.echo(f"  {name:22s} {field.description}")
+                echo(f"  {name:22s} {field.description}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gapsmith.core.tables import duration
+from gapsmith.core.units import duration
 
 if TYPE_CHECKING:
     from gapsmith.core.domain import Molecule

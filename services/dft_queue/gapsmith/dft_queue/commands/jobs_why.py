@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from gapsmith.core.tables import duration
+from gapsmith.core.units import duration
 from gapsmith.dft_queue.commands.jobs_show import attempt_lines
 
 if TYPE_CHECKING:

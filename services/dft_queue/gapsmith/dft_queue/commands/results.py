@@ -1,8 +1,8 @@
 """Results of ``gapsmith dft``: a row for every record of the input, in its order, whole or not at all."""
 
 import csv
+import io
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -15,6 +15,7 @@ from gapsmith.core.errors import UnavailableError
 from gapsmith.core.lifecycle import CalculationState
 from gapsmith.core.output import check_output as check
 from gapsmith.core.output import plain, sdf_record
+from gapsmith.core.terminal import echo
 from gapsmith.dft_queue.commands.submitting import Asked
 from gapsmith.store import conformers, job_story
 from gapsmith.store.database import Connection
@@ -69,7 +70,9 @@ def write(connection: Connection, path: Path, found: Sequence[Row], asked: Seque
         UnavailableError: the file cannot be written, for example on a full disk; then nothing is there.
     """
     if path == STANDARD_OUTPUT:
-        _separated(sys.stdout, found)
+        text = io.StringIO()
+        _separated(text, found)
+        echo(text.getvalue(), nl=False)
         return
     try:
         with replacing(path) as partial:

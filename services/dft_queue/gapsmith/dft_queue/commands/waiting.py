@@ -5,13 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
-import click
-
 from gapsmith.core.errors import UnavailableError
-from gapsmith.core.tables import duration
+from gapsmith.core.terminal import Bar, bar, echo
+from gapsmith.core.units import duration
 from gapsmith.store import heartbeats, jobs
 from gapsmith.store.database import Connection, Database
 from gapsmith.store.jobs import JobFilter, JobState
@@ -84,7 +83,7 @@ class PlainView:
         if now.ended == self._last or (silent < PLAIN_EVERY_S and self._last >= 0 and now.ended < now.total):
             return
         self._last, self._when = now.ended, time.monotonic()
-        click.echo(
+        echo(
             f"{now.done} of {now.total} done, {now.failed} failed, {now.running} running, "
             f"{pace.words(now.total - now.ended)}",
             err=True,
@@ -94,27 +93,26 @@ class PlainView:
         """Print it."""
         if text not in self._noted:
             self._noted.add(text)
-            click.echo(f"note: {text}", err=True)
+            echo(f"note: {text}", err=True)
 
 
 class LiveView:
     """A bar on standard error."""
 
-    def __init__(self, progress: Any) -> None:
-        self._progress = progress
-        self._task = progress.add_task("molecules", total=None, words="")
+    def __init__(self, shown: Bar) -> None:
+        self._bar = shown
         self._noted: set[str] = set()
 
     def show(self, now: Standing, pace: Pace) -> None:
         """Redraw."""
         words = f"{now.failed} failed, {now.running} running, {pace.words(now.total - now.ended)}"
-        self._progress.update(self._task, total=now.total, completed=now.ended, words=words)
+        self._bar.show(now.ended, now.total, words=words)
 
     def note(self, text: str) -> None:
         """Print it above the bar."""
         if text not in self._noted:
             self._noted.add(text)
-            self._progress.console.print(f"note: {text}", style="yellow", markup=False)
+            self._bar.note(text)
 
 
 @contextmanager
@@ -123,12 +121,8 @@ def view() -> Iterator[View]:
     if not sys.stderr.isatty():
         yield PlainView()
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield LiveView(progress)
+    with bar() as shown:
+        yield LiveView(shown)
 
 
 def wait(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.core.terminal import echo
 from gapsmith.generator.commands.wishes import within
 
 if TYPE_CHECKING:
@@ -101,13 +102,13 @@ def generator(file: Path | None, output: Path, **options: Any) -> None:
     with progress() as show:
         report, settings = _of_file(file, effort, show) if file is not None else _of_weights(effort, options, show)
     for note in report.notes[:10]:
-        click.secho(f"warning: {note}", fg="yellow", err=True)
+        echo(f"warning: {note}", fg="yellow", err=True)
     if len(report.notes) > 10:
-        click.secho(f"warning: and {len(report.notes) - 10} records more like these", fg="yellow", err=True)
+        echo(f"warning: and {len(report.notes) - 10} records more like these", fg="yellow", err=True)
     _write(report, settings | {"seed": effort.seed}, output, file, options)
     for line in lines(report):
-        click.echo(line)
-    click.echo(f"\nnumbers  {output / 'quality.json'}\npicture  {output / 'quality.png'}")
+        echo(line)
+    echo(f"\nnumbers  {output / 'quality.json'}\npicture  {output / 'quality.png'}")
 
 
 def _write(
@@ -176,7 +177,7 @@ def _of_weights(effort: "Effort", options: dict[str, Any], show: "Progress") -> 
     for gap in options["gaps"]:
         low, high = model.range_of("gap_ev")
         if not low <= gap <= high:
-            click.secho(
+            echo(
                 f"warning: --gap {gap:g} is outside what the generator learned from ({low:.3g} to {high:.3g} eV)",
                 fg="yellow",
                 err=True,

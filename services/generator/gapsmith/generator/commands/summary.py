@@ -1,32 +1,18 @@
 """What people see of a collection: a progress bar while it grows, and what became of all attempts."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gapsmith.core.terminal import bar
 from gapsmith.generator.commands.collecting import Collection
 
 
 @contextmanager
 def progress(wanted: int) -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal, nothing in a pipe; to be told the molecules found and the attempts made."""
-    if not sys.stderr.isatty():
-        yield lambda found, attempts: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("molecules"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[attempts]} attempts"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=wanted, attempts=0)
-        yield lambda found, attempts: bar.update(task, completed=found, attempts=attempts)
+    with bar("molecules", total=wanted) as shown:
+        yield lambda found, attempts: shown.show(found, wanted, words=f"{attempts} attempts")
 
 
 def reasons(result: Collection) -> str:

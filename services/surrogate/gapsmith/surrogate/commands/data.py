@@ -5,6 +5,8 @@ from functools import partial
 
 import click
 
+from gapsmith.core.terminal import echo, track
+
 SPLITS = ("train", "validation", "test")
 
 MOLECULES = click.option(
@@ -33,7 +35,7 @@ def xtb(molecules: int, split: str, workers: int | None) -> None:
     in_chunks(partial(prepare_chunk, split), split, molecules, workers)
     counts = {name: len(sources.load(name, split) or ()) for name in ("qm9_gfn2", "gfn2")}
     summary = ", ".join(f"{count} geometries in {name}" for name, count in counts.items())
-    click.echo(f"{relaxed.folder(split).parent.parent}: {summary}")
+    echo(f"{relaxed.folder(split).parent.parent}: {summary}")
 
 
 @click.command()
@@ -58,7 +60,7 @@ def electronic(molecules: int, split: str, geometries: str, workers: int | None)
     from gapsmith.surrogate import electronic as module
 
     in_chunks(partial(module.prepare_chunk, geometries, split), split, molecules, workers)
-    click.echo(f"{module.folder(geometries, split)}: {len(module.load(geometries, split) or ())} molecules")
+    echo(f"{module.folder(geometries, split)}: {len(module.load(geometries, split) or ())} molecules")
 
 
 def in_chunks(prepare: Callable[[int], object], split: str, molecules: int, workers: int | None) -> None:
@@ -67,9 +69,6 @@ def in_chunks(prepare: Callable[[int], object], split: str, molecules: int, work
     import os
     from concurrent.futures import ProcessPoolExecutor, as_completed
 
-    from rich.console import Console
-    from rich.progress import track
-
     from gapsmith.surrogate import relaxed
     from gapsmith.surrogate.data import base_split
 
@@ -77,14 +76,14 @@ def in_chunks(prepare: Callable[[int], object], split: str, molecules: int, work
     os.environ["OMP_NUM_THREADS"] = "1"  # of the workers
     there = len(base_split(split))
     if molecules > there:
-        click.secho(f"warning: the split {split} has {there} molecules, not {molecules}", fg="yellow", err=True)
+        echo(f"warning: the split {split} has {there} molecules, not {molecules}", fg="yellow", err=True)
     firsts = range(0, min(molecules, there), relaxed.CHUNK)
     context = multiprocessing.get_context("spawn")
     label = f"chunks of {relaxed.CHUNK} molecules"
     with ProcessPoolExecutor(number, mp_context=context) as pool:
         pending = [pool.submit(prepare, first) for first in firsts]
         try:
-            for future in track(as_completed(pending), label, len(pending), console=Console(stderr=True)):
+            for future in track(as_completed(pending), label, len(pending)):
                 future.result()
         except BaseException:
             for future in pending:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gapsmith.core.terminal import bar, echo
+
 if TYPE_CHECKING:
     from gapsmith.surrogate.evaluate import Evaluation
 
@@ -52,22 +54,24 @@ def surrogate(
 
     torch.set_num_threads(threads or os.cpu_count() or 1)
     chosen = weights or settings().surrogate_weights or SHIPPED
-    found = evaluate(
-        chosen,
-        split,
-        limit,
-        device=device,
-        labels=campaign_labels(settings()) if campaigns else None,
-        on_progress=lambda name, done, of: click.echo(f"\r{name} {done}/{of}", nl=done == of, err=True),
-    )
+    labels = campaign_labels() if campaigns else None
+    with bar() as shown:
+        found = evaluate(
+            chosen,
+            split,
+            limit,
+            device=device,
+            labels=labels,
+            on_progress=lambda name, done, of: shown.show(done, of, label=name),
+        )
     try:
         write_atomically(output / "surrogate.json", json.dumps(found.numbers(), indent=2).encode() + b"\n")
         draw(found, output / "surrogate.png")
     except OSError as error:
         raise UnavailableError(f"the results cannot be written: {error}") from error
     for line in table(found):
-        click.echo(line)
-    click.echo(f"\nnumbers  {output / 'surrogate.json'}\npicture  {output / 'surrogate.png'}")
+        echo(line)
+    echo(f"\nnumbers  {output / 'surrogate.json'}\npicture  {output / 'surrogate.png'}")
 
 
 def table(found: "Evaluation") -> list[str]:

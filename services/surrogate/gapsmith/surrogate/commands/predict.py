@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.core.terminal import echo, track
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -37,8 +39,6 @@ def predict(file: Path, output: Path, weights: Path | None, relax: bool, device:
     import os
 
     import torch
-    from rich.console import Console
-    from rich.progress import track
 
     from gapsmith.core.chemistry.reader import read_molecules
     from gapsmith.core.errors import InputError, UnavailableError
@@ -59,7 +59,7 @@ def predict(file: Path, output: Path, weights: Path | None, relax: bool, device:
         with replacing(output) as partial, partial.open("w", newline="") as target:
             writer = csv.DictWriter(target, fieldnames=columns(predictor))
             writer.writeheader()
-            for record in track(read_molecules(file), "molecules", console=Console(stderr=True)):
+            for record in track(read_molecules(file), "molecules"):
                 items.append(item_of(record, needed, relax=relax))
                 if len(items) == CHUNK:
                     failed += write(writer, predictor, items)
@@ -68,7 +68,7 @@ def predict(file: Path, output: Path, weights: Path | None, relax: bool, device:
             total += len(items)
     except OSError as error:
         raise UnavailableError(f"{output} cannot be written: {error}") from error
-    click.echo(f"{total - failed} molecules predicted, {failed} with an error, in {output}")
+    echo(f"{total - failed} molecules predicted, {failed} with an error, in {output}")
 
 
 def columns(predictor: "Predictor") -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from gapsmith.core.tables import duration
+from gapsmith.core.units import duration
 
 if TYPE_CHECKING:
     from gapsmith.store.training_runs import Run

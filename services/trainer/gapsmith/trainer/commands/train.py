@@ -12,6 +12,8 @@ from uuid import uuid4
 
 import click
 
+from gapsmith.core.terminal import echo
+
 if TYPE_CHECKING:
     from gapsmith.trainer.assignment import Assignment, Paths
     from gapsmith.trainer.processes import Backend
@@ -213,7 +215,7 @@ def _run(assignment: "Assignment", paths: "Paths", backend: "Backend | None", gi
             supervise(command, variables, log=paths.log, stop=paths.stop, stopping=stopping, look=watch.look)
         except StoppedError:
             watch.end("stopped")
-            click.echo(f"stopped; go on with: gapsmith train {assignment.kind} -d {paths.folder} --resume", err=True)
+            echo(f"stopped; go on with: gapsmith train {assignment.kind} -d {paths.folder} --resume", err=True)
             sys.exit(130)
         except BaseException as error:
             watch.end("failed", str(error))

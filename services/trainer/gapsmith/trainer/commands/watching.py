@@ -3,15 +3,16 @@
 import json
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import UUID
 
-import click
 import psycopg
 
 from gapsmith.core.errors import GapsmithError
-from gapsmith.core.tables import duration
+from gapsmith.core.terminal import echo, status
+from gapsmith.core.units import duration
 from gapsmith.training.metrics import Point
 
 if TYPE_CHECKING:
@@ -31,24 +32,21 @@ class Watch:
         self._found: dict[str, Any] = {}
         self._points: list[Point] = []
         self._database: Database | None = None
-        self._status: Any = None
+        self._terminal = ExitStack()
+        self._status: Callable[[str], None] | None = None
 
     def __enter__(self) -> Self:
         """Begin."""
         one = "1 process" if self._assignment.processes == 1 else f"{self._assignment.processes} processes"
-        click.echo(f"training a {self._assignment.kind} in {one} ({self._backend}); log: {self._paths.log}", err=True)
+        echo(f"training a {self._assignment.kind} in {one} ({self._backend}); log: {self._paths.log}", err=True)
         self._connect()
         if sys.stderr.isatty():
-            from rich.console import Console
-
-            self._status = Console(stderr=True).status("starting")
-            self._status.start()
+            self._status = self._terminal.enter_context(status("starting"))
         return self
 
     def __exit__(self, *_: object) -> None:
         """End."""
-        if self._status is not None:
-            self._status.stop()
+        self._terminal.close()
         if self._database is not None:
             self._database.close()
 
@@ -65,9 +63,9 @@ class Watch:
             self._found = {**found, "held_out": found["held_out"] or self._found.get("held_out", {})}
             self._points.append(Point(**{name: found[name] for name in Point.__dataclass_fields__}))
         if self._status is not None:
-            self._status.update(self.line())
+            self._status(self.line())
         elif found is not None and now - self._shown > PLAIN_EVERY_S:
-            click.echo(self.line(), err=True)
+            echo(self.line(), err=True)
             self._shown = now
         if now - self._stored > STORE_EVERY_S:
             self._store()
@@ -99,10 +97,10 @@ class Watch:
         done = card["training"]
         energy = done["energy"]
         used = f", {_energy(energy['kwh'], energy['measured'])}" if energy else ""
-        click.echo(f"{done['steps']} steps in {duration(done['wall_s'])}{used}; weights: {weights}")
+        echo(f"{done['steps']} steps in {duration(done['wall_s'])}{used}; weights: {weights}")
         for name, value in {**card.get("metrics", {}), **card.get("held_out", {})}.items():
             if isinstance(value, float):
-                click.echo(f"  {name:<28}{value:.4f}")
+                echo(f"  {name:<28}{value:.4f}")
 
     def end(self, state: Literal["finished", "failed", "stopped"], reason: str | None = None) -> None:
         """Record how it ended."""
@@ -146,7 +144,7 @@ class Watch:
                     config=asdict(wanted),
                 )
         except (GapsmithError, psycopg.Error) as error:
-            click.echo(f"not recorded in the database: {error}", err=True)
+            echo(f"not recorded in the database: {error}", err=True)
             self._database.close()
             self._database = None
 

@@ -1,0 +1,126 @@
+"""How ``gapsmith run`` ends, and what ``gapsmith status`` lists, on a real Postgres; services are played."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import click
+import pytest
+
+from gapsmith.coordinator.commands import run
+from gapsmith.core.campaign import parse_campaign
+from gapsmith.core.lifecycle import CampaignState
+from gapsmith.store import campaigns, heartbeats
+from gapsmith.store.campaigns import Campaign
+from gapsmith.store.database import Database
+
+pytestmark = pytest.mark.service
+
+
+class Played:
+    """Services that do, at every look at them, the next thing of a list."""
+
+    def __init__(self, *steps: Any) -> None:
+        self.steps = list(steps)
+        self.up = False
+
+    def __enter__(self) -> "Played":
+        self.up = True
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.up = False
+
+    def notes(self) -> list[str]:
+        """Asked at every look."""
+        assert self.up
+        if self.steps:
+            self.steps.pop(0)()
+        return []
+
+
+def create(database: Database, name: str) -> Campaign:
+    with database.transaction() as connection:
+        return campaigns.create(connection, parse_campaign({"name": name, "target": {"value": 4.0}}), source="test")
+
+
+def set_state(database: Database, name: str, state: CampaignState) -> None:
+    with database.transaction() as connection:
+        campaigns.set_state(connection, by_name(database, name).id, state, source="test", reason="done")
+
+
+def by_name(database: Database, name: str) -> Campaign:
+    with database.transaction() as connection:
+        found = campaigns.by_name(connection, name)
+    assert found is not None
+    return found
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Look often; results are not written but counted."""
+    concluded: list[str] = []
+    monkeypatch.setattr(run, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(run, "_conclude", lambda _, campaign, folder: concluded.append(f"{campaign.name} in {folder}"))
+    return concluded
+
+
+def test_services_stay_up_until_a_campaign_that_was_started_meanwhile_has_ended(
+    database: Database, fast: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = create(database, "first")
+    services = Played(
+        lambda: create(database, "form"),
+        lambda: set_state(database, "first", CampaignState.FINISHED),
+        lambda: None,  # here the first one is seen to have ended
+        lambda: None,
+        lambda: set_state(database, "form", CampaignState.FINISHED),
+    )
+    last = run._watch_all(database, first, services, Path("mine"))  # type: ignore[arg-type]
+    assert last.name == "form"
+    assert fast == ["first in mine"]
+    assert "campaign form was started meanwhile and goes on" in capsys.readouterr().out
+    assert not services.up
+    assert by_name(database, "form").state is CampaignState.FINISHED
+
+
+def test_an_interrupted_run_pauses_all_that_ran_with_its_services(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = create(database, "first")
+    services = Played(lambda: create(database, "form"), lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(click.exceptions.Exit) as ended:
+        run._watch_all(database, first, services, None)  # type: ignore[arg-type]
+    assert ended.value.exit_code == 130
+    assert {by_name(database, name).state for name in ("first", "form")} == {CampaignState.PAUSED}
+    assert "paused: first, form." in capsys.readouterr().out
+
+
+def test_a_run_with_services_of_others_pauses_its_own_campaign_only(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = create(database, "first")
+    create(database, "form")
+    monkeypatch.setattr(run.time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(click.exceptions.Exit):
+        run._watch_all(database, first, None, None)
+    assert by_name(database, "first").state is CampaignState.PAUSED
+    assert by_name(database, "form").state is CampaignState.RUNNING
+
+
+def test_status_lists_neither_dead_nor_silent_processes(database: Database) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    with database.transaction() as connection:
+        heartbeats.beat(connection, "trainer", "idle", pid=dead.pid)
+        heartbeats.beat(connection, "generator", "idle", host="elsewhere", pid=dead.pid)
+        heartbeats.beat(connection, "coordinator", "idle")
+        heartbeats.beat(connection, "surrogate", "idle", host="elsewhere", pid=7)
+        connection.execute("UPDATE heartbeats SET seen_at = now() - interval '40 s' WHERE service = 'surrogate'")
+        alive = heartbeats.alive(connection, 30.0)
+    assert [beat.service for beat in alive] == ["coordinator", "generator", "trainer"]
+    assert [beat.service for beat in alive if not beat.gone] == ["coordinator", "generator"]
