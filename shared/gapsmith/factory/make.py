@@ -71,6 +71,7 @@ def make(
         else:
             most_labels = molecules if labels is None else labels
             _make_labels(writer, chosen, level, molecules, most_labels, workers, stopped)
+            _make_molecules(writer, chosen, molecules, workers, stopped)  # more than are to be labelled
         _conclude(writer, stopped())
 
 
