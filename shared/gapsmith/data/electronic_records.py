@@ -61,9 +61,17 @@ class ElectronicRecords:
             counts[molecule] = len(kept)
             pairs.append(kept.astype(np.uint8))
             orders.append(found.bond_orders[kept[:, 0], kept[:, 1]])
-        single = [np.asarray(one, np.float32) for one in (orbitals, dipole, charges, homo, lumo)]
-        arrays = [energy, *single, counts, np.concatenate(pairs), np.concatenate(orders).astype(np.float32)]
-        return cls(*arrays)
+        return cls(
+            energy_hartree=energy,
+            orbital_energies_ev=orbitals.astype(np.float32),
+            dipole_debye=dipole.astype(np.float32),
+            charges_e=charges.astype(np.float32),
+            homo_populations=homo.astype(np.float32),
+            lumo_populations=lumo.astype(np.float32),
+            pair_counts=counts,
+            pairs=np.concatenate(pairs),
+            bond_orders=np.concatenate(orders).astype(np.float32),
+        )
 
     @classmethod
     def joined(cls, parts: "list[ElectronicRecords]") -> "ElectronicRecords":

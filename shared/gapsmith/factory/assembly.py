@@ -30,8 +30,14 @@ class Blocks:
     shares: np.ndarray  # (blocks,)
 
     def draw(self, random: np.random.Generator) -> Chem.Mol | None:
-        """One block."""
+        """One block, or None for a bond."""
         return self.molecules[int(random.choice(len(self.molecules), p=self.shares))]
+
+    def draw_molecule(self, random: np.random.Generator) -> Chem.Mol:
+        """One block that is not a bond."""
+        while (found := self.draw(random)) is None:
+            pass
+        return found
 
 
 @cache
@@ -67,18 +73,17 @@ def assemble(random: np.random.Generator, sizes: tuple[int, int], element: str |
 def _grown(random: np.random.Generator, target: int) -> Chem.Mol:
     """A core to which rings and ends are added until it has about ``target`` heavy atoms; places are still open."""
     kinds = blocks()
-    mol = kinds["cores"].draw(random)
-    assert mol is not None  # only linkers may be absent
+    mol = kinds["cores"].draw_molecule(random)
     while size(mol) < target and places(mol):
         room = target - size(mol)
         if room >= LEAST_RING and random.random() < RING_SHARE:
-            linker, ring = kinds["linkers"].draw(random), kinds["cores"].draw(random)
-            part = ring if linker is None or ring is None else join(linker, ring, random)
+            linker, ring = kinds["linkers"].draw(random), kinds["cores"].draw_molecule(random)
+            part = ring if linker is None else join(linker, ring, random)
         else:
-            part = kinds["ends"].draw(random)
+            part = kinds["ends"].draw_molecule(random)
         if part is None or size(part) > room:
-            part = kinds["ends"].draw(random)
-        joined = None if part is None or size(part) > room + 1 else join(mol, part, random)
+            part = kinds["ends"].draw_molecule(random)
+        joined = None if size(part) > room + 1 else join(mol, part, random)
         mol = mol if joined is None else joined
         if joined is None and random.random() < 0.2:
             break
