@@ -70,8 +70,8 @@ def create(connection: Connection, config: CampaignConfig, *, source: str) -> Ca
 
 
 def pinned(level: LevelOfTheory) -> dict[str, Any]:
-    """A level as a campaign keeps it: its definition, and the title that stands with every number."""
-    return {"title": level.title, "definition": level.model_dump(mode="json")}
+    """A level as a campaign keeps it: its definition with its hash, and the title that stands with every number."""
+    return {"title": level.title, "version": level.version, "definition": level.model_dump(mode="json")}
 
 
 def get(connection: Connection, campaign_id: UUID) -> Campaign:

@@ -8,21 +8,24 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from carbonyls import fill
+from carbonyls import MOLECULES, add, fill
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
 from gapsmith.cli.main import cli
 from gapsmith.coordinator.commands.report import hits_table, write_report
+from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.domain import Level
 from gapsmith.core.levels import Levels, configured, shipped
+from gapsmith.core.lifecycle import CandidateState
 from gapsmith.core.settings import Settings, settings
 from gapsmith.dashboard.app import create_app
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.settings import DashboardSettings
-from gapsmith.store import campaigns
+from gapsmith.store import campaigns, labels
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Database
+from gapsmith.surrogate.labels import campaign_labels
 
 pytestmark = pytest.mark.service
 
@@ -127,6 +130,28 @@ def test_command_line_pages_and_api_show_it(campaign: Campaign, database: Databa
             page = client.get(address).text
             assert CERTIFICATE in page, address
             assert "DFT geometry" not in page, address
+
+
+def test_labels_of_different_levels_are_not_mixed(
+    level_file: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database)  # three labels at the shipped triage
+    level_file.write_text("levels:\n  triage: {extends: certificate, method: PBE0, relaxation: [gfn2-xtb]}\n")
+    forget()
+    monkeypatch.setitem(MOLECULES, "CCCC=O", (CandidateState.LABELLED, 4.2, None, None))
+    with database.transaction() as connection:
+        other = campaigns.create(connection, parse_campaign({"name": "pbe0", "target": {"value": 4.0}}), source="test")
+        add(connection, other.id, "CCCC=O", [])
+    first = look(database)
+    with database.transaction() as connection:
+        found = {one.name: labels.collect(connection, one.id) for one in (first, other)}
+        every = labels.collect(connection)
+    assert {name: len(some) for name, some in found.items()} == {"carbonyls": 3, "pbe0": 1}
+    assert {label.level for label in found["pbe0"]} == {other.levels[Level.TRIAGE].title}
+    assert sorted(label.level[:5] for label in every) == ["B3LYP", "B3LYP", "B3LYP", "PBE0/"]
+    monkeypatch.setenv("GAPSMITH_POSTGRES_URL", database.url)
+    forget()
+    assert {title[:5]: len(some) for title, some in campaign_labels().items()} == {"B3LYP": 3, "PBE0/": 1}
 
 
 def test_with_the_shipped_levels_only_the_geometry_differs(database: Database) -> None:

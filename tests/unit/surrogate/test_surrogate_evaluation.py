@@ -34,9 +34,9 @@ def weights(tmp_path: Path, small: SimpleNamespace, monkeypatch: pytest.MonkeyPa
 def test_every_head_is_measured_where_there_are_labels(weights: Path, small: SimpleNamespace) -> None:
     told: list[tuple[str, int, int]] = []
     extra = small.labelled(4, seed=5).only(("gap",))
-    found = evaluate(weights, labels=extra, on_progress=lambda *x: told.append(x))
-    assert list(found.sets) == ["dft_geometry", "xtb", "campaigns"]
-    assert told == [("dft_geometry", 30, 30), ("xtb", 12, 12), ("campaigns", 4, 4)]
+    found = evaluate(weights, labels={"PBE0 [triage 1]": extra}, on_progress=lambda *x: told.append(x))
+    assert list(found.sets) == ["dft_geometry", "xtb", "campaigns, PBE0 [triage 1]"]
+    assert told == [("dft_geometry", 30, 30), ("xtb", 12, 12), ("campaigns, PBE0 [triage 1]", 4, 4)]
     heads = found.sets["dft_geometry"].heads
     assert set(heads) == {
         "homo", "lumo", "gap", "dipole", "polarizability", "atomization_energy", "mulliken_charge",
@@ -50,7 +50,7 @@ def test_every_head_is_measured_where_there_are_labels(weights: Path, small: Sim
     assert heads["mulliken_charge"].numbers()["labels"] == len(some.numbers)
     assert set(found.sets["xtb"].heads) == {"gfn2_gap", "gfn2_energy"}
     assert found.sets["xtb"].forces_mae_ev_per_angstrom == pytest.approx(0.8, abs=0.2)  # of normal numbers
-    assert set(found.sets["campaigns"].heads) == {"gap"}
+    assert set(found.sets["campaigns, PBE0 [triage 1]"].heads) == {"gap"}
     json.dumps(found.numbers(), allow_nan=False)
 
 

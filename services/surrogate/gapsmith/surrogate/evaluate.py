@@ -1,10 +1,11 @@
 """How good weights are: errors of every head and honesty of their error bars, on several sets of molecules."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def evaluate(
     limit: int | None = None,
     *,
     device: str = "cpu",
-    labels: Molecules | None = None,
+    labels: Mapping[str, Molecules] = MappingProxyType({}),
     on_progress: Progress = lambda name, done, of: None,
 ) -> Evaluation:
     """Measure weights.
@@ -103,7 +104,7 @@ def evaluate(
         split: of QM9; sets at other geometries are what is cached of that split.
         limit: molecules of a set, the first ones.
         device: where to compute.
-        labels: DFT labels of campaigns, a set of their own.
+        labels: DFT labels of campaigns by the title of their level of theory, each a set of its own.
         on_progress: told how far it is.
 
     Raises:
@@ -124,8 +125,9 @@ def evaluate(
         molecules = sources.load(source, split)
         if molecules is not None and set(molecules.labelled()) & set(predictor.model.names):
             result.sets[name] = measure(predictor, molecules, limit, partial(on_progress, name))
-    if labels is not None and len(labels):
-        result.sets["campaigns"] = measure(predictor, labels, None, partial(on_progress, "campaigns"))
+    for level, labelled in labels.items():
+        name = f"campaigns, {level}"
+        result.sets[name] = measure(predictor, labelled, None, partial(on_progress, name))
     return result
 
 

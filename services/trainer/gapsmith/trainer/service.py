@@ -79,7 +79,7 @@ class TrainerService(TaskService):
         self.tidy()
         with self.database.transaction() as connection:
             live = models.live(connection, event.kind)
-            found = labels.collect(connection)
+            found = labels.collect(connection, event.campaign_id)
         if live is None:
             return self._nothing(event, f"nothing trained: no {event.kind} is live; start the service {event.kind}")
         if label_files.held_out(len(found)) == 0:

@@ -54,7 +54,7 @@ def surrogate(
 
     torch.set_num_threads(threads or os.cpu_count() or 1)
     chosen = weights or settings().surrogate_weights or SHIPPED
-    labels = campaign_labels() if campaigns else None
+    labels = campaign_labels() if campaigns else {}
     with bar() as shown:
         found = evaluate(
             chosen,
