@@ -15,7 +15,8 @@ import structlog
 
 from gapsmith.bus import relay
 from gapsmith.bus.inlet import Handler, Inlet
-from gapsmith.core.errors import UnavailableError
+from gapsmith.core import crash
+from gapsmith.core.errors import GapsmithError, UnavailableError
 from gapsmith.core.logs import concerning, configure_logging
 from gapsmith.core.settings import Settings
 from gapsmith.store import heartbeats, tasks
@@ -155,7 +156,8 @@ class TaskService(Service):
         except (UnavailableError, psycopg.OperationalError):
             raise  # the lease runs out and the task is taken again
         except Exception as error:
-            log.exception("task failed", kind=task.kind, attempt=task.attempts)
+            failure = error if isinstance(error, GapsmithError) else crash.record(error)
+            log.exception("task failed", kind=task.kind, attempt=task.attempts, code=failure.code, reason=str(failure))
             with self.database.transaction() as connection:
                 tasks.fail(connection, task.id, self.instance, f"{type(error).__name__}: {error}")
 

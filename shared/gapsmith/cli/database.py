@@ -10,17 +10,8 @@ if TYPE_CHECKING:
 
 @contextmanager
 def connected() -> "Iterator[Connection]":
-    """A transaction; raises UnavailableError or, if the database is of an earlier version, InputError."""
-    import psycopg
-
-    from gapsmith.core.errors import InputError
+    """A transaction; raises UnavailableError."""
     from gapsmith.stack.connect import open_database
 
-    with open_database() as database:
-        try:
-            with database.transaction() as connection:
-                yield connection
-        except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable) as error:
-            raise InputError(
-                f"the database is of an earlier version; bring it up to date with: gapsmith migrate ({error})"
-            ) from error
+    with open_database() as database, database.transaction() as connection:
+        yield connection

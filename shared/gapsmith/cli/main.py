@@ -3,6 +3,7 @@
 import importlib
 import io
 import sys
+import traceback
 from importlib.metadata import entry_points, version
 from typing import ClassVar
 
@@ -133,7 +134,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: errors meant for people are printed as one message, without a traceback."""
+    """Entry point: every error is one sentence on the terminal; the traceback of an unexpected one goes to a log file."""
     try:
         sys.exit(cli(standalone_mode=False))  # click returns the code of an Exit, and None otherwise
     except click.exceptions.Abort:
@@ -143,13 +144,27 @@ def main() -> None:
         error.show(said)
         echo(said.getvalue(), nl=False, err=True)
         sys.exit(error.exit_code)
-    except GapsmithError as error:
-        echo("error: ", fg="red", bold=True, nl=False, err=True)
-        echo(str(error), err=True)
-        sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except GapsmithError as error:
+        _fail(error)
+    except Exception as error:
+        from gapsmith.core import crash
+
+        told = crash.record(error)
+        if told.log is None:  # as in a container whose home cannot be written, where standard error is the log
+            traceback.print_exception(error)
+        _fail(told)
+
+
+def _fail(error: GapsmithError) -> None:
+    """Print an error in one sentence with advice; exit with the code of the table."""
+    echo("error: ", fg="red", bold=True, nl=False, err=True)
+    echo(str(error), err=True)
+    if error.advice:
+        echo(f"hint: {error.advice}", err=True)
+    sys.exit(error.code.exit_code)
 
 
 if __name__ == "__main__":

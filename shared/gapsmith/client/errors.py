@@ -1,31 +1,33 @@
 """What the API refuses, as exceptions.
 
 GapsmithError
-├── ApiError                  any problem document; its subclasses say which
-│   ├── InvalidRequestError   422, an InputError, too
-│   ├── NotFoundError         404, an InputError, too
-│   ├── ConflictError         409, an InputError, too
-│   └── TokenError            401 and 403
-└── UnavailableError          no dashboard there, or its database is away (503)
+├── ApiError                  any problem document, with its code; its subclasses say which
+│   ├── InvalidRequestError   also an InputError
+│   ├── NotFoundError         also a NotFound
+│   ├── ConflictError         also a Conflict
+│   └── TokenError            the token is missing, not valid, or of another role
+└── UnavailableError          no dashboard there, or its database cannot be reached
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from gapsmith.core.errors import GapsmithError, InputError, UnavailableError
+from gapsmith.core.errors import Conflict, ErrorCode, GapsmithError, InputError, NotFound, UnavailableError
 
 
 class ApiError(GapsmithError):
     """The API did not do it.
 
     Args:
+        code: of the error, as in the problem document.
         status: of HTTP.
         detail: what is wrong, where, and what to do.
         document: the problem document.
     """
 
-    def __init__(self, status: int, detail: str, document: Mapping[str, Any]) -> None:
+    def __init__(self, code: ErrorCode, status: int, detail: str, document: Mapping[str, Any]) -> None:
         super().__init__(detail)
+        self.code = code
         self.status = status
         self.document = document
 
@@ -33,26 +35,35 @@ class ApiError(GapsmithError):
 class InvalidRequestError(ApiError, InputError):
     """A value cannot be used."""
 
-
-class NotFoundError(ApiError, InputError):
-    """There is no such thing, or not any more."""
+    code = InputError.code
 
 
-class ConflictError(ApiError, InputError):
-    """It cannot be done in the state that things are in."""
+class NotFoundError(ApiError, NotFound):
+    """What was asked for does not exist (any more)."""
+
+    code = NotFound.code
+
+
+class ConflictError(ApiError, Conflict):
+    """The present state does not allow it."""
+
+    code = Conflict.code
 
 
 class TokenError(ApiError):
     """There is no valid token, or its role is not enough."""
 
+    code = ErrorCode.UNAUTHENTICATED
 
-_KINDS = {401: TokenError, 403: TokenError, 404: NotFoundError, 409: ConflictError, 422: InvalidRequestError}
+
+_CLASSES = {401: TokenError, 403: TokenError, 404: NotFoundError, 409: ConflictError, 422: InvalidRequestError}
 
 
 def of_answer(status: int, document: object, address: str) -> GapsmithError:
-    """The exception of an answer that is no success."""
+    """The exception of an answer that is not a success."""
     found = document if isinstance(document, Mapping) else {}
     detail = str(found.get("detail") or f"{address} answered with status {status}; is it a gapsmith dashboard?")
-    if status == 503:
+    code = next((one for one in ErrorCode if one == found.get("code")), ErrorCode.of_status(status))
+    if code.status == UnavailableError.code.status:
         return UnavailableError(detail)
-    return _KINDS.get(status, ApiError)(status, detail, found)
+    return _CLASSES.get(code.status, ApiError)(code, status, detail, found)

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from gapsmith.core.errors import InputError
+from gapsmith.core.errors import InputError, NotFound
 
 SHIPPED: Final = Path(__file__).with_name("levels.yaml")
 GENERATED, GFN2 = "generated", "gfn2-xtb"  # methods of geometries that are no level's own
@@ -141,7 +141,7 @@ def _basis_name(basis: str | None) -> str | None:
 
 
 class Levels(Mapping[str, LevelOfTheory]):
-    """Levels by name; an unknown name is an InputError that lists the known ones."""
+    """Levels by name; an unknown name is a NotFound that lists the known ones."""
 
     def __init__(self, levels: Mapping[str, LevelOfTheory]) -> None:
         self._levels = dict(levels)
@@ -161,7 +161,7 @@ class Levels(Mapping[str, LevelOfTheory]):
     def __getitem__(self, name: str) -> LevelOfTheory:
         """The level of a name."""
         if name not in self._levels:
-            raise InputError(f"no level of theory is called {name!r}; there is: {', '.join(self._levels)}")
+            raise NotFound(f"no level of theory is called {name!r}; there is: {', '.join(self._levels)}")
         return self._levels[name]
 
     def __iter__(self) -> Any:

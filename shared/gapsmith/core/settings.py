@@ -3,9 +3,10 @@
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gapsmith.core.errors import InputError
 from gapsmith.core.paths import home
 
 
@@ -45,5 +46,10 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The process's settings, read once."""
-    return Settings()
+    """The process's settings, read once; raises InputError for a variable that cannot be used."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(["GAPSMITH", *map(str, first["loc"])]).upper()
+        raise InputError(f"{name}: {first['msg']}; it is {first['input']!r}") from error

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from gapsmith.core.errors import InputError
+from gapsmith.core.errors import NotFound
 from gapsmith.store.database import Connection
 
 
@@ -45,10 +45,10 @@ def listed(connection: Connection, calculation_ids: Sequence[UUID]) -> dict[UUID
 
 
 def packed(connection: Connection, calculation_id: UUID, name: str) -> bytes:
-    """A file as it is stored, packed with gzip; raises InputError if there is none of that name."""
+    """A file as it is stored, packed with gzip; raises NotFound if there is none of that name."""
     row = connection.execute(
         "SELECT content FROM calculation_files WHERE calculation_id = %s AND name = %s", (calculation_id, name)
     ).fetchone()
     if row is None:
-        raise InputError(f"job {calculation_id} has no file {name!r}")
+        raise NotFound(f"job {calculation_id} has no file {name!r}")
     return bytes(row["content"])

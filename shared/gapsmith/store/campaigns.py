@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from gapsmith.core.campaign import Budget, CampaignConfig, parse_campaign
 from gapsmith.core.domain import Level
-from gapsmith.core.errors import InputError
+from gapsmith.core.errors import Conflict, NotFound
 from gapsmith.core.levels import LevelOfTheory, configured
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import CampaignChanged
@@ -55,10 +55,11 @@ def create(connection: Connection, config: CampaignConfig, *, source: str) -> Ca
     """Store a new campaign with this process's levels of theory.
 
     Raises:
-        InputError: its name is taken, or the file of levels is wrong.
+        Conflict: its name is taken.
+        InputError: the file of levels is wrong.
     """
     if by_name(connection, config.name) is not None:
-        raise InputError(f"a campaign called {config.name!r} exists already; choose another name")
+        raise Conflict(f"a campaign called {config.name!r} exists already; choose another name")
     campaign_id = uuid4()
     connection.execute(
         """INSERT INTO campaigns (id, name, config, state, window_low_ev, window_high_ev, levels)
@@ -75,10 +76,10 @@ def pinned(level: LevelOfTheory) -> dict[str, Any]:
 
 
 def get(connection: Connection, campaign_id: UUID) -> Campaign:
-    """A campaign by id; raises InputError."""
+    """A campaign by id; raises NotFound."""
     row = connection.execute(f"{_SELECT} WHERE id = %s", (campaign_id,)).fetchone()
     if row is None:
-        raise InputError(f"no campaign has the id {campaign_id}")
+        raise NotFound(f"no campaign has the id {campaign_id}")
     return _campaign(row)
 
 
@@ -99,15 +100,15 @@ def every(connection: Connection, *, state: CampaignState | None = None) -> list
 def set_state(
     connection: Connection, campaign_id: UUID, state: CampaignState, *, source: str, reason: str | None = None
 ) -> None:
-    """Change a campaign's state; raises InputError if it has ended already."""
+    """Change a campaign's state; raises NotFound, or Conflict if it has ended already."""
     row = connection.execute("SELECT name, state FROM campaigns WHERE id = %s FOR UPDATE", (campaign_id,)).fetchone()
     if row is None:
-        raise InputError(f"no campaign has the id {campaign_id}")
+        raise NotFound(f"no campaign has the id {campaign_id}")
     old = CampaignState(row["state"])
     if old == state:
         return
     if old.ended:
-        raise InputError(f"campaign {row['name']!r} is {old}: it cannot become {state}")
+        raise Conflict(f"campaign {row['name']!r} is {old}: it cannot become {state}")
     connection.execute(
         """UPDATE campaigns SET state = %s, stop_reason = %s, ended_at = CASE WHEN %s THEN now() END WHERE id = %s""",
         (state, reason, state.ended, campaign_id),
@@ -119,13 +120,14 @@ def retarget(connection: Connection, campaign_id: UUID, value_ev: float, toleran
     """Give a campaign another target; what it found so far counts by the new one.
 
     Raises:
-        InputError: the values are not allowed, or the campaign has ended.
+        InputError: the values are not allowed.
+        Conflict: the campaign has ended.
     """
     row = connection.execute("SELECT name, state FROM campaigns WHERE id = %s FOR UPDATE", (campaign_id,)).fetchone()
     if row is None:
-        raise InputError(f"no campaign has the id {campaign_id}")
+        raise NotFound(f"no campaign has the id {campaign_id}")
     if CampaignState(row["state"]).ended:
-        raise InputError(f"campaign {row['name']!r} is {row['state']}: its target cannot change any more")
+        raise Conflict(f"campaign {row['name']!r} is {row['state']}: its target cannot change any more")
     document = get(connection, campaign_id).config.model_dump(mode="json")
     document["target"] |= {"value": value_ev, "tolerance": tolerance_ev}
     config = parse_campaign(document)
@@ -140,12 +142,12 @@ def extend(connection: Connection, campaign_id: UUID, budget: Budget, *, source:
     """Give a campaign another budget; one that has finished goes on from where it was, and all that it computed counts.
 
     Raises:
-        InputError: there is no such campaign, or it was stopped for good.
+        NotFound, Conflict: there is no such campaign, or it was stopped for good.
     """
     connection.execute("SELECT 1 FROM campaigns WHERE id = %s FOR UPDATE", (campaign_id,))
     campaign = get(connection, campaign_id)
     if campaign.state is CampaignState.STOPPED:
-        raise InputError(f"campaign {campaign.name!r} was stopped for good; start another one: gapsmith run FILE")
+        raise Conflict(f"campaign {campaign.name!r} was stopped for good; start another one: gapsmith run FILE")
     if campaign.state is CampaignState.FINISHED:
         candidates.reopen(connection, campaign_id, campaign.stop_reason or "")
     state = CampaignState.RUNNING if campaign.state.ended else campaign.state

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from gapsmith.core.errors import InputError
+from gapsmith.core.errors import NotFound
 from gapsmith.store.database import Connection
 from gapsmith.store.query_rows import COLUMNS, CandidateRow, Found, records
 
@@ -142,11 +142,11 @@ _PROPERTIES: Final = (  # name, unit, column of a calculation
 
 
 def story(connection: Connection, candidate_id: UUID) -> CandidateStory:
-    """Everything of one candidate; raises InputError if there is none of that id."""
+    """Everything of one candidate; raises NotFound if there is none of that id."""
     known = connection.execute(_CANDIDATE, (candidate_id,)).fetchone()
     rows = records(connection, [Found(candidate_id, None, None)], COLUMNS)
     if known is None or not rows:
-        raise InputError(f"no candidate has the id {candidate_id}")
+        raise NotFound(f"no candidate has the id {candidate_id}")
     row = CandidateRow(**rows[0])
     judgements = [Judgement(**one) for one in connection.execute(_JUDGEMENTS, (candidate_id,))]
     calculations = []

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from gapsmith.core.codec import decode
 from gapsmith.core.domain import Molecule
-from gapsmith.core.errors import InputError
+from gapsmith.core.errors import NotFound
 from gapsmith.store.database import Connection
 
 
@@ -22,10 +22,10 @@ class Conformer:
 
 
 def get(connection: Connection, conformer_id: UUID) -> Conformer:
-    """One of them; raises InputError if there is none of that id."""
+    """One of them; raises NotFound if there is none of that id."""
     found = several(connection, [conformer_id])
     if conformer_id not in found:
-        raise InputError(f"no conformer has the id {conformer_id}")
+        raise NotFound(f"no conformer has the id {conformer_id}")
     return found[conformer_id]
 
 

@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from gapsmith.core.errors import UnavailableError
+from gapsmith.core.errors import OutdatedSchema, TooSlow, UnavailableError
 from gapsmith.core.settings import Settings
 
 Connection = psycopg.Connection[DictRow]
@@ -57,10 +57,19 @@ class Database:
 
         Raises:
             UnavailableError: the server cannot be reached, or refuses user, password or database.
+            OutdatedSchema: a table or a column is missing.
+            TooSlow: a statement was ended because it took too long.
         """
         try:
             with ExitStack() as block:
                 yield self._connected(block)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            raise OutdatedSchema(
+                f"the database at {self.address} is of an earlier version; bring it up to date with: gapsmith migrate "
+                f"({str(error).splitlines()[0]})"
+            ) from error
+        except psycopg.errors.QueryCanceled as error:
+            raise TooSlow(f"that takes too long; {TooSlow.code.advice}") from error
         except (PoolTimeout, psycopg.OperationalError) as error:
             if (
                 isinstance(error, psycopg.OperationalError)

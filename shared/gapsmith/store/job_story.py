@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from gapsmith.core.chemistry.elements import formula
-from gapsmith.core.errors import InputError
+from gapsmith.core.errors import NotFound
 from gapsmith.store import attempts, calculation_files, heartbeats
 from gapsmith.store.attempts import Attempt
 from gapsmith.store.calculation_files import JobFile
@@ -113,10 +113,10 @@ _STORY = """
 
 
 def story(connection: Connection, job_id: UUID) -> Story:
-    """Everything of one job; raises InputError if there is none of that id."""
+    """Everything of one job; raises NotFound if there is none of that id."""
     found = stories(connection, [job_id])
     if job_id not in found:
-        raise InputError(f"no job has the id {job_id}; gapsmith jobs list shows them")
+        raise NotFound(f"no job has the id {job_id}; gapsmith jobs list shows them")
     return found[job_id]
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from gapsmith.core.chemistry.elements import formula
-from gapsmith.core.errors import FailureClass, InputError
+from gapsmith.core.errors import FailureClass, InputError, NotFound
 from gapsmith.core.messages import CalculationFinished, CalculationRequested
 from gapsmith.store import outbox
 from gapsmith.store.database import Connection
@@ -166,7 +166,7 @@ def counts(connection: Connection, jobs: JobFilter, *, ended_within_s: float | N
 
 
 def resolve(connection: Connection, texts: Sequence[str]) -> list[UUID]:
-    """Ids of jobs by how they begin, in their order; raises InputError for what is none, or begins several."""
+    """Ids of jobs by how they begin, in their order; raises NotFound, or InputError for what begins several ids."""
     lows, highs = zip(*(_span(text) for text in texts), strict=True) if texts else ((), ())
     rows = connection.execute(
         """SELECT asked.place, k.id FROM unnest(%s::uuid[], %s::uuid[]) WITH ORDINALITY AS asked (low, high, place)
@@ -180,7 +180,7 @@ def resolve(connection: Connection, texts: Sequence[str]) -> list[UUID]:
             found[row["place"] - 1].append(row["id"])
     for text, ids in zip(texts, found, strict=True):
         if not ids:
-            raise InputError(f"no job has an id that begins with {text!r}; gapsmith jobs list shows them")
+            raise NotFound(f"no job has an id that begins with {text!r}; gapsmith jobs list shows them")
         if len(ids) > 1:
             raise InputError(
                 f"several jobs have ids that begin with {text!r}: {', '.join(map(str, ids))} ...; write more of it"
@@ -192,7 +192,7 @@ def _span(text: str) -> tuple[UUID, UUID]:
     """The first and the last id that begin with a text."""
     digits = text.strip().lower().replace("-", "")
     if not SHORTEST <= len(digits) <= 32 or set(digits) - set("0123456789abcdef"):
-        raise InputError(
+        raise NotFound(
             f"{text!r} is no id of a job: write {SHORTEST} or more of its hexadecimal digits, which gapsmith jobs list shows"
         )
     return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))

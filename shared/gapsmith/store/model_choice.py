@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from gapsmith.core.errors import CheckpointError, InputError
+from gapsmith.core.errors import CheckpointError, Conflict
 from gapsmith.store import models
 from gapsmith.store.database import Connection
 from gapsmith.store.models import Model, check, current_promotion, get, go_live, live, lock
@@ -21,7 +21,7 @@ def promote(
         force: even if the gate rejected it.
 
     Raises:
-        InputError: it is live already, or was rejected and there is no ``force``.
+        Conflict: it is live already, or was rejected and there is no ``force``.
         CheckpointError: its weights are missing, damaged or of another kind.
     """
     lock(connection, get(connection, model_id).kind)
@@ -37,9 +37,9 @@ def promote(
 def check_promotable(model: Model, *, force: bool) -> None:
     """Raise what ``promote`` does if a person may not make the model live."""
     if model.state == "live":
-        raise InputError(f"{model.name} is live already")
+        raise Conflict(f"{model.name} is live already")
     if model.state == "rejected" and not force:
-        raise InputError(f"{model.name} did not pass the gate: {model.verdict}; to promote it all the same: --force")
+        raise Conflict(f"{model.name} did not pass the gate: {model.verdict}; to promote it all the same: --force")
     check(model)
 
 
@@ -54,13 +54,13 @@ def rollback(connection: Connection, kind: str, *, leave: UUID, who: str, reason
         reason: stored with the verdict of the model that is left.
 
     Raises:
-        InputError: nothing was live before, or another model went live in the meantime.
+        Conflict: nothing was live before, or another model went live in the meantime.
         CheckpointError: the weights to go back to are missing, damaged or of another kind.
     """
     lock(connection, kind)
     left, target = rollback_target(connection, kind)
     if left.id != leave:
-        raise InputError(f"{left.name} went live in the meantime; look again: gapsmith models list --kind {kind}")
+        raise Conflict(f"{left.name} went live in the meantime; look again: gapsmith models list --kind {kind}")
     row = connection.execute(
         """SELECT before.previous_id FROM promotions now JOIN promotions before ON before.id = now.previous_id
            WHERE now.kind = %s ORDER BY now.id DESC LIMIT 1""",
@@ -77,12 +77,12 @@ def rollback_target(connection: Connection, kind: str) -> tuple[Model, Model]:
     """The live model and the one that a rollback leads to; raises what ``rollback`` does."""
     left, current = live(connection, kind), current_promotion(connection, kind)
     if left is None:
-        raise InputError(f"no {kind} is live, so there is nothing to go back from; gapsmith models list shows them")
+        raise Conflict(f"no {kind} is live, so there is nothing to go back from; gapsmith models list shows them")
     row = connection.execute(
         "SELECT model_id FROM promotions WHERE id = %s", (current.previous_id if current else None,)
     ).fetchone()
     if row is None:
-        raise InputError(f"{left.name} is live, and no {kind} was before it; gapsmith models list shows all")
+        raise Conflict(f"{left.name} is live, and no {kind} was before it; gapsmith models list shows all")
     target = get(connection, row["model_id"])
     try:
         check(target)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from gapsmith.core.errors import InputError
+from gapsmith.core.errors import InputError, NotFound
 from gapsmith.store.database import Connection
 from gapsmith.store.models import Model
 
@@ -57,7 +57,7 @@ def listed(connection: Connection, *, kind: str | None = None, states: Sequence[
 
 
 def lineage(connection: Connection, model_id: UUID) -> list[Entry]:
-    """A model, what it was trained from, and so on to the shipped weights; raises InputError if there is none of that id."""
+    """A model, what it was trained from, and so on to the shipped weights; raises NotFound if there is none of that id."""
     rows = connection.execute(
         f"""WITH RECURSIVE line (id, depth) AS (
                 SELECT id, 0 FROM models WHERE id = %s
@@ -67,7 +67,7 @@ def lineage(connection: Connection, model_id: UUID) -> list[Entry]:
         (model_id,),
     ).fetchall()
     if not rows:
-        raise InputError(f"no model has the id {model_id}")
+        raise NotFound(f"no model has the id {model_id}")
     return [Entry(**row) for row in rows]
 
 
@@ -98,19 +98,18 @@ def resolve(connection: Connection, text: str) -> UUID:
     """The model that a person means: a kind (its live one), kind:version, or how an id begins.
 
     Raises:
-        InputError: there is none like that, or there are several.
+        NotFound: there is none like that.
+        InputError: there are several.
     """
     kind, colon, version = text.strip().partition(":")
     known = kinds(connection)
     if kind.lower() in known:
         return _of_kind(connection, kind.lower(), version if colon else None)
     if colon:
-        raise InputError(
-            f"{text!r}: no model is of the kind {kind!r}; there is: {', '.join(known)}{_near(kind, known)}"
-        )
+        raise NotFound(f"{text!r}: no model is of the kind {kind!r}; there is: {', '.join(known)}{_near(kind, known)}")
     digits = kind.lower().replace("-", "")
     if not SHORTEST <= len(digits) <= 32 or set(digits) - set("0123456789abcdef"):
-        raise InputError(
+        raise NotFound(
             f"{text!r} is no model: write {SHORTEST} or more digits of its id, kind:version, or a kind for its live one "
             f"({', '.join(known)}); gapsmith models list shows them{_near(kind, known)}"
         )
@@ -119,7 +118,7 @@ def resolve(connection: Connection, text: str) -> UUID:
         (UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))),
     ).fetchall()
     if not rows:
-        raise InputError(f"no model has an id that begins with {text!r}; gapsmith models list shows them")
+        raise NotFound(f"no model has an id that begins with {text!r}; gapsmith models list shows them")
     if len(rows) > 1:
         found = ", ".join(str(row["id"]) for row in rows)
         raise InputError(f"several models have ids that begin with {text!r}: {found} ...; write more of it")
@@ -131,7 +130,7 @@ def _of_kind(connection: Connection, kind: str, version: str | None) -> UUID:
         "SELECT id, version, state FROM models WHERE kind = %s ORDER BY version", (kind,)
     ).fetchall()
     if not rows:
-        raise InputError(f"no {kind} is registered yet: its service does that when it starts (gapsmith up)")
+        raise NotFound(f"no {kind} is registered yet: its service does that when it starts (gapsmith up)")
     wanted: Mapping[str, Any] | None
     if version is None:
         wanted = next((row for row in rows if row["state"] == "live"), None)
@@ -141,7 +140,7 @@ def _of_kind(connection: Connection, kind: str, version: str | None) -> UUID:
         problem = f"there is no version {version!r} of {kind}"
     if wanted is None:
         versions = ", ".join(f"{kind}:{row['version']}" for row in rows)
-        raise InputError(f"{problem}; there is: {versions}")
+        raise NotFound(f"{problem}; there is: {versions}")
     return UUID(str(wanted["id"]))
 
 

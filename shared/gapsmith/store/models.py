@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 
 from psycopg.types.json import Jsonb
 
-from gapsmith.core.errors import CheckpointError, InputError
+from gapsmith.core.errors import CheckpointError, NotFound
 from gapsmith.core.messages import ModelPromoted
 from gapsmith.store import outbox
 from gapsmith.store.database import Connection
@@ -78,10 +78,10 @@ def live(connection: Connection, kind: str) -> Model | None:
 
 
 def get(connection: Connection, model_id: UUID) -> Model:
-    """A model by id; raises InputError if there is none."""
+    """A model by id; raises NotFound if there is none."""
     row = connection.execute(f"SELECT {_COLUMNS} FROM models WHERE id = %s", (model_id,)).fetchone()
     if row is None:
-        raise InputError(f"no model has the id {model_id}")
+        raise NotFound(f"no model has the id {model_id}")
     return Model(**row)
 
 

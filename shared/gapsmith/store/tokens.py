@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID, uuid4
 
-from gapsmith.core.errors import InputError
+from gapsmith.core.errors import Conflict, InputError, NotFound
 from gapsmith.store.database import Connection
 
 PREFIX: Final = "gapsmith_"  # scanners of leaked secrets know it by this
@@ -47,7 +47,8 @@ def create(connection: Connection, name: str, role: Role, *, valid_for: timedelt
     """Make a token and return it: this is the only time that anybody sees it.
 
     Raises:
-        InputError: there is a token of that name, or the name is empty or too long.
+        Conflict: there is a token of that name.
+        InputError: the name is empty or too long.
     """
     if not 0 < len(name.strip()) <= 64 or not name.isprintable():
         raise InputError(f"name: {name!r} must be 1 to 64 printable characters, such as whose token it is")
@@ -58,7 +59,7 @@ def create(connection: Connection, name: str, role: Role, *, valid_for: timedelt
         (uuid4(), name.strip(), role, _hash(secret), valid_for),
     ).fetchone()
     if row is None:
-        raise InputError(f"name: there is a token called {name.strip()!r} already; choose another name")
+        raise Conflict(f"name: there is a token called {name.strip()!r} already; choose another name")
     return secret
 
 
@@ -69,13 +70,13 @@ def every(connection: Connection) -> list[Token]:
 
 
 def revoke(connection: Connection, name: str) -> None:
-    """End a token, and all sessions that it began, for good; raises InputError if there is none of that name."""
+    """End a token, and all sessions that it began, for good; raises NotFound if there is none of that name."""
     row = connection.execute(
         "UPDATE api_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE name = %s RETURNING id", (name,)
     ).fetchone()
     if row is None:
         names = ", ".join(token.name for token in every(connection)) or "none yet"
-        raise InputError(f"no token is called {name!r}; there is: {names}")
+        raise NotFound(f"no token is called {name!r}; there is: {names}")
     connection.execute("DELETE FROM api_sessions WHERE token_id = %s", (row["id"],))
 
 

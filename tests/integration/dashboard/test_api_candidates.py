@@ -18,6 +18,7 @@ from many_candidates import FIRST, fill
 from rdkit import Chem
 
 from gapsmith.cli.query import query as command
+from gapsmith.core.errors import ErrorCode
 from gapsmith.core.settings import settings as process_settings
 from gapsmith.dashboard.api.limits import Limits, Rate
 from gapsmith.store.database import Database
@@ -213,7 +214,7 @@ def test_a_wrong_question_gets_a_problem_document(api: TestClient, parameters: d
     assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
     problem = answer.json()
     assert problem["status"] == 422
-    assert problem["type"] == "urn:gapsmith:problem:invalid-request"
+    assert (problem["code"], problem["type"]) == ("input", "urn:gapsmith:problem:input")
     assert message in problem["detail"]
     assert "Traceback" not in answer.text
 
@@ -232,6 +233,7 @@ def test_what_is_not_there_is_a_problem_document_too(api: TestClient) -> None:
         answer = api.request(method, path)
         assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM), path
         assert answer.json()["detail"]
+        assert answer.json()["code"] == ErrorCode.of_status(status)
     assert api.delete("/api/v1/candidates").headers["allow"] == "GET"
 
 
@@ -241,7 +243,8 @@ def test_a_stopped_database_is_told_of(filled: Database) -> None:
         for path in ("/api/v1/candidates", "/api/v1/candidates?format=csv", "/api/v1/campaigns", "/api/v1/events"):
             answer = api.get(path)
             assert (answer.status_code, answer.headers["content-type"]) == (503, PROBLEM)
-            assert answer.json()["type"] == "urn:gapsmith:problem:unavailable"
+            assert answer.json()["code"] == "unavailable"
+            assert "gapsmith status" in answer.json()["advice"]
             assert int(answer.headers["retry-after"]) > 0
             assert "password" not in answer.text
 

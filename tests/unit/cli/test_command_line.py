@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from gapsmith.cli.main import LazyGroup, cli
+from gapsmith.core.errors import ErrorCode
 
 ROOT = Path(__file__).parents[3]
 QUICKSTART = ROOT / "examples" / "quickstart.yaml"
@@ -57,6 +59,35 @@ def test_an_unknown_command_suggests_the_nearest(tmp_path: Path) -> None:
     result = gapsmith("qurey", home=tmp_path)
     assert result.returncode == 2
     assert "did you mean query?" in result.stderr
+
+
+def test_an_unexpected_error_is_one_sentence_with_a_number_and_a_log(tmp_path: Path) -> None:
+    code = (
+        "import sys, gapsmith.cli.main as main, gapsmith.stack.stack as stack\n"
+        "def broken(self): raise ZeroDivisionError('made for this test')\n"
+        "stack.EmbeddedStack.status = broken; sys.argv = ['gapsmith', 'status']; main.main()"
+    )
+    environment = {"PATH": "/usr/bin:/bin", "GAPSMITH_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60, env=environment
+    )
+    assert result.returncode == ErrorCode.INTERNAL.exit_code
+    assert "Traceback" not in result.stdout + result.stderr
+    (message,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    log = tmp_path / "logs" / "errors.log"
+    assert str(log) in message
+    number = re.search(r"number ([0-9a-f]{8})", message)
+    assert number is not None
+    written = log.read_text()
+    assert number[1] in written
+    assert "ZeroDivisionError: made for this test" in written
+    assert "in broken" in written
+
+
+def test_exit_codes_are_those_of_the_table(tmp_path: Path) -> None:
+    missing = gapsmith("dft", str(tmp_path / "none.smi"), "--level", "nosuch", home=tmp_path)
+    assert missing.returncode == ErrorCode.NOT_FOUND.exit_code
+    assert "Traceback" not in missing.stderr
 
 
 def test_a_dry_run_touches_nothing(tmp_path: Path) -> None:

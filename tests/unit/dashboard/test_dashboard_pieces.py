@@ -9,12 +9,12 @@ from uuid import uuid4
 import pytest
 from starlette.datastructures import QueryParams
 
-from gapsmith.core.errors import InputError, UnavailableError
+from gapsmith.core.errors import InputError
 from gapsmith.dashboard import rendering
 from gapsmith.dashboard.drawing import changed, svg
 from gapsmith.dashboard.guard import _local
 from gapsmith.dashboard.pages.question import Question
-from gapsmith.dashboard.problems import explained
+from gapsmith.dashboard.problems import sentences
 from gapsmith.dashboard.reading.charts import calibration
 from gapsmith.dashboard.service import listen
 from gapsmith.dashboard.shared import Shared
@@ -147,12 +147,9 @@ def test_an_address_that_means_nothing_says_so(text: str) -> None:
         Question.of(QueryParams(text)).query()
 
 
-def test_a_sentence_for_every_error() -> None:
-    assert explained(InputError("name: it is taken")) == (422, "Name: it is taken.")
-    status, text = explained(UnavailableError("Postgres at x cannot be reached"))
-    assert status == 503
-    assert text.startswith("Postgres at x cannot be reached. ")
-    assert explained(ZeroDivisionError("secret detail")) == (500, "This page could not be made.")
+def test_messages_become_sentences() -> None:
+    assert sentences("name: it is taken", "") == "Name: it is taken."
+    assert sentences("Is it there?", "look again") == "Is it there? Look again."
 
 
 def test_many_ask_and_one_computes() -> None:

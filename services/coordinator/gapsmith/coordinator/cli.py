@@ -159,11 +159,11 @@ def _change(name: str, state: str) -> None:
 
 
 def _find(connection: "Connection", name: str) -> "Campaign":
-    from gapsmith.core.errors import InputError
+    from gapsmith.core.errors import NotFound
     from gapsmith.store import campaigns
 
     found = campaigns.by_name(connection, name)
     if found is None:
         names = [one.name for one in campaigns.every(connection)]
-        raise InputError(f"no campaign is called {name!r}; there is: {', '.join(names) or 'none yet'}")
+        raise NotFound(f"no campaign is called {name!r}; there is: {', '.join(names) or 'none yet'}")
     return found

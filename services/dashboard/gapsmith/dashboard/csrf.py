@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from fastapi import Form, Request
 from fastapi.responses import Response
 
-from gapsmith.core.errors import InputError
+from gapsmith.core.errors import ErrorCode, InputError
 
 COOKIE: Final = "gapsmith_form"
 LENGTH: Final = 32  # bytes of randomness
@@ -15,6 +15,8 @@ LENGTH: Final = 32  # bytes of randomness
 
 class ForeignForm(InputError):
     """A form that does not come from one of our pages."""
+
+    code = ErrorCode.FORBIDDEN
 
 
 def token_of(request: Request) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from fastapi import Request
 from fastapi.responses import Response
 
-from gapsmith.core.errors import GapsmithError
+from gapsmith.core.errors import ErrorCode, GapsmithError
 from gapsmith.dashboard.context import Context
 from gapsmith.store import tokens
 from gapsmith.store.tokens import PREFIX, SESSION, Role
@@ -23,11 +23,15 @@ _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real
 
 
 class Unauthenticated(GapsmithError):
-    """Nobody knows who asks: 401."""
+    """Nobody knows who asks."""
+
+    code = ErrorCode.UNAUTHENTICATED
 
 
 class Forbidden(GapsmithError):
-    """Who asks may not do this: 403."""
+    """Who asks may not do this."""
+
+    code = ErrorCode.FORBIDDEN
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from gapsmith.core.errors import DataError, GapsmithError
+from gapsmith.core.errors import DataError, ErrorCode, GapsmithError
 from gapsmith.trainer.job import Folder, Progress, Result, read
 from gapsmith.trainer.processes import Backend, environment, together
 
@@ -26,6 +26,8 @@ class StoppedError(Exception):
 
 class TrainingFailedError(GapsmithError):
     """A training ended without a result; the message has the last lines of its log."""
+
+    code = ErrorCode.TRAINING
 
 
 def launch(

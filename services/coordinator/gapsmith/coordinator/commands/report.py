@@ -34,7 +34,7 @@ class ReportFiles:
 @click.option("--results", type=click.Path(path_type=Path), help="Folder for the files.  [results/<name>]")
 def report(name: str, results: Path | None) -> None:
     """Write the report, pictures, SDF and CSV of the campaign NAME again."""
-    from gapsmith.core.errors import InputError
+    from gapsmith.core.errors import NotFound
     from gapsmith.stack.connect import open_database
     from gapsmith.store import campaigns
 
@@ -42,7 +42,7 @@ def report(name: str, results: Path | None) -> None:
         with database.transaction() as connection:
             campaign = campaigns.by_name(connection, name)
         if campaign is None:
-            raise InputError(f"no campaign is called {name!r}; gapsmith campaign list shows them all")
+            raise NotFound(f"no campaign is called {name!r}; gapsmith campaign list shows them all")
         files = write_report(database, campaign, results or Path("results") / name)
     echo(f"report     {files.report}\npicture    {files.picture}\nmolecules  {files.sdf}")
     echo(f"tables     {files.csv}, {files.candidates}")

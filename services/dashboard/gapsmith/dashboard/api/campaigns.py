@@ -6,11 +6,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Depends, Request, Response
 
 from gapsmith.core.campaign import CampaignConfig
+from gapsmith.core.errors import Conflict, NotFound
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.answers import UNCHANGED, answered
 from gapsmith.dashboard.api.models import CampaignDetail, CampaignLine, CampaignList, NewTarget, PinnedLevel
-from gapsmith.dashboard.api.problems import Conflict, NotFound, ProblemRoute, documented
+from gapsmith.dashboard.api.problems import ProblemRoute, documented
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.security import Principal
 from gapsmith.store import campaigns, candidates

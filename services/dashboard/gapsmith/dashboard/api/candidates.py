@@ -11,12 +11,12 @@ from fastapi.responses import StreamingResponse
 
 from gapsmith.core import output
 from gapsmith.core.chemistry.elements import SYMBOLS
-from gapsmith.core.errors import InputError
+from gapsmith.core.errors import NotFound
 from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.answers import UNCHANGED, answered
 from gapsmith.dashboard.api.models import CandidateDetail, CandidatePage, candidate_detail
 from gapsmith.dashboard.api.parameters import PAGE, CandidateParameters
-from gapsmith.dashboard.api.problems import NotFound, ProblemRoute, TooMany, documented
+from gapsmith.dashboard.api.problems import ProblemRoute, TooMany, documented
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.security import Principal
 from gapsmith.store.candidate_story import CandidateStory, Geometry, story
@@ -120,10 +120,7 @@ def _exported(context: Context, query: CandidateQuery, kind: str, slots: threadi
 
 def _story(context: Context, candidate_id: UUID) -> CandidateStory:
     with context.database.transaction() as connection:
-        try:
-            return story(connection, candidate_id)
-        except InputError as error:
-            raise NotFound(str(error)) from error
+        return story(connection, candidate_id)
 
 
 def _sdf(found: CandidateStory, geometry: Geometry) -> str:

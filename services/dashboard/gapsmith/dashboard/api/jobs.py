@@ -10,11 +10,10 @@ from gapsmith.core.errors import FailureClass, InputError
 from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.answers import UNCHANGED, answered
 from gapsmith.dashboard.api.models import JobChange, JobLine, JobPage
-from gapsmith.dashboard.api.problems import NotFound, ProblemRoute, documented
+from gapsmith.dashboard.api.problems import ProblemRoute, documented
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.security import Principal
 from gapsmith.store import jobs
-from gapsmith.store.database import Connection
 from gapsmith.store.job_story import Story, story
 from gapsmith.store.jobs import JobFilter, JobState
 
@@ -70,7 +69,7 @@ def router(context: Context, access: Access) -> APIRouter:
     def shown(request: Request, job_id: str) -> Response:
         """``job_id`` may be how an id begins."""
         with context.database.transaction() as connection:
-            found = story(connection, _resolved(connection, job_id))
+            found = story(connection, jobs.resolve(connection, [job_id])[0])
         return answered(request, found, kind=_STORY)
 
     @routes.post(
@@ -96,12 +95,5 @@ def router(context: Context, access: Access) -> APIRouter:
 
 def _changed(context: Context, job_id: str, change: Any, principal: Principal) -> JobChange:
     with context.database.transaction() as connection:
-        wanted = JobFilter(ids=(_resolved(connection, job_id),))
+        wanted = JobFilter(ids=(jobs.resolve(connection, [job_id])[0],))
         return JobChange(changed=[one.id for one in change(connection, wanted, source=principal.source)])
-
-
-def _resolved(connection: Connection, text: str) -> Any:
-    try:
-        return jobs.resolve(connection, [text])[0]
-    except InputError as error:
-        raise NotFound(str(error).replace("gapsmith jobs list shows", "/api/v1/jobs lists")) from error

@@ -3,8 +3,7 @@
 import difflib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
-from uuid import uuid4
+from typing import Any, Final, NamedTuple
 
 import psycopg
 import structlog
@@ -15,19 +14,11 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from gapsmith.core.errors import GapsmithError, InputError, UnavailableError
-from gapsmith.dashboard.security import Forbidden, Unauthenticated
+from gapsmith.core import crash
+from gapsmith.core.errors import ErrorCode, GapsmithError
 
 log = structlog.get_logger()
 MEDIA_TYPE: Final = "application/problem+json"
-
-
-class NotFound(InputError):
-    """There is no such thing, or not any more: 404."""
-
-
-class Conflict(InputError):
-    """It cannot be done in the state that things are in: 409."""
 
 
 class TooMany(GapsmithError):
@@ -36,6 +27,8 @@ class TooMany(GapsmithError):
     Args:
         wait_s: seconds until the next one is welcome.
     """
+
+    code = ErrorCode.TOO_MANY
 
     def __init__(self, wait_s: float) -> None:
         super().__init__(f"too many requests; ask again in {wait_s:.0f} s")
@@ -52,32 +45,19 @@ class WrongField(BaseModel):
 class Problem(BaseModel):
     """A problem document."""
 
-    type: str = Field(description="urn:gapsmith:problem:<name>")
+    type: str = Field(description="urn:gapsmith:problem:<code>")
+    code: str = Field(description="stable name of the kind of error")
     title: str
     status: int
     detail: str = Field(description="what is wrong, where, and what to do")
+    advice: str = Field("", description="what helps in general with errors of this code")
     errors: list[WrongField] = Field(default_factory=list, description="of each wrong field, where there are several")
-
-
-NAMES: Final = {
-    400: ("malformed-request", "The request cannot be read"),
-    401: ("token-needed", "A valid token is needed"),
-    403: ("forbidden", "The token's role is not enough"),
-    404: ("not-found", "There is no such thing"),
-    405: ("method-not-allowed", "That cannot be done here"),
-    409: ("conflict", "That cannot be done now"),
-    413: ("too-large", "The request is too large"),
-    422: ("invalid-request", "The request cannot be understood"),
-    429: ("too-many-requests", "Too many requests"),
-    500: ("internal-error", "Something broke here"),
-    503: ("unavailable", "The database cannot be reached"),
-}
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of problems that a route may answer with."""
     return {
-        status: {"description": NAMES[status][1], "content": {MEDIA_TYPE: {"schema": _schema()}}}
+        status: {"description": ErrorCode.of_status(status).summary, "content": {MEDIA_TYPE: {"schema": _schema()}}}
         for status in (*statuses, 401, 403, 422, 429, 500, 503)
     }
 
@@ -106,64 +86,57 @@ class ProblemRoute(APIRoute):
         return told
 
 
+class Explanation(NamedTuple):
+    """An exception in words."""
+
+    code: ErrorCode
+    detail: str
+    advice: str
+    errors: list[WrongField]
+
+
 def answer(request: Request, error: Exception) -> Response:
     """The problem document of an error."""
-    status, detail, errors = _explained(request, error)
-    if status == 500:
-        number = uuid4().hex[:8]
-        detail = f"{detail}; the dashboard's log has the details under the number {number}"
-        log.error("request failed", number=number, path=request.url.path, exc_info=error)
+    told = explain(request, error)
     headers: dict[str, str] = dict(getattr(error, "headers", None) or {})
-    if isinstance(error, Unauthenticated):
+    if told.code is ErrorCode.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, TooMany):
         headers["Retry-After"] = f"{max(error.wait_s, 1):.0f}"
-    if status == 503:
+    if told.code.status == 503:
         headers["Retry-After"] = "5"
-    return document(status, detail, errors=errors, headers=headers)
-
-
-def document(
-    status: int, detail: str, *, errors: list[WrongField] | None = None, headers: Mapping[str, str] | None = None
-) -> Response:
-    """A problem document."""
-    name, title = NAMES.get(status, ("problem", "That did not work"))
-    kind = f"urn:gapsmith:problem:{name}"
-    found = Problem(type=kind, title=title, status=status, detail=detail, errors=errors or [])
+    status = error.status_code if isinstance(error, HTTPException) else told.code.status
+    found = Problem(
+        type=f"urn:gapsmith:problem:{told.code}",
+        code=told.code,
+        title=told.code.summary,
+        status=status,
+        detail=told.detail,
+        advice=told.advice,
+        errors=told.errors,
+    )
     return JSONResponse(found.model_dump(), status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def _explained(request: Request, error: Exception) -> tuple[int, str, list[WrongField]]:
+def explain(request: Request, error: Exception) -> Explanation:
+    """Code and words of an error; one that was not expected is logged under a number."""
     match error:
         case RequestValidationError():
             errors = [_wrong(request, one) for one in error.errors()[:20]]
-            return 422, "; ".join(f"{one.field}: {one.message}" for one in errors), errors
-        case Unauthenticated():
-            return 401, str(error), []
-        case Forbidden():
-            return 403, str(error), []
-        case NotFound():
-            return 404, str(error), []
-        case Conflict():
-            return 409, str(error), []
-        case TooMany():
-            return 429, str(error), []
-        case InputError():
-            return 422, str(error), []
-        case UnavailableError():
-            return 503, str(error), []
-        case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
-            return 503, "the database is of an earlier version; bring it up to date with: gapsmith migrate", []
-        case psycopg.errors.QueryCanceled():
-            return 422, "that takes too long; ask for less at once, for example within one campaign", []
-        case psycopg.OperationalError():
-            return 503, "Postgres does not answer; 'gapsmith status' tells more", []
+            return Explanation(ErrorCode.INPUT, "; ".join(f"{one.field}: {one.message}" for one in errors), "", errors)
+        case HTTPException(status_code=404):  # a page that is not there says more by itself
+            return Explanation(ErrorCode.NOT_FOUND, "nothing is at this address", "", [])
         case HTTPException():
-            return error.status_code, str(error.detail), []
+            return Explanation(ErrorCode.of_status(error.status_code), str(error.detail), "", [])
         case GapsmithError():
-            return 500, str(error), []
+            return Explanation(error.code, str(error), error.advice, [])
+        case psycopg.OperationalError():
+            return Explanation(ErrorCode.UNAVAILABLE, "Postgres does not answer", ErrorCode.UNAVAILABLE.advice, [])
         case _:
-            return 500, "this could not be answered", []
+            number = crash.record(error).number
+            log.error("request failed", number=number, path=request.url.path, exc_info=error)
+            detail = f"this could not be answered; the dashboard's log has the details under the number {number}"
+            return Explanation(ErrorCode.INTERNAL, detail, "", [])
 
 
 def _wrong(request: Request, problem: Mapping[str, Any]) -> WrongField:

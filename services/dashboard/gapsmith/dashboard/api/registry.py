@@ -11,7 +11,7 @@ from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.answers import UNCHANGED, answered
 from gapsmith.dashboard.api.campaigns import find
 from gapsmith.dashboard.api.models import EventLine, EventPage, ModelLine, ModelList
-from gapsmith.dashboard.api.problems import NotFound, ProblemRoute, documented
+from gapsmith.dashboard.api.problems import ProblemRoute, documented
 from gapsmith.dashboard.context import Context
 from gapsmith.store import events, model_story
 from gapsmith.store.model_story import Entry
@@ -42,10 +42,7 @@ def models_router(context: Context, access: Access) -> APIRouter:
     def lineage(request: Request, model: str) -> Response:
         """``model`` is a kind (its live one), kind:version, or how an id begins."""
         with context.database.transaction() as connection:
-            try:
-                found = model_story.lineage(connection, model_story.resolve(connection, model))
-            except InputError as error:
-                raise NotFound(str(error)) from error
+            found = model_story.lineage(connection, model_story.resolve(connection, model))
         return answered(request, ModelList(items=[_line(one) for one in found]))
 
     return routes

@@ -3,13 +3,15 @@
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.exceptions import HTTPException
 from fastapi.routing import APIRoute
 from starlette.routing import compile_path
 
+from gapsmith.core.errors import NotFound
 from gapsmith.dashboard.api import campaigns, candidates, jobs, registry
 from gapsmith.dashboard.api.access import BEARER, Access
 from gapsmith.dashboard.api.limits import Limits
-from gapsmith.dashboard.api.problems import document
+from gapsmith.dashboard.api.problems import answer
 from gapsmith.dashboard.context import Context
 
 PREFIX: Final = "/api/v1"
@@ -48,7 +50,7 @@ def router(context: Context, limits: Limits = _LIMITS) -> APIRouter:
         allowed = sorted(found)
         if allowed:
             detail = f"{request.method} is not known here; there is: {', '.join(allowed)}"
-            return document(405, detail, headers={"Allow": ", ".join(allowed)})
-        return document(404, f"nothing is at {request.url.path}; {PREFIX}/openapi.json says what there is")
+            return answer(request, HTTPException(405, detail, headers={"Allow": ", ".join(allowed)}))
+        return answer(request, NotFound(f"nothing is at {request.url.path}; {PREFIX}/openapi.json says what there is"))
 
     return routes

@@ -6,11 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from gapsmith.core.errors import InputError
+from gapsmith.core.errors import InputError, NotFound
 from gapsmith.core.lifecycle import CandidateState
 from gapsmith.dashboard.drawing import svg
 from gapsmith.dashboard.pages.question import RANGES, SHOWN, Question, unknown
-from gapsmith.dashboard.problems import Missing
 from gapsmith.dashboard.rendering import page, render
 from gapsmith.dashboard.site import Site
 from gapsmith.store import campaigns, candidates, query
@@ -93,7 +92,7 @@ def router(site: Site) -> APIRouter:
     @routes.get("/candidates/export.{kind}")
     def exported(kind: str, ids: Annotated[str, Query(max_length=37 * MOST_CHOSEN)]) -> Response:
         if kind not in FORMATS:
-            raise Missing(f"there is no export as {kind!r}; there is: {', '.join(FORMATS)}")
+            raise NotFound(f"there is no export as {kind!r}; there is: {', '.join(FORMATS)}")
         chosen = [Found(_uuid(text), None, None) for text in dict.fromkeys(ids.split(",")) if text]
         with site.database.transaction() as connection:
             content = b"".join(KINDS[kind](connection, COLUMNS, iter([chosen])))
@@ -105,7 +104,7 @@ def router(site: Site) -> APIRouter:
         with site.database.transaction() as connection:
             smiles = candidates.smiles(connection, [molecule_id, parent or molecule_id])
         if molecule_id not in smiles:
-            raise Missing(f"no molecule has the number {molecule_id}")
+            raise NotFound(f"no molecule has the number {molecule_id}")
         drawing = svg(smiles[molecule_id], smiles.get(parent) if parent else None)
         return Response(drawing, media_type="image/svg+xml", headers={"Cache-Control": "private, max-age=86400"})
 

@@ -1,16 +1,13 @@
 """One candidate: its structure, its properties, its life."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from gapsmith.core.errors import InputError
 from gapsmith.core.output import sdf_record
-from gapsmith.dashboard.problems import Missing
 from gapsmith.dashboard.reading.molecule import Candidate, candidate
 from gapsmith.dashboard.rendering import page, render
 from gapsmith.dashboard.site import Site
@@ -76,7 +73,7 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/candidates/{candidate_id}", name="molecule")
     def shown(request: Request, candidate_id: UUID) -> HTMLResponse:
-        with site.database.transaction() as connection, _missing():
+        with site.database.transaction() as connection:
             one = candidate(connection, candidate_id)
         return page(
             request,
@@ -111,14 +108,14 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/geometry/{conformer_id}.sdf")
     def geometry(conformer_id: UUID) -> Response:
-        with site.database.transaction() as connection, _missing():
+        with site.database.transaction() as connection:
             found = conformers.get(connection, conformer_id)
         record = sdf_record(found.molecule, str(conformer_id), {"method": found.method})
         return Response(record, headers=LASTING, media_type="chemical/x-mdl-sdfile")
 
     @routes.get("/files/{calculation_id}/{name}")
     def content(calculation_id: UUID, name: str) -> Response:
-        with site.database.transaction() as connection, _missing():
+        with site.database.transaction() as connection:
             packed = calculation_files.packed(connection, calculation_id, name)
         headers = {**LASTING, "Content-Encoding": "gzip"}  # as it is stored
         return Response(packed, headers=headers, media_type="text/plain; charset=utf-8")
@@ -128,12 +125,3 @@ def router(site: Site) -> APIRouter:
 
 def _geometry(conformer_id: UUID) -> str:
     return f"/geometry/{conformer_id}.sdf"
-
-
-@contextmanager
-def _missing() -> Iterator[None]:
-    """What the store does not find is not there: 404."""
-    try:
-        yield
-    except InputError as error:
-        raise Missing(str(error)) from error

@@ -10,8 +10,8 @@ from fastapi import Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
-from gapsmith.core.errors import GapsmithError, UnavailableError
-from gapsmith.dashboard.problems import Missing, explained
+from gapsmith.core.errors import GapsmithError, NotFound, UnavailableError
+from gapsmith.dashboard.problems import sentences
 from gapsmith.dashboard.rendering import render
 from gapsmith.dashboard.site import Site
 
@@ -77,7 +77,7 @@ async def _updates(site: Site, view: View, seen: str | None) -> AsyncIterator[Se
             number = str(site.hub.sequence)  # before the look: what happens meanwhile is newer than it
             try:
                 regions = await view.regions(site)
-            except Missing as error:
+            except NotFound as error:
                 yield ServerSentEvent(_problem(error), event="problem", id=number)
                 return
             except Exception as error:
@@ -106,5 +106,4 @@ def _digest(html: str) -> bytes:
 def _problem(error: Exception) -> str:
     if not isinstance(error, GapsmithError):
         error = UnavailableError("the page cannot be brought up to date just now")
-    _, sentence = explained(error)
-    return render("problem_inline.html", title=None, sentence=sentence)
+    return render("problem_inline.html", title=None, sentence=sentences(str(error), error.advice))

@@ -17,7 +17,7 @@ MOST_POINTS: Final = 2000  # of the parity plot: the newest
 
 
 def charts(database: Database, name: str) -> dict[str, Any]:
-    """Everything that is drawn, as JSON; raises Missing if there is no such campaign."""
+    """Everything that is drawn, as JSON; raises NotFound if there is no such campaign."""
     with database.transaction() as connection:
         campaign = loop.find(connection, name)
     found = results.collect(database, campaign)

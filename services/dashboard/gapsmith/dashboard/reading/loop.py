@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from gapsmith.dashboard.problems import Missing
+from gapsmith.core.errors import NotFound
 from gapsmith.dashboard.reading.feed import Happening, latest
 from gapsmith.store import campaigns, distributions, heartbeats, jobs, results, tasks, throughput, training_runs
 from gapsmith.store.database import Connection, Database
@@ -73,7 +73,7 @@ class Loop:
 
 
 def loop(database: Database, name: str) -> Loop:
-    """A campaign's page; raises Missing if there is no such campaign."""
+    """A campaign's page; raises NotFound if there is no such campaign."""
     with database.transaction() as connection:
         campaign = find(connection, name)
     found = results.collect(database, campaign)
@@ -105,10 +105,10 @@ def _energy(connection: Connection, campaign_id: UUID) -> float | None:
 
 
 def find(connection: Connection, name: str) -> campaigns.Campaign:
-    """A campaign by name; raises Missing."""
+    """A campaign by name; raises NotFound."""
     found = campaigns.by_name(connection, name)
     if found is None:
-        raise Missing(f"no campaign is called {name!r}; it may have been removed. The list of campaigns has all.")
+        raise NotFound(f"no campaign is called {name!r}; it may have been removed. The list of campaigns has all.")
     return found
 
 

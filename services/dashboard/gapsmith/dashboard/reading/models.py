@@ -3,10 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from uuid import UUID
 
-from gapsmith.core.errors import InputError
-from gapsmith.dashboard.problems import Missing
 from gapsmith.store import model_story, training_runs
 from gapsmith.store.database import Connection
 from gapsmith.store.model_story import Entry, WentLive
@@ -42,18 +39,14 @@ def listed(connection: Connection) -> dict[str, list[Entry]]:
 
 
 def model(connection: Connection, name: str) -> Model:
-    """Everything of one model; raises Missing."""
-    try:
-        model_id: UUID = model_story.resolve(connection, name)
-    except InputError as error:
-        raise Missing(str(error)) from error
-    line = model_story.lineage(connection, model_id)
+    """Everything of one model; raises NotFound."""
+    line = model_story.lineage(connection, model_story.resolve(connection, name))
     metrics = line[0].metrics
     scores = {who: dict(_numbers(metrics.get(who) or {})) for who in GATE}
-    run = training_runs.of(connection, model_id)
+    run = training_runs.of(connection, line[0].id)
     return Model(
         line=line,
-        promotions=model_story.promotions(connection, kind=line[0].kind, model_id=model_id),
+        promotions=model_story.promotions(connection, kind=line[0].kind, model_id=line[0].id),
         gate=[
             (score, scores["candidate"].get(score), scores["live"].get(score))
             for score in dict.fromkeys([*scores["candidate"], *scores["live"]])
