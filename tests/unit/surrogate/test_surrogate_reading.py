@@ -88,3 +88,38 @@ def test_a_file_without_molecules_is_named_and_nothing_is_written(weights: Path,
     with pytest.raises(InputError, match=r"a\.smi is empty"):
         run(tmp_path / "a.smi", "-o", tmp_path / "o.csv", "--weights", weights, "--threads", 1)
     assert not (tmp_path / "o.csv").exists()
+
+
+def test_columns_can_be_named_and_notes_are_kept(weights: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "a.csv", tmp_path / "out.csv"
+    file.write_text("smiles,mine,code\nC,[2H]O[2H],w1\n")
+    words = ("--smiles-column", "mine", "--name-column", "code", "--threads", 1)
+    run(file, "-o", out, "--weights", weights, *words)
+    (row,) = rows(out)
+    assert (row["name"], row["atoms"], row["error"]) == ("w1", "3", "")
+    assert row["notes"] == "isotopes are not told apart: 2H"
+
+
+def test_what_dft_refuses_is_not_predicted(weights: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "a.xyz", tmp_path / "out.csv"
+    moved = WATER.replace("O 0 0", "O 5 0").replace("H 0", "H 5")
+    bohr = "O 0 0 0.23\nH 0 1.44 -0.89\nH 0 -1.44 -0.89\n"
+    carbons = "".join(
+        f"C {x} {y} 0\n" for x, y in ((0, 1.4), (1.21, 0.7), (1.21, -0.7), (0, -1.4), (-1.21, -0.7), (-1.21, 0.7))
+    )
+    file.write_text(
+        f"6\npieces\n{WATER}{moved}3\nbohr\n{bohr}6\nbenzene\n{carbons}2\nradical\nO 0 0 0\nH 0 0 0.97\n3\n1 2\n{WATER}"
+    )
+    result = run(file, "-o", out, "--weights", weights, "--threads", 1)
+    assert "0 molecules predicted, 5 with an error" in result.output
+    words = [
+        "in 2 pieces",
+        "look like bohr",
+        "hydrogens are missing",
+        "9 electrons cannot have 0 unpaired",
+        "charge is +1",
+    ]
+    for row, reason in zip(rows(out), words, strict=True):
+        assert reason in row["error"]
+        assert row["gap_ev"] == ""
+    assert "charge 1 and 1 unpaired electrons are its comment's" in rows(out)[-1]["notes"]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.cli.reading import reading_options
 from gapsmith.core.terminal import echo
 from gapsmith.generator.commands.options import common
 from gapsmith.generator.commands.wishes import within
@@ -59,23 +60,27 @@ def generate(output: Path, **options: Any) -> None:
     metavar="ATOMS",
     help="By how many heavy atoms the part may grow; it may shrink as well.",
 )
+@reading_options
 @common
 def regrow(
     lead: Path,
     output: Path,
+    smiles_column: str | None,
+    name_column: str | None,
     mask_fraction: float | None,
     keep: str | None,
     mask: str | None,
     mask_atoms: str | None,
     **options: Any,
 ) -> None:
-    """Grow a part of LEAD again: an .sdf, .mol or .xyz file; several molecules in it take turns.
+    """Grow a part of LEAD again: an .sdf, .xyz, .smi, .csv or QCSchema .json; several molecules in it take turns.
 
     Kept atoms stay where they are to the last bit, and the tags kept_atoms and kept_atoms_in_lead say which they are.
     Results that are a lead again are left out.
 
     For example: gapsmith regrow lead.sdf --keep 'c1ccncc1' -n 50 -o out.sdf
     """
+    from gapsmith.core.chemistry.reader import ReadOptions
     from gapsmith.core.errors import InputError
     from gapsmith.generator.commands import wishes
     from gapsmith.generator.commands.leads import read_leads
@@ -85,7 +90,7 @@ def regrow(
     check_output(output)
     region = Region(keep, mask, wishes.numbers(mask_atoms, "--mask-atoms"), mask_fraction)
     region.check()
-    leads = read_leads(lead)
+    leads = read_leads(lead, ReadOptions(smiles_column, name_column))
     if output.exists() and output.samefile(lead):
         raise InputError(f"output: {output} is the lead itself; name another file")
     if region.atoms and len(leads) > 1:

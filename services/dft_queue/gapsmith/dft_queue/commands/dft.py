@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.cli.reading import reading_options
 from gapsmith.core.terminal import echo
 
 if TYPE_CHECKING:
+    from gapsmith.core.chemistry.reader import ReadOptions
     from gapsmith.core.levels import Levels
     from gapsmith.dft_queue.commands.molecules import Wish
     from gapsmith.dft_queue.commands.results import Row
@@ -57,6 +59,7 @@ LEVELS_FILE = click.option(
     help="Write .csv, .parquet, .sdf (final geometries) or .json (QCSchema), by its ending; - is CSV on standard output.",
 )
 @LEVELS_FILE
+@reading_options
 @click.option("--charge", type=click.IntRange(-10, 10), metavar="N", help="Total charge.  [the file's]")
 @click.option("--spin", type=click.IntRange(0, 20), metavar="N", help="Unpaired electrons.  [the file's]")
 @click.option(
@@ -78,6 +81,8 @@ def dft(
     level: str,
     output: Path | None,
     levels_file: Path | None,
+    smiles_column: str | None,
+    name_column: str | None,
     charge: int | None,
     spin: int | None,
     geometry_method: str,
@@ -97,6 +102,7 @@ def dft(
 
     For example: gapsmith dft molecules.sdf --level certificate -o results.csv
     """
+    from gapsmith.core.chemistry.reader import ReadOptions
     from gapsmith.dft_queue.commands.molecules import Wish
     from gapsmith.dft_queue.commands.results import check_output, rows, write
     from gapsmith.dft_queue.commands.submitting import Submission
@@ -118,7 +124,7 @@ def dft(
         computing = cleanup.enter_context(DftWorkers(workers, "gapsmith dft"))
         database = cleanup.enter_context(Database.from_settings(computing.connected, connections=2))
         submission = Submission(database, wish, priority=priority, retry_failed=retry_failed)
-        _submit(submission, files, wish, stopped)
+        _submit(submission, files, wish, ReadOptions(smiles_column, name_column), stopped)
         echo(_asked_for(submission.asked), err=True)
         if not stopped and not no_wait:
             _wait(database, submission.asked, computing, stopped)
@@ -145,14 +151,16 @@ def _check_input(file: Path) -> None:
         raise InputError(f"{file} does not exist or is no file")
 
 
-def _submit(submission: "Submission", files: tuple[Path, ...], wish: "Wish", stopped: list[int]) -> None:
+def _submit(
+    submission: "Submission", files: tuple[Path, ...], wish: "Wish", reading: "ReadOptions", stopped: list[int]
+) -> None:
     """Queue all molecules, some at a time; those that are refused are told of at once."""
     from gapsmith.dft_queue.commands.molecules import Entry, entries
     from gapsmith.dft_queue.commands.submitting import TOGETHER
 
     some: list[Entry] = []
     for file in files:
-        for one in entries(file, wish):
+        for one in entries(file, wish, reading):
             if one.refusal is not None:
                 where = f"{file}: " if len(files) > 1 else ""
                 echo(f"refused: {where}{one.name}: {one.refusal}", err=True)

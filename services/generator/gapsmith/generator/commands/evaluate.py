@@ -80,7 +80,7 @@ FOLDER = Path("results/evaluation")
 )
 @click.option("--card", is_flag=True, help="Write the numbers into the card of the weights too.")
 def generator(file: Path | None, output: Path, **options: Any) -> None:
-    """Measure the generator, or the molecules of FILE (.sdf, .mol, .xyz), beside real ones.
+    """Measure the generator, or the molecules of FILE (.sdf, .xyz, QCSchema .json), beside real ones.
 
     Stability by EDM's table, strict validity, uniqueness, novelty, connectedness, PoseBusters, distances of bond lengths,
     angles, rings, elements and sizes from QM9's, speed, and how well wanted gaps are met by EDM's protocol. Shares are of all

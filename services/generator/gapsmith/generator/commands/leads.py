@@ -11,7 +11,7 @@ from gapsmith.core.chemistry.conversion import to_rdkit
 from gapsmith.core.chemistry.gate import Hydrogens, Requirements, admit
 from gapsmith.core.chemistry.identity import Identity, identify
 from gapsmith.core.chemistry.perception import perceive_bonds
-from gapsmith.core.chemistry.reader import read_molecules
+from gapsmith.core.chemistry.reader import ReadOptions, read_molecules
 from gapsmith.core.chemistry.records import Record
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InputError, InvalidMolecule
@@ -45,7 +45,7 @@ class Lead:
         return np.flatnonzero(self.molecule.numbers != 1)
 
 
-def read_leads(path: Path) -> list[Lead]:
+def read_leads(path: Path, options: ReadOptions | None = None) -> list[Lead]:
     """Leads of a file in any format of ``read_molecules``.
 
     Atoms without 3D coordinates get some from RDKit, and so do missing hydrogens; ``Lead.changes`` says so.
@@ -53,7 +53,7 @@ def read_leads(path: Path) -> list[Lead]:
     Raises:
         InputError: the file cannot be read, or the generator cannot grow from one of its molecules.
     """
-    return [_lead(record) for record in read_molecules(path)]
+    return [_lead(record) for record in read_molecules(path, options)]
 
 
 def _lead(record: Record) -> Lead:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.cli.reading import reading_options
 from gapsmith.core.terminal import echo, track
 
 if TYPE_CHECKING:
@@ -22,16 +23,27 @@ CHUNK = 200  # molecules that are predicted together
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="CSV to write.")
+@reading_options
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Other weights than the shipped ones.")
 @click.option("--relax", is_flag=True, help="Relax geometries of .sdf and .xyz with GFN2-xTB too.")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or cuda:1.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [all cores]")
-def predict(file: Path, output: Path, weights: Path | None, relax: bool, device: str, threads: int | None) -> None:
+def predict(
+    file: Path,
+    output: Path,
+    smiles_column: str | None,
+    name_column: str | None,
+    weights: Path | None,
+    relax: bool,
+    device: str,
+    threads: int | None,
+) -> None:
     """Predict the properties of FILE's molecules: .smi, .csv, .sdf, .xyz or QCSchema .json, also with .gz.
 
     Every property comes with its mean, standard deviation and 90 % interval, units in the column names, and every molecule
     with a flag that says whether it is unlike all training data. SMILES are embedded and relaxed with GFN2-xTB first.
-    Molecules that cannot be predicted have the reason in the column error; the others go on.
+    Molecules that cannot be predicted have the reason in the column error; the others go on. The column notes says what was
+    taken from a comment or left out, such as a charge or isotopes.
 
     For example: gapsmith predict molecules.smi -o out.csv
     """
@@ -40,7 +52,7 @@ def predict(file: Path, output: Path, weights: Path | None, relax: bool, device:
 
     import torch
 
-    from gapsmith.core.chemistry.reader import read_molecules
+    from gapsmith.core.chemistry.reader import ReadOptions, read_molecules
     from gapsmith.core.errors import InputError, UnavailableError
     from gapsmith.core.settings import settings
     from gapsmith.surrogate.predictor import SHIPPED, Predictor
@@ -59,7 +71,8 @@ def predict(file: Path, output: Path, weights: Path | None, relax: bool, device:
         with replacing(output) as partial, partial.open("w", newline="") as target:
             writer = csv.DictWriter(target, fieldnames=columns(predictor))
             writer.writeheader()
-            for record in track(read_molecules(file), "molecules"):
+            records = read_molecules(file, ReadOptions(smiles_column, name_column))
+            for record in track(records, "molecules"):
                 items.append(item_of(record, needed, relax=relax))
                 if len(items) == CHUNK:
                     failed += write(writer, predictor, items)
@@ -78,7 +91,7 @@ def columns(predictor: "Predictor") -> list[str]:
         if name != "gfn2_forces":
             column = predictor.config.column(name)
             found += [column, f"{column}_std", f"{column}_low90", f"{column}_high90"]
-    return [*found, "latent_distance", "out_of_distribution", "error"]
+    return [*found, "latent_distance", "out_of_distribution", "notes", "error"]
 
 
 @dataclass(frozen=True)
@@ -124,7 +137,9 @@ def write(writer: Any, predictor: "Predictor", items: Sequence[Item]) -> int:
     predicted = predictor.predict(good)
     place = 0
     for item in items:
-        row: dict[str, Any] = {"name": item.record.name, "smiles": item.record.smiles, "error": item.error}
+        record = item.record
+        row: dict[str, Any] = {"name": record.name, "smiles": record.smiles, "error": item.error}
+        row["notes"] = "; ".join(record.notes)
         if item.geometry is not None:
             row["atoms"] = len(item.geometry[0])
             row |= values(predicted, place)
