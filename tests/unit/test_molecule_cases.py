@@ -174,6 +174,7 @@ def test_mirror_images_have_one_geometry() -> None:
     np.testing.assert_array_equal(left.coordinates * [-1, 1, 1], right.coordinates)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(4))
 def test_pieces_are_set_apart_and_computed(index: int) -> None:
     entry = computed("smi_salts.smi", Wish(XTB.level, allow_fragments=True))[index]

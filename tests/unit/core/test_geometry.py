@@ -6,8 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rdkit import Chem
 
-from gapsmith.core.chemistry.geometry import fault, rearranged
+from gapsmith.core.chemistry.geometry import (
+    APART,
+    BONDED,
+    BROKEN,
+    CRUSHED,
+    FORMED,
+    UNBONDED,
+    bonded_pairs,
+    fault,
+    pieces,
+    rearranged,
+)
 
 ETHANOL = np.array([6, 6, 8, 1, 1, 1, 1, 1, 1])
 GEOMETRY = np.array(
@@ -47,3 +59,18 @@ def test_what_is_no_geometry(numbers: list[int], coordinates: object, words: str
     assert found is not None
 
     assert re.search(words, found)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(["C", "CCO", "C1CC1", "[Na+]", "c1ccccc1", "O=C=O"]), min_size=1, max_size=5))
+def test_pieces_are_those_of_the_bonds(parts: list[str]) -> None:
+    mol = Chem.AddHs(Chem.MolFromSmiles(".".join(parts)))
+    bonds = np.array([(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), 1) for bond in mol.GetBonds()], dtype=int)
+    count, label = pieces(bonded_pairs(mol.GetNumAtoms(), bonds))
+    assert count == len(parts)
+    assert sorted(tuple(np.flatnonzero(label == piece)) for piece in range(count)) == sorted(Chem.GetMolFrags(mol))
+
+
+def test_thresholds_are_in_order() -> None:
+    """A bond that has formed is bonded, and one that is gone was bonded: no distance counts as both."""
+    assert CRUSHED < FORMED < BONDED < BROKEN < UNBONDED < APART

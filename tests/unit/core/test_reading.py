@@ -91,9 +91,9 @@ def test_what_is_not_text_is_refused_in_every_format(tmp_path: Path, ending: str
 
 def test_what_came_before_damaged_data_is_kept(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    data = "".join(f"{'C' * n} {rng.integers(1 << 60)}\n" for n in rng.integers(1, 60, 20_000))
-    records = read(tmp_path, "a.smi.gz", gzip.compress(data.encode())[:-20_000])
-    assert len(records) > 1000
+    data = "".join(f"CC {rng.bytes(200).hex()}\n" for _ in range(1000))
+    records = read(tmp_path, "a.smi.gz", gzip.compress(data.encode())[:-4_000])
+    assert len(records) > 500
     assert all(record.error is None for record in records[:-1])
     assert "the rest cannot be read" in (records[-1].error or "")
 

@@ -12,7 +12,7 @@ import numpy as np
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs, LogToCppStreams, LogToPythonLogger
 
-MOST_CHARACTERS: Final = 20_000  # of a SMILES; RDKit would take minutes over what no level computes
+MOST_CHARACTERS: Final = 5_000  # of a SMILES; RDKit would take minutes over what no level computes
 _LOCK = Lock()
 
 

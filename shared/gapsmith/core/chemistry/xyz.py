@@ -73,13 +73,13 @@ def _frame(lines: Lines, record: Record, atoms: int) -> Record:
         line = next(lines, None)
         if line is None:
             return replace(record, error=f"it ends after {index} of its {atoms} atoms")
+        if index >= MOST_ATOMS_READ and len(line.split()) > 3:
+            continue
         found = _atom(line, species, position)
         if found is None:
             lines.put_back(line)
             place = f"line {lines.number + 1}, atom {index + 1} of {atoms}"
             return replace(record, error=f"{place} should be an element and x y z, not {_short(line)!r}")
-        if index >= MOST_ATOMS_READ:
-            continue
         numbers.append(found[0])
         rows.append(found[1:4])
         notes |= {f"{found[4]} is read as hydrogen"} if found[4] else set()
