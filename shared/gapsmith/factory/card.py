@@ -23,8 +23,9 @@ def card(manifest: Mapping[str, Any]) -> str:
     for version, level in manifest["levels"].items():
         own = [one for one in shards if one["level"] == version]
         failed = sum(one["failed"] for one in own)
+        theory = "/".join(filter(None, (level["method"], level["basis"])))
         lines.append(
-            f"| {level['name']} ({level['method']}/{level['basis']}, {version}) | {sum(one['rows'] for one in own) - failed} "
+            f"| {level['name']} ({theory}, {version}) | {sum(one['rows'] for one in own) - failed} "
             f"| {failed} | {sum(one['cpu_s'] for one in own) / 3600:.2f} |"
         )
     refused = ", ".join(f"{reason} {count}" for reason, count in manifest["refused"].items()) or "none"
