@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pytest
 
-from gapsmith.coordinator.commands import run
+from gapsmith.coordinator.commands import following
 from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.store import campaigns, heartbeats
@@ -64,8 +64,10 @@ def by_name(database: Database, name: str) -> Campaign:
 def fast(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Look often; results are not written but counted."""
     concluded: list[str] = []
-    monkeypatch.setattr(run, "LOOK_EVERY_S", 0.01)
-    monkeypatch.setattr(run, "_conclude", lambda _, campaign, folder: concluded.append(f"{campaign.name} in {folder}"))
+    monkeypatch.setattr(following, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(
+        following, "conclude", lambda _, campaign, folder: concluded.append(f"{campaign.name} in {folder}")
+    )
     return concluded
 
 
@@ -80,7 +82,7 @@ def test_services_stay_up_until_a_campaign_that_was_started_meanwhile_has_ended(
         lambda: None,
         lambda: set_state(database, "form", CampaignState.FINISHED),
     )
-    last = run._watch_all(database, first, services, Path("mine"))  # type: ignore[arg-type]
+    last = following.follow(database, first, services, Path("mine"))  # type: ignore[arg-type]
     assert last.name == "form"
     assert fast == ["first in mine"]
     assert "campaign form was started meanwhile and goes on" in capsys.readouterr().out
@@ -94,7 +96,7 @@ def test_an_interrupted_run_pauses_all_that_ran_with_its_services(
     first = create(database, "first")
     services = Played(lambda: create(database, "form"), lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(click.exceptions.Exit) as ended:
-        run._watch_all(database, first, services, None)  # type: ignore[arg-type]
+        following.follow(database, first, services, None)  # type: ignore[arg-type]
     assert ended.value.exit_code == 130
     assert {by_name(database, name).state for name in ("first", "form")} == {CampaignState.PAUSED}
     assert "paused: first, form." in capsys.readouterr().out
@@ -105,9 +107,9 @@ def test_a_run_with_services_of_others_pauses_its_own_campaign_only(
 ) -> None:
     first = create(database, "first")
     create(database, "form")
-    monkeypatch.setattr(run.time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(following.time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(click.exceptions.Exit):
-        run._watch_all(database, first, None, None)
+        following.follow(database, first, None, None)
     assert by_name(database, "first").state is CampaignState.PAUSED
     assert by_name(database, "form").state is CampaignState.RUNNING
 

@@ -1,12 +1,11 @@
 """``gapsmith run``: one command from a campaign file to a table of hits."""
 
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +14,6 @@ from gapsmith.core.terminal import confirm, echo
 if TYPE_CHECKING:
     from gapsmith.coordinator.commands.begin import Meaning
     from gapsmith.core.campaign import CampaignConfig
-    from gapsmith.stack.machine import Machine
     from gapsmith.store.campaigns import Campaign
     from gapsmith.store.database import Database
 
@@ -54,6 +52,7 @@ def run(file: Path, dry_run: bool, results: Path | None, yes: bool) -> None:
 
 
 def _run(config: "CampaignConfig", results: Path | None, *, yes: bool) -> None:
+    from gapsmith.coordinator.commands.following import conclude, folder, follow
     from gapsmith.core.settings import settings
     from gapsmith.stack import dashboard, machine
     from gapsmith.stack.connect import bring_up_to_date, connected_settings, log_to, using
@@ -71,12 +70,13 @@ def _run(config: "CampaignConfig", results: Path | None, *, yes: bool) -> None:
         bring_up_to_date(connected)
         database = cleanup.enter_context(Database.from_settings(connected))
         campaign, words = _start_or_resume(database, config, sole=not behind, yes=yes)
+        first = campaign
         echo(f"servers are up after {time.monotonic() - started:.1f} s; {words}")
         if behind and (address := dashboard.url(own.home)) is not None:
             echo(f"dashboard: {address}/campaigns/{campaign.name}")
         if not campaign.state.ended:
-            campaign = _watch_all(database, campaign, None if behind else machine.Machine(connected), results)
-        _conclude(database, campaign, _folder(campaign, config, results))
+            campaign = follow(database, campaign, None if behind else machine.Machine(connected), results)
+        conclude(database, campaign, folder(campaign, first, results))
 
 
 def _known(config: "CampaignConfig") -> str:
@@ -96,11 +96,6 @@ def _known(config: "CampaignConfig") -> str:
         own = found.apply(own)
     with Database.from_settings(own, connections=1) as database, database.transaction() as connection:
         return f"{meaning(campaigns.every(connection), config).words()}; nothing was started or written"
-
-
-def _folder(campaign: "Campaign", config: "CampaignConfig", results: Path | None) -> Path:
-    own = campaign.config.model_copy(update={"name": config.name}) == config
-    return results if results is not None and own else Path("results") / campaign.name
 
 
 def _start_or_resume(
@@ -143,92 +138,6 @@ def _ask(meant: "Meaning") -> None:
             "from zero"
         )
     confirm(f"Only the budget has changed: {meant.words()}. A file with another name begins from zero. Go on?")
-
-
-def _watch_all(
-    database: "Database", campaign: "Campaign", supervised: "Machine | None", results: Path | None
-) -> "Campaign":
-    """Show progress until the campaign ends, and then of those that were started meanwhile with this run's services.
-
-    Ctrl-C pauses what runs with them and ends the command. Returns the last one; the results of the others are written.
-    """
-    from gapsmith.core.lifecycle import CampaignState
-    from gapsmith.store import campaigns
-
-    own = campaign
-    with ExitStack() as cleanup:
-        stopped: list[int] = []
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before = signal.signal(number, lambda got, _: stopped.append(got))
-            cleanup.callback(signal.signal, number, before)
-        if supervised is not None:
-            cleanup.enter_context(supervised)
-        while _watch(database, campaign, supervised, stopped):
-            with database.transaction() as connection:
-                running = campaigns.every(connection, state=CampaignState.RUNNING)
-            if supervised is None or not running:
-                return campaign
-            _conclude(database, campaign, _folder(campaign, own.config, results))
-            campaign = running[0]
-            echo(f"\ncampaign {campaign.name} was started meanwhile and goes on; Ctrl-C pauses it")
-        with database.transaction() as connection:
-            everything = campaigns.every(connection, state=CampaignState.RUNNING)
-            paused = [one for one in everything if supervised is not None or one.id == campaign.id]
-            for one in paused:
-                campaigns.set_state(connection, one.id, CampaignState.PAUSED, source="cli")
-        names = ", ".join(one.name for one in paused)
-        echo(f"stopped; paused: {names or 'nothing'}. The same command goes on with {own.name}.")
-        raise click.exceptions.Exit(130)
-
-
-def _watch(database: "Database", campaign: "Campaign", supervised: "Machine | None", stopped: list[int]) -> bool:
-    """Show progress until the campaign ends; False if the user interrupted it."""
-    from gapsmith.coordinator.commands.display import watcher
-    from gapsmith.core.errors import UnavailableError
-    from gapsmith.core.lifecycle import CampaignState
-    from gapsmith.store.progress import progress
-
-    window = campaign.config.target.window
-    title = f"{campaign.name}: molecules with a gap of {window.value_ev:g} ± {window.tolerance_ev:g} eV"
-    with watcher(title) as view:
-        while not stopped:
-            try:
-                with database.transaction() as connection:
-                    now = progress(connection, campaign.id)
-            except UnavailableError as error:
-                view.note(str(error))  # the keeper starts the server again
-            else:
-                view.show(now, supervised.notes() if supervised is not None else [])
-                if CampaignState(now.state).ended:
-                    return True
-            time.sleep(LOOK_EVERY_S)
-    return False
-
-
-def _conclude(database: "Database", campaign: "Campaign", folder: Path) -> None:
-    """Write the report and print the table of hits."""
-    from gapsmith.coordinator.commands.report import hits_table, write_report
-    from gapsmith.core.terminal import print_rows
-    from gapsmith.core.units import duration
-    from gapsmith.store import campaigns
-
-    with database.transaction() as connection:
-        ended = campaigns.get(connection, campaign.id)
-    files = write_report(database, ended, folder)
-    echo(f"\n{ended.name} {ended.state}: {ended.stop_reason} ({duration(ended.elapsed_s)})\n")
-    rows: list[dict[str, Any]] = hits_table(database, ended)
-    print_rows(rows, empty="no hits: a wider tolerance, more DFT jobs or a target nearer to 7 eV make them likelier")
-    for line in ended.level_lines():
-        echo(line)
-    echo(f"\nreport     {files.report}\nmolecules  {files.sdf}\ntables     {files.csv}")
-    window = ended.config.target.window
-    echo(
-        "\nnext:\n"
-        f"  gapsmith query --campaign {ended.name} --state labelled --gap {window.low_ev:g}:{window.high_ev:g} "
-        "--sort gap\n"
-        f"  gapsmith query --campaign {ended.name} --state labelled -o molecules.sdf\n"
-        "  change target.value in the campaign file and run it again"
-    )
 
 
 @contextmanager
