@@ -11,7 +11,8 @@ from gapsmith.core.chemistry.conversion import from_rdkit
 from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.domain import Molecule
 from gapsmith.core.lifecycle import CandidateState
-from gapsmith.store import campaigns
+from gapsmith.core.messages import CalculationFinished
+from gapsmith.store import campaigns, outbox
 from gapsmith.store.database import Connection, Database
 
 LEVEL = "b3lyp/6-31g(2df,p)"
@@ -52,10 +53,11 @@ def add(connection: Connection, campaign_id: UUID, smiles: str, models: list[UUI
             return None
         new = uuid4()
         connection.execute(
-            "INSERT INTO calculations (id, content_hash, level, conformer_id, state, gap_ev, homo_ev, lumo_ev)"
-            " VALUES (%s, %s, %s, %s, 'done', %s, -7.0, %s)",
-            (new, str(new), level, where, gap, -7.0 + gap),
+            "INSERT INTO calculations (id, content_hash, level, campaign_id, conformer_id, state, gap_ev, homo_ev, lumo_ev)"
+            " VALUES (%s, %s, %s, %s, %s, 'done', %s, -7.0, %s)",
+            (new, str(new), level, campaign_id, where, gap, -7.0 + gap),
         )
+        outbox.emit(connection, CalculationFinished(calculation_id=new, state="done", gap_ev=gap), source="test")
         return new
 
     generated = conformer("generated", 0.0)

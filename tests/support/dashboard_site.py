@@ -22,7 +22,7 @@ from gapsmith.dashboard.app import create_app
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.service import listen, server_of, url_of
 from gapsmith.dashboard.settings import DashboardSettings
-from gapsmith.store import campaigns, candidates, models, outbox
+from gapsmith.store import campaigns, candidates, models, outbox, requests
 from gapsmith.store.candidates import Prediction
 from gapsmith.store.database import Connection, Database
 
@@ -103,7 +103,8 @@ def campaign(connection: Connection, name: str = NAME, value: float = 4.0) -> UU
         campaign_id=created.id, candidate_ids=tuple(ids.values()), sampled=20, refused={"valence": 5}
     )
     scored = CandidatesScored(campaign_id=created.id, candidate_ids=tuple(ids.values()), model_id=surrogate)
-    outbox.emit_all(connection, [proposed, scored], source="test")
+    requests.tell(connection, proposed, source="test")
+    outbox.emit(connection, scored, source="test")
     return created.id
 
 

@@ -29,7 +29,7 @@ Commit = Callable[[Connection], None]
 
 
 class Interrupted(Exception):
-    """The service was told to stop in the middle of a task; the task goes back undone."""
+    """A task was to end before it was done; it goes back, unless it was taken away."""
 
 
 class Service(ABC):
@@ -118,12 +118,23 @@ class TaskService(Service):
     one_per: ClassVar[str | None] = None  # key of the payload: no two tasks with the same value run at a time
     _current: Task | None = None
 
+    def __init__(self, settings: Settings, database: Database) -> None:
+        super().__init__(settings, database)
+        self.interrupt = (
+            threading.Event()
+        )  # the task in work must end: the service is to stop, or the task was taken away
+
+    def stop(self) -> None:
+        """Ask the service to end, and the task in work with it."""
+        super().stop()
+        self.interrupt.set()
+
     @abstractmethod
     def perform(self, task: Task) -> Commit:
         """Compute; returns what to write, run in one transaction with the end of the task.
 
         Raises:
-            Interrupted: ``self.stopping`` was set.
+            Interrupted: ``self.interrupt`` was set.
         """
 
     def work(self) -> bool:
@@ -164,7 +175,9 @@ class TaskService(Service):
     def beat(self, connection: Connection) -> None:
         """Renew the lease of the task in work."""
         if (task := self._current) is not None:
-            tasks.renew(connection, task.id, self.instance, self.settings.lease_s)
+            held = tasks.renew(connection, task.id, self.instance, self.settings.lease_s)
+            if not held and self._current is task:
+                self.interrupt.set()
 
 
 def serve(service: type[Service], settings: Settings) -> None:

@@ -135,6 +135,7 @@ def _show(connection: "Connection", question: "CandidateQuery") -> None:
             "SA score": round(row.sa_score, 1),
             "in QM9": "yes" if row.in_qm9 else "no",
             "state": row.state,
+            "outcome": (row.outcome or "").replace("_", " "),
             "campaign": row.campaign,
             **({} if row.similarity is None else {"similarity": round(row.similarity, 2)}),
         }

@@ -119,7 +119,7 @@ class Campaign:
             "target": f"{self._document['target_ev']:g} ± {self._document['tolerance_ev']:g} eV",
             "candidates": str(sum(self._document["candidates"].values())),
             "DFT jobs": f"{now['dft_done']} of {now['dft_budget']}",
-            "hits": f"{now['hits']}, {now['certified_hits']} of them certified",
+            "hits": f"{now['hits']} ({now['certified_hits']} certified, {now['missed_hits']} missed)",
             "best": "" if now["best"] is None else f"{now['best']['smiles']} ({now['best']['gap_ev']:.2f} eV)",
         }
         rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in lines.items())

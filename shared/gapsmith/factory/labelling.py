@@ -14,7 +14,7 @@ from gapsmith.core.lifecycle import CalculationState
 from gapsmith.data.known import in_qm9
 from gapsmith.factory.shards import Key, Label, LabelSetWriter
 from gapsmith.store import calculations, candidates, jobs
-from gapsmith.store.calculations import Outcome
+from gapsmith.store.calculations import Ended
 from gapsmith.store.database import Connection, Database
 
 TOGETHER: Final = 50  # labels of one shard
@@ -92,7 +92,7 @@ class Labelling:
 
     def _collect(self) -> None:
         with self._database.transaction() as connection:
-            ended = calculations.outcomes(connection, list(self._waiting))
+            ended = calculations.ended(connection, list(self._waiting))
         for one in ended:
             key = self._waiting.pop(one.id)
             if one.state != CalculationState.CANCELLED:  # which somebody did to compute it another time
@@ -108,7 +108,7 @@ def _conformer(connection: Connection, molecule: Molecule) -> UUID:
     return candidates.add_conformer(connection, molecule, method=GFN2, molecule_id=molecule_id)
 
 
-def _label(key: Key, outcome: Outcome) -> Label:
+def _label(key: Key, outcome: Ended) -> Label:
     inchikey, geometry = key
     if outcome.homo_ev is None or outcome.lumo_ev is None or outcome.energy_hartree is None:
         return Label(inchikey, geometry, failure=f"{outcome.failure_class}: {outcome.failure_reason}")

@@ -14,7 +14,7 @@ from gapsmith.core.errors import Conflict, NotFound
 from gapsmith.core.levels import LevelOfTheory, configured
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import CampaignChanged
-from gapsmith.store import candidates, outbox
+from gapsmith.store import candidates, outbox, tasks
 from gapsmith.store.database import Connection
 
 
@@ -49,6 +49,7 @@ class Campaign:
 
 
 _SELECT = "SELECT id, name, config, state, stop_reason, elapsed_s, created_at, ended_at, levels FROM campaigns"
+_CHANGED = "SELECT name, state FROM campaigns WHERE id = %s FOR NO KEY UPDATE"  # candidates may still be added to it
 
 
 def create(connection: Connection, config: CampaignConfig, *, source: str) -> Campaign:
@@ -100,8 +101,12 @@ def every(connection: Connection, *, state: CampaignState | None = None) -> list
 def set_state(
     connection: Connection, campaign_id: UUID, state: CampaignState, *, source: str, reason: str | None = None
 ) -> None:
-    """Change a campaign's state; raises NotFound, or Conflict if it has ended already."""
-    row = connection.execute("SELECT name, state FROM campaigns WHERE id = %s FOR UPDATE", (campaign_id,)).fetchone()
+    """Change a campaign's state; the tasks of one that ends are cancelled.
+
+    Raises:
+        NotFound, Conflict: there is no such campaign, or it has ended already.
+    """
+    row = connection.execute(_CHANGED, (campaign_id,)).fetchone()
     if row is None:
         raise NotFound(f"no campaign has the id {campaign_id}")
     old = CampaignState(row["state"])
@@ -113,6 +118,8 @@ def set_state(
         """UPDATE campaigns SET state = %s, stop_reason = %s, ended_at = CASE WHEN %s THEN now() END WHERE id = %s""",
         (state, reason, state.ended, campaign_id),
     )
+    if state.ended:
+        tasks.cancel(connection, campaign_id)
     outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state=state), source=source)
 
 
@@ -123,7 +130,7 @@ def retarget(connection: Connection, campaign_id: UUID, value_ev: float, toleran
         InputError: the values are not allowed.
         Conflict: the campaign has ended.
     """
-    row = connection.execute("SELECT name, state FROM campaigns WHERE id = %s FOR UPDATE", (campaign_id,)).fetchone()
+    row = connection.execute(_CHANGED, (campaign_id,)).fetchone()
     if row is None:
         raise NotFound(f"no campaign has the id {campaign_id}")
     if CampaignState(row["state"]).ended:
@@ -144,7 +151,7 @@ def extend(connection: Connection, campaign_id: UUID, budget: Budget, *, source:
     Raises:
         NotFound, Conflict: there is no such campaign, or it was stopped for good.
     """
-    connection.execute("SELECT 1 FROM campaigns WHERE id = %s FOR UPDATE", (campaign_id,))
+    lock(connection, campaign_id)
     campaign = get(connection, campaign_id)
     if campaign.state is CampaignState.STOPPED:
         raise Conflict(f"campaign {campaign.name!r} was stopped for good; start another one: gapsmith run FILE")
@@ -157,6 +164,11 @@ def extend(connection: Connection, campaign_id: UUID, budget: Budget, *, source:
         (Jsonb(config.model_dump(mode="json")), state, campaign_id),
     )
     outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state=state), source=source)
+
+
+def lock(connection: Connection, campaign_id: UUID) -> None:
+    """Lock a campaign's row until the transaction ends; who adds candidates to it is not kept waiting."""
+    connection.execute("SELECT 1 FROM campaigns WHERE id = %s FOR NO KEY UPDATE", (campaign_id,))
 
 
 def tick(connection: Connection, campaign_id: UUID, *, most_s: float) -> None:

@@ -114,6 +114,7 @@ class Elsewhere:
     id: UUID
     campaign: str
     state: str
+    outcome: str | None
 
 
 _CANDIDATE = """
@@ -172,9 +173,10 @@ def story(connection: Connection, candidate_id: UUID) -> CandidateStory:
 def elsewhere(connection: Connection, candidate_id: UUID) -> list[Elsewhere]:
     """Candidates with the same molecule that were not rejected, newest first, ten at most."""
     rows = connection.execute(
-        """SELECT o.id, g.name AS campaign, o.state FROM candidates c
+        """SELECT o.id, g.name AS campaign, o.state, v.outcome FROM candidates c
            JOIN candidates o ON o.molecule_id = c.molecule_id AND o.id <> c.id AND o.state <> 'rejected'
-           JOIN campaigns g ON g.id = o.campaign_id WHERE c.id = %s ORDER BY o.created_at DESC LIMIT 10""",
+           JOIN campaigns g ON g.id = o.campaign_id LEFT JOIN candidate_outcomes v ON v.candidate_id = o.id
+           WHERE c.id = %s ORDER BY o.created_at DESC LIMIT 10""",
         (candidate_id,),
     ).fetchall()
     return [Elsewhere(**row) for row in rows]

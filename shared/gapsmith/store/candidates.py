@@ -1,8 +1,8 @@
-"""Candidates, their molecules, conformers and predictions."""
+"""Candidates, their molecules, conformers and predictions. Only this module changes candidates: a function an arrow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
 from gapsmith.core.codec import decode, encode
@@ -123,17 +123,6 @@ def propose(
     return candidate_id, False
 
 
-def to_score(connection: Connection, candidate_ids: Sequence[UUID]) -> list[tuple[UUID, Molecule, int]]:
-    """Those of the candidates that are still proposed: id, generated geometry, molecule id."""
-    rows = connection.execute(
-        """SELECT c.id, c.molecule_id, f.numbers, f.coordinates_angstrom, f.bonds, f.charges
-           FROM candidates c JOIN conformers f ON f.id = c.conformer_id
-           WHERE c.id = ANY(%s) AND c.state = 'proposed' ORDER BY c.created_at, c.id""",
-        (list(candidate_ids),),
-    ).fetchall()
-    return [(row["id"], _molecule(row), int(row["molecule_id"])) for row in rows]
-
-
 def reject(connection: Connection, candidate_id: UUID, reason: str) -> None:
     """Refuse a proposed candidate."""
     connection.execute(
@@ -171,29 +160,103 @@ def _add_predictions(connection: Connection, predictions: Sequence[Prediction], 
         )
 
 
-def to_rescore(connection: Connection, model_id: UUID) -> list[tuple[UUID, UUID, Molecule]]:
-    """Candidates of open campaigns that wait for DFT and that a model has not judged: id, campaign, relaxed geometry."""
-    rows = connection.execute(
-        """SELECT c.id, c.campaign_id, f.numbers, f.coordinates_angstrom, f.bonds, f.charges
-           FROM candidates c JOIN conformers f ON f.id = c.relaxed_conformer_id
-           JOIN campaigns g ON g.id = c.campaign_id AND g.state IN ('running', 'paused')
-           WHERE c.state IN ('scored', 'selected')
-             AND NOT EXISTS (SELECT 1 FROM predictions p WHERE p.candidate_id = c.id AND p.model_id = %s)""",
-        (model_id,),
-    ).fetchall()
-    return [(row["id"], row["campaign_id"], _molecule(row)) for row in rows]
+def select(connection: Connection, candidate_id: UUID, triage_id: UUID) -> bool:
+    """Choose a scored candidate for DFT; False if it is not scored."""
+    row = connection.execute(
+        """UPDATE candidates SET state = 'selected', triage_id = %s, updated_at = now()
+           WHERE id = %s AND state = 'scored' RETURNING id""",
+        (triage_id, candidate_id),
+    ).fetchone()
+    return row is not None
 
 
-def relaxed(connection: Connection, candidate_ids: Sequence[UUID]) -> list[tuple[UUID, Molecule]]:
-    """Best relaxed geometry of candidates (parents to regrow): id and molecule with bonds, in no order."""
-    rows = connection.execute(
-        """SELECT c.id, f.numbers, f.coordinates_angstrom, f.bonds, f.charges
-           FROM candidates c JOIN conformers f
-             ON f.id = coalesce(c.certified_conformer_id, c.relaxed_conformer_id)
-           WHERE c.id = ANY(%s)""",
-        (list(candidate_ids),),
-    ).fetchall()
-    return [(row["id"], _molecule(row)) for row in rows]
+def displace(connection: Connection, candidate_id: UUID) -> None:
+    """Give a selected candidate's place away; it is scored again, and not charged to the budget."""
+    connection.execute(
+        """UPDATE candidates SET state = 'scored', triage_id = NULL, updated_at = now()
+           WHERE id = %s AND state = 'selected'""",
+        (candidate_id,),
+    )
+
+
+def certify(connection: Connection, candidate_id: UUID, certificate_id: UUID) -> None:
+    """Ask for the certificate of a labelled candidate."""
+    connection.execute(
+        "UPDATE candidates SET certificate_id = %s, updated_at = now() WHERE id = %s AND state = 'labelled'",
+        (certificate_id, candidate_id),
+    )
+
+
+_TRIAGE = "FROM calculations k WHERE c.campaign_id = %s AND c.state = 'selected' AND k.id = c.triage_id"
+_CERTIFICATE = "FROM calculations k WHERE c.campaign_id = %s AND c.state = 'labelled' AND k.id = c.certificate_id"
+_SETTLEMENTS: Final = (  # what the end of a calculation means for the candidates that wait for it
+    f"""UPDATE candidates c SET state = 'labelled', gap_ev = k.gap_ev, reason = NULL, updated_at = now()
+        {_TRIAGE} AND k.state = 'done'""",
+    f"""UPDATE candidates c SET state = 'failed', reason = concat_ws(': ', k.failure_class, k.failure_reason),
+               updated_at = now()
+        {_TRIAGE} AND k.state = 'failed'""",
+    # cancelled for another campaign's sake: this campaign may choose it again (what a user cancels is withdrawn by then)
+    f"""UPDATE candidates c SET state = 'scored', triage_id = NULL, updated_at = now()
+        {_TRIAGE} AND k.state = 'cancelled'""",
+    f"""UPDATE candidates c SET state = 'certified', certified_gap_ev = k.gap_ev, reason = NULL, updated_at = now(),
+               certified_conformer_id = k.result_conformer_id
+        {_CERTIFICATE} AND k.state = 'done' AND k.rearranged IS NULL""",
+    f"""UPDATE candidates c SET reason = 'certificate: the molecule rearranged: ' || k.rearranged, updated_at = now()
+        {_CERTIFICATE} AND k.state = 'done' AND k.rearranged IS NOT NULL AND c.reason IS NULL""",
+    f"""UPDATE candidates c SET updated_at = now(),
+               reason = concat_ws(': ', 'certificate failed', k.failure_class, k.failure_reason)
+        {_CERTIFICATE} AND k.state = 'failed' AND c.reason IS NULL""",
+    f"""UPDATE candidates c SET certificate_id = NULL, updated_at = now()
+        {_CERTIFICATE} AND k.state = 'cancelled' AND c.reason IS NULL""",
+)
+
+
+def settle(connection: Connection, campaign_id: UUID) -> None:
+    """Give a campaign's selected and labelled candidates the results of calculations that have ended; may run twice."""
+    for statement in _SETTLEMENTS:
+        connection.execute(statement, (campaign_id,))
+
+
+def withdraw(connection: Connection, campaign_id: UUID, certificate_ids: Sequence[UUID], reason: str) -> None:
+    """Take back a campaign's selected candidates, and the certificates of labelled ones that have not ended."""
+    connection.execute(
+        """UPDATE candidates SET state = 'withdrawn', reason = %s, updated_at = now()
+           WHERE campaign_id = %s AND state = 'selected'""",
+        (reason, campaign_id),
+    )
+    connection.execute(
+        """UPDATE candidates SET reason = %s, updated_at = now()
+           WHERE campaign_id = %s AND state = 'labelled' AND certificate_id = ANY(%s)""",
+        (f"certificate withdrawn: {reason}", campaign_id, list(certificate_ids)),
+    )
+
+
+def give_up(connection: Connection, calculation_ids: Sequence[UUID], reason: str) -> None:
+    """Withdraw selected candidates whose calculations a person cancelled, and give up such certificates."""
+    connection.execute(
+        """UPDATE candidates c SET updated_at = now(),
+                  state = CASE WHEN c.triage_id = k.id THEN 'withdrawn' ELSE c.state END,
+                  reason = CASE WHEN c.triage_id = k.id THEN %(reason)s ELSE 'certificate ' || %(reason)s END
+           FROM unnest(%(ids)s::uuid[]) AS k (id)
+           WHERE c.triage_id = k.id AND c.state = 'selected' OR c.certificate_id = k.id AND c.state = 'labelled'""",
+        {"ids": list(calculation_ids), "reason": reason},
+    )
+
+
+def wait_again(connection: Connection, calculation_ids: Sequence[UUID], given_up: str) -> None:
+    """Select failed candidates again whose calculations are tried again, and those that were given up for a reason.
+
+    Only of campaigns that go on; labelled ones wait for their certificates again.
+    """
+    connection.execute(
+        """UPDATE candidates c SET updated_at = now(), reason = NULL,
+                  state = CASE WHEN c.triage_id = k.id THEN 'selected' ELSE c.state END
+           FROM unnest(%(ids)s::uuid[]) AS k (id), campaigns g
+           WHERE g.id = c.campaign_id AND g.state IN ('running', 'paused')
+             AND (c.triage_id = k.id AND (c.state = 'failed' OR c.state = 'withdrawn' AND c.reason = %(reason)s)
+                  OR c.certificate_id = k.id AND c.state = 'labelled')""",
+        {"ids": list(calculation_ids), "reason": given_up},
+    )
 
 
 def reopen(connection: Connection, campaign_id: UUID, reason: str) -> None:

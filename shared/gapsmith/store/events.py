@@ -29,8 +29,8 @@ class Told(StoredEvent):
     level: str | None  # of its calculation, as the next three
     gap_ev: float | None
     failure_reason: str | None
-    target: Mapping[str, Any] | None  # of the campaign, that of the calculation's if the event names none
     candidate_id: UUID | None  # that asked for the calculation
+    outcome: str | None  # of that candidate, if its value that counts is of this calculation
     smiles: str | None
     model_version: int | None
 
@@ -70,13 +70,16 @@ def latest(connection: Connection, campaign: str, *, limit: int, among: int) -> 
     rows = connection.execute(
         f"""SELECT * FROM (
                 SELECT {_COLUMNS}, coalesce(g.name, kg.name) AS campaign, k.level, k.gap_ev, k.failure_reason,
-                       coalesce(g.config, kg.config) -> 'target' AS target, c.candidate_id,
+                       c.candidate_id, c.outcome,
                        coalesce(c.smiles, km.smiles) AS smiles, mo.version AS model_version
                 {_CONCERNED}
                 LEFT JOIN conformers kf ON kf.id = k.conformer_id
                 LEFT JOIN molecules km ON km.id = kf.molecule_id
                 LEFT JOIN LATERAL (
-                    SELECT c.id AS candidate_id, m.smiles FROM candidates c JOIN molecules m ON m.id = c.molecule_id
+                    SELECT c.id AS candidate_id, m.smiles, v.outcome
+                    FROM candidates c JOIN molecules m ON m.id = c.molecule_id
+                    LEFT JOIN candidate_outcomes v ON v.candidate_id = c.id
+                        AND k.id = CASE WHEN c.certified_gap_ev IS NULL THEN c.triage_id ELSE c.certificate_id END
                     WHERE c.triage_id = k.id OR c.certificate_id = k.id
                     ORDER BY c.campaign_id = k.campaign_id DESC LIMIT 1) c ON true
                 LEFT JOIN models mo ON mo.id = (o.envelope #>> '{{data,model_id}}')::uuid

@@ -1,4 +1,4 @@
-"""What people ask of the DFT queue: which jobs there are; again, never mind, sooner. Every change is one SQL statement."""
+"""What people ask of the DFT queue: which jobs there are; again, never mind, sooner."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from gapsmith.core.chemistry.elements import formula
 from gapsmith.core.errors import FailureClass, InputError, NotFound
 from gapsmith.core.messages import CalculationFinished, CalculationRequested
-from gapsmith.store import outbox
+from gapsmith.store import candidates, outbox
+from gapsmith.store.calculations import choosing
 from gapsmith.store.database import Connection
 
 SHORT: Final = 8  # characters of an id that people are shown
@@ -203,20 +204,9 @@ def retry(connection: Connection, jobs: JobFilter, *, source: str = "cli") -> li
 
     Candidates of campaigns that go on, which have failed or were withdrawn through them, wait for the new results.
     """
-    changed = _change(
-        connection,
-        jobs,
-        "'failed', 'cancelled'",
-        """state = 'queued', losses = 0, transients = 0, not_before = now(), finished_at = NULL, failure_class = NULL,
-           failure_reason = NULL, campaign_id = (SELECT id FROM campaigns WHERE id = k.campaign_id
-                                                 AND state IN ('running', 'paused'))""",
-        f"""UPDATE candidates c SET updated_at = now(), reason = NULL,
-                   state = CASE WHEN c.triage_id = changed.id THEN 'selected' ELSE c.state END
-            FROM changed, campaigns g
-            WHERE g.id = c.campaign_id AND g.state IN ('running', 'paused')
-              AND (c.triage_id = changed.id AND (c.state = 'failed' OR c.state = 'withdrawn' AND c.reason = '{CANCELLED}')
-                   OR c.certificate_id = changed.id AND c.state = 'labelled')""",
-    )
+    jobs.check(connection)
+    changed = [Changed(**row) for row in choosing.queue_again(connection, *jobs.conditions())]
+    candidates.wait_again(connection, [one.id for one in changed], CANCELLED)
     events = [CalculationRequested(calculation_id=one.id, queue=one.queue, priority=one.priority) for one in changed]
     outbox.emit_all(connection, events, source=source)
     return changed
@@ -227,20 +217,9 @@ def cancel(connection: Connection, jobs: JobFilter, *, source: str = "cli") -> l
 
     Candidates that wait for them are withdrawn, and certificates given up, so that no campaign asks for them again.
     """
-    changed = _change(
-        connection,
-        jobs,
-        "'queued', 'running'",
-        f"""state = 'cancelled', finished_at = now(), lease_owner = NULL, lease_expires_at = NULL, progress = NULL,
-            failure_class = NULL, failure_reason = '{CANCELLED}'""",
-        f"""UPDATE candidates c SET updated_at = now(),
-                   state = CASE WHEN c.triage_id = changed.id THEN 'withdrawn' ELSE c.state END,
-                   reason = CASE WHEN c.triage_id = changed.id THEN '{CANCELLED}' ELSE 'certificate {CANCELLED}' END
-            FROM changed WHERE c.triage_id = changed.id AND c.state = 'selected'
-                            OR c.certificate_id = changed.id AND c.state = 'labelled'""",
-        f"""UPDATE attempts a SET outcome = 'cancelled', reason = '{CANCELLED}', ended_at = now()
-            FROM changed WHERE a.calculation_id = changed.id AND a.outcome = 'running'""",
-    )
+    jobs.check(connection)
+    changed = [Changed(**row) for row in choosing.give_up(connection, *jobs.conditions(), CANCELLED)]
+    candidates.give_up(connection, [one.id for one in changed], CANCELLED)
     events = [CalculationFinished(calculation_id=one.id, state="cancelled") for one in changed]
     outbox.emit_all(connection, events, source=source)
     return changed
@@ -251,11 +230,7 @@ def adopt(connection: Connection, ids: Sequence[UUID]) -> None:
 
     Those of campaigns that do not run need not wait for them any more; those that a campaign took back are queued again.
     """
-    connection.execute(
-        """UPDATE calculations k SET campaign_id = NULL WHERE k.id = ANY(%s) AND k.state = 'queued'
-           AND EXISTS (SELECT 1 FROM campaigns g WHERE g.id = k.campaign_id AND g.state <> 'running')""",
-        (list(ids),),
-    )
+    choosing.disown(connection, ids)
     taken_back = connection.execute(
         "SELECT id FROM calculations WHERE id = ANY(%s) AND state = 'cancelled' AND failure_reason IS DISTINCT FROM %s",
         (list(ids), CANCELLED),
@@ -266,23 +241,5 @@ def adopt(connection: Connection, ids: Sequence[UUID]) -> None:
 
 def prioritise(connection: Connection, jobs: JobFilter, priority: int) -> list[Changed]:
     """Set the priority of queued and running jobs: of the queued ones, the highest start first."""
-    return _change(connection, jobs, "'queued', 'running'", f"priority = {int(priority)}")
-
-
-def _change(connection: Connection, jobs: JobFilter, states: str, assignments: str, *along: str) -> list[Changed]:
-    """Change the jobs of a filter that are in some states; ``along`` are statements over what was ``changed``.
-
-    Campaigns are locked first and jobs in order of their ids, as everyone does, so that nobody waits in a circle.
-    """
     jobs.check(connection)
-    where, values = jobs.conditions()
-    connection.execute("SELECT 1 FROM campaigns WHERE state IN ('running', 'paused') ORDER BY id FOR NO KEY UPDATE")
-    parts = "".join(f", along_{number} AS ({statement})" for number, statement in enumerate(along))
-    rows = connection.execute(
-        f"""WITH chosen AS (SELECT k.id FROM calculations k WHERE k.state IN ({states}) AND {where} ORDER BY k.id FOR UPDATE),
-                 changed AS (UPDATE calculations k SET {assignments} FROM chosen WHERE k.id = chosen.id
-                             RETURNING k.id, k.queue, k.priority){parts}
-            SELECT id, queue, priority FROM changed""",
-        values,
-    ).fetchall()
-    return [Changed(**row) for row in rows]
+    return [Changed(**row) for row in choosing.set_priority(connection, *jobs.conditions(), priority)]

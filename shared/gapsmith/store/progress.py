@@ -1,9 +1,9 @@
 """What a progress display needs of a campaign, in one cheap batch of queries."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
-from gapsmith.core.messages import CandidatesProposed
+from gapsmith.core.lifecycle import Outcome
 from gapsmith.store import campaigns
 from gapsmith.store.database import Connection
 
@@ -15,31 +15,52 @@ class Best:
     candidate_id: UUID
     molecule_id: int
     smiles: str
-    gap_ev: float
+    gap_ev: float  # that counts: the certificate's if there is one, else the label's
     level: str  # triage or certificate
 
 
 @dataclass(frozen=True)
-class Progress:
+class Counts:
+    """How many candidates of a campaign are where; every decision and every display counts by this."""
+
+    waiting_to_score: int
+    waiting: int  # scored, not selected
+    usable: int  # passed the surrogate's checks: scored, or further
+    labels: int  # DFT gaps
+    dft_done: int  # triage calculations that ended, well or not
+    dft_open: int  # selected, not computed yet
+    dft_running: int
+    dft_queued: int
+    dft_failed: int
+    certificates_done: int
+    certificates_open: int
+    hits: int  # by label or by certificate
+    certified_hits: int  # of them, by certificate
+    missed_hits: int  # inside the window by their labels, outside by their certificates: not hits
+    uncertified_hits: int  # hits whose certificates were not asked for
+
+    @property
+    def hits_by_kind(self) -> str:
+        """The number of hits and of which kind they are, in words."""
+        return hits_by_kind(self.hits, self.certified_hits, self.missed_hits)
+
+
+def hits_by_kind(hits: int, certified: int, missed: int) -> str:
+    """Write for example ``2 (1 certified, 1 missed)``."""
+    return f"{hits} ({certified} certified, {missed} missed)"
+
+
+@dataclass(frozen=True)
+class Progress(Counts):
     """Where a campaign stands. ``cli.display`` shows it."""
 
     state: str
     stop_reason: str | None
     sampled: int  # molecules drawn by the generator
-    waiting_to_score: int
-    waiting: int  # scored, not selected
     rejected: int  # no molecule, forbidden, known already, or broken by the relaxation
     rejected_by_reason: dict[str, int]
     dft_budget: int
-    dft_done: int  # triage calculations that ended, well or not
-    dft_running: int
-    dft_queued: int
-    dft_failed: int
     certifies: bool
-    certificates_done: int
-    certificates_open: int
-    hits: int  # labelled inside the window, certified ones included
-    certified_hits: int
     best: Best | None
     model_version: int
     last_verdict: str | None
@@ -51,69 +72,77 @@ class Progress:
 _COUNTS = """
     SELECT count(*) FILTER (WHERE c.state = 'proposed') AS waiting_to_score,
            count(*) FILTER (WHERE c.state = 'scored') AS waiting,
+           count(*) FILTER (WHERE c.state NOT IN ('proposed', 'rejected')) AS usable,
+           count(*) FILTER (WHERE c.state IN ('labelled', 'certified')) AS labels,
            count(*) FILTER (WHERE c.state IN ('labelled', 'certified', 'failed')) AS dft_done,
+           count(*) FILTER (WHERE c.state = 'selected') AS dft_open,
            count(*) FILTER (WHERE c.state = 'selected' AND t.state = 'running') AS dft_running,
            count(*) FILTER (WHERE c.state = 'selected' AND t.state = 'queued') AS dft_queued,
            count(*) FILTER (WHERE c.state = 'failed') AS dft_failed,
            count(*) FILTER (WHERE k.state IN ('done', 'failed')) AS certificates_done,
            count(*) FILTER (WHERE c.state = 'labelled' AND k.state IN ('queued', 'running')) AS certificates_open,
-           count(*) FILTER (WHERE c.gap_ev BETWEEN %(low)s AND %(high)s) AS hits,
-           count(*) FILTER (WHERE c.certified_gap_ev BETWEEN %(low)s AND %(high)s) AS certified_hits,
-           extract(epoch FROM min(t.started_at) - %(created_at)s)::float8 AS first_dft_at_s
+           count(*) FILTER (WHERE o.outcome IN ('hit_by_label', 'hit_by_certificate')) AS hits,
+           count(*) FILTER (WHERE o.outcome = 'hit_by_certificate') AS certified_hits,
+           count(*) FILTER (WHERE o.outcome = 'missed') AS missed_hits,
+           count(*) FILTER (WHERE o.outcome = 'hit_by_label' AND c.state = 'labelled' AND c.certificate_id IS NULL)
+               AS uncertified_hits
     FROM candidates c
+    LEFT JOIN candidate_outcomes o ON o.candidate_id = c.id AND o.campaign_id = c.campaign_id
     LEFT JOIN calculations t ON t.id = c.triage_id
     LEFT JOIN calculations k ON k.id = c.certificate_id
-    WHERE c.campaign_id = %(campaign)s"""
+    WHERE c.campaign_id = %s"""
+
+
+def counts(connection: Connection, campaign_id: UUID) -> Counts:
+    """Count a campaign's candidates."""
+    row = connection.execute(_COUNTS, (campaign_id,)).fetchone()
+    assert row is not None  # an aggregate without GROUP BY always gives a row
+    return Counts(**row)
+
 
 _REASONS = """
     SELECT reason, sum(n)::int AS n FROM (
         SELECT reason, count(*) AS n FROM candidates WHERE campaign_id = %(campaign)s AND state = 'rejected'
         GROUP BY reason
         UNION ALL
-        SELECT refused.key, sum(refused.value::bigint) FROM outbox,
-               jsonb_each_text(envelope #> '{data,refused}') AS refused
-        WHERE topic = %(proposed)s AND outbox.key = %(campaign)s::text GROUP BY refused.key) AS refusals
+        SELECT refused.key, sum(refused.value::bigint) FROM draws, jsonb_each_text(refused) AS refused
+        WHERE campaign_id = %(campaign)s GROUP BY refused.key) AS refusals
     GROUP BY reason ORDER BY n DESC, reason"""
 
 _BEST = """
-    SELECT c.id AS candidate_id, c.molecule_id, m.smiles, coalesce(c.certified_gap_ev, c.gap_ev) AS gap_ev,
+    SELECT c.id AS candidate_id, c.molecule_id, m.smiles, o.value AS gap_ev,
            CASE WHEN c.certified_gap_ev IS NULL THEN 'triage' ELSE 'certificate' END AS level
-    FROM candidates c JOIN molecules m ON m.id = c.molecule_id
-    WHERE c.campaign_id = %(campaign)s AND c.gap_ev IS NOT NULL
-    ORDER BY abs(coalesce(c.certified_gap_ev, c.gap_ev) - %(target)s), c.id LIMIT 1"""
+    FROM candidate_outcomes o JOIN candidates c ON c.id = o.candidate_id JOIN molecules m ON m.id = c.molecule_id
+    WHERE o.campaign_id = %(campaign)s ORDER BY abs(o.value - %(target)s), c.id LIMIT 1"""
 
 _REST = """
-    SELECT (SELECT coalesce(sum((envelope #>> '{data,sampled}')::bigint), 0) FROM outbox
-            WHERE topic = %(proposed)s AND key = %(campaign)s::text)::bigint AS sampled,
+    SELECT (SELECT coalesce(sum(sampled), 0) FROM draws WHERE campaign_id = %(campaign)s)::bigint AS sampled,
            (SELECT version FROM models WHERE kind = 'surrogate' AND state = 'live') AS model_version,
            (SELECT verdict FROM models WHERE campaign_id = %(campaign)s AND kind = 'surrogate' AND verdict IS NOT NULL
-            ORDER BY created_at DESC, version DESC LIMIT 1) AS last_verdict"""
+            ORDER BY created_at DESC, version DESC LIMIT 1) AS last_verdict,
+           (SELECT extract(epoch FROM min(t.started_at) - g.created_at)::float8
+            FROM candidates c JOIN calculations t ON t.id = c.triage_id JOIN campaigns g ON g.id = c.campaign_id
+            WHERE c.campaign_id = %(campaign)s GROUP BY g.created_at) AS first_dft_at_s"""
 
 
 def progress(connection: Connection, campaign_id: UUID) -> Progress:
     """Where a campaign stands now; raises InputError if there is none of that id."""
     campaign = campaigns.get(connection, campaign_id)
-    config, window = campaign.config, campaign.config.target.window
+    config = campaign.config
     values = {
         "campaign": campaign_id,
-        "low": window.low_ev,
-        "high": window.high_ev,
-        "target": window.value_ev,
-        "created_at": campaign.created_at,
-        "proposed": CandidatesProposed.TOPIC,
+        "target": config.target.value,
     }
-    counts = connection.execute(_COUNTS, values).fetchone()
     rest = connection.execute(_REST, values).fetchone()
-    assert counts is not None  # an aggregate without GROUP BY always gives a row
-    assert rest is not None
-    first_dft_at_s = counts.pop("first_dft_at_s")
+    assert rest is not None  # it has no FROM
+    first_dft_at_s = rest.pop("first_dft_at_s")
     reasons = {row["reason"]: row["n"] for row in connection.execute(_REASONS, values)}
     best = connection.execute(_BEST, values).fetchone()
     version = rest.pop("model_version")
     return Progress(
         state=campaign.state,
         stop_reason=campaign.stop_reason,
-        **counts,
+        **asdict(counts(connection, campaign_id)),
         **rest,
         rejected=sum(reasons.values()),
         rejected_by_reason=reasons,
@@ -128,6 +157,26 @@ def progress(connection: Connection, campaign_id: UUID) -> Progress:
     )
 
 
+def drift(connection: Connection, campaign_id: UUID, after_labels: int) -> float:
+    """Root mean square of the errors of predictions, in predicted standard deviations.
+
+    Of the labels after the first ``after_labels``, each with the last prediction made before it was computed.
+    """
+    row = connection.execute(
+        """SELECT sqrt(avg(((labels.gap_ev - p.gap_ev) / p.gap_std_ev) ^ 2)) AS drift
+           FROM (SELECT c.id, c.gap_ev, k.started_at FROM candidates c JOIN calculations k ON k.id = c.triage_id
+                 WHERE c.campaign_id = %s AND c.gap_ev IS NOT NULL
+                 ORDER BY k.finished_at, k.id OFFSET %s) AS labels
+           CROSS JOIN LATERAL (
+               SELECT gap_ev, gap_std_ev FROM predictions WHERE candidate_id = labels.id
+               ORDER BY created_at >= labels.started_at, abs(extract(epoch FROM created_at - labels.started_at)) LIMIT 1
+           ) AS p""",
+        (campaign_id, after_labels),
+    ).fetchone()
+    assert row is not None  # an aggregate without GROUP BY always gives a row
+    return float(row["drift"] or 0.0)
+
+
 @dataclass(frozen=True)
 class Attempt:
     """A DFT job of a campaign that has ended, and what came of it."""
@@ -140,6 +189,8 @@ class Attempt:
     reason: str | None  # why it, or its certificate, failed
     gap_ev: float | None  # DFT at the GFN2-xTB geometry
     certified_gap_ev: float | None  # DFT at the DFT geometry
+    value_ev: float | None  # that counts
+    outcome: Outcome | None
     predicted_gap_ev: float | None  # before the label was known
     predicted_gap_std_ev: float | None
 
@@ -169,15 +220,16 @@ def attempts(connection: Connection, campaign_id: UUID) -> list[Attempt]:
     """All DFT jobs of a campaign that have ended, in the order in which they did."""
     rows = connection.execute(
         """SELECT c.id AS candidate_id, m.smiles, m.in_qm9, m.sa_score, c.state, c.reason, c.gap_ev, c.certified_gap_ev,
-                  p.gap_ev AS predicted_gap_ev, p.gap_std_ev AS predicted_gap_std_ev
+                  o.value AS value_ev, o.outcome, p.gap_ev AS predicted_gap_ev, p.gap_std_ev AS predicted_gap_std_ev
            FROM candidates c JOIN molecules m ON m.id = c.molecule_id JOIN calculations k ON k.id = c.triage_id
+           LEFT JOIN candidate_outcomes o ON o.candidate_id = c.id
            LEFT JOIN LATERAL (SELECT p.gap_ev, p.gap_std_ev FROM predictions p JOIN models ON models.id = p.model_id
                               WHERE p.candidate_id = c.id ORDER BY models.version DESC LIMIT 1) p ON true
            WHERE c.campaign_id = %s AND c.state IN ('labelled', 'certified', 'failed')
            ORDER BY k.finished_at, c.id""",
         (campaign_id,),
     ).fetchall()
-    return [Attempt(**row) for row in rows]
+    return [Attempt(outcome=Outcome(found) if (found := row.pop("outcome")) else None, **row) for row in rows]
 
 
 def dft_cost(connection: Connection, campaign_id: UUID) -> DftCost:

@@ -28,6 +28,7 @@ class CandidateRow:
     state: str
     gap_ev: float | None  # DFT
     gap_level: str | None  # "certificate" or "triage", its label's role; level_of_theory says what that was
+    outcome: str | None  # hit_by_label, hit_by_certificate or missed, with regard to the campaign's window
     predicted_gap_ev: float | None
     predicted_gap_std_ev: float | None
     out_of_distribution: bool | None  # the surrogate's warning
@@ -59,6 +60,7 @@ EXPRESSIONS: Final = {
     "state": "c.state",
     "gap_ev": "c.best_gap_ev",
     "gap_level": "CASE WHEN c.certified_gap_ev IS NOT NULL THEN 'certificate' WHEN c.gap_ev IS NOT NULL THEN 'triage' END",
+    "outcome": "v.outcome",
     "predicted_gap_ev": "c.predicted_gap_ev",
     "predicted_gap_std_ev": "c.predicted_gap_std_ev",
     "out_of_distribution": "c.out_of_distribution",
@@ -83,6 +85,7 @@ _FROM = """
     FROM unnest(%(ids)s::uuid[], %(similarities)s::float8[]) WITH ORDINALITY AS o (id, similarity, place)
     JOIN candidates c ON c.id = o.id JOIN molecules m ON m.id = c.molecule_id"""
 _JOINS: Final = {  # by alias, where a column needs it
+    "v.": "LEFT JOIN candidate_outcomes v ON v.candidate_id = c.id",
     "g.": "JOIN campaigns g ON g.id = c.campaign_id",
     "k.": """LEFT JOIN calculations k ON k.id = CASE WHEN c.certified_gap_ev IS NOT NULL THEN c.certificate_id
                                                      WHEN c.gap_ev IS NOT NULL THEN c.triage_id END""",

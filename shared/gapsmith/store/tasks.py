@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from gapsmith.core.lifecycle import TaskState
 from gapsmith.store.database import Connection
+from gapsmith.store.leases import Leases
 
 MOST_ATTEMPTS = 3
+_LEASES: Final = Leases("tasks", TaskState.PENDING, "id, kind, campaign_id, payload, attempts")
+_ERROR: Final = ", error = %(error)s"
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,22 @@ def add(
     campaign_id: UUID | None = None,
     priority: int = 0,
 ) -> None:
-    """Add a task; the id is that of the event that asks for it, so that an event makes one task."""
+    """Add a task; the id is that of the event that asks for it, so that an event makes one task.
+
+    What is asked for a campaign that has ended is cancelled at once.
+    """
     connection.execute(
-        """INSERT INTO tasks (id, service, kind, campaign_id, payload, priority, state)
-           VALUES (%s, %s, %s, %s, %s, %s, 'pending') ON CONFLICT DO NOTHING""",
-        (task_id, service, kind, campaign_id, Jsonb(dict(payload)), priority),
+        """INSERT INTO tasks (id, service, kind, campaign_id, payload, priority, state, finished_at)
+           SELECT %s, %s, %s, %s, %s, %s, CASE WHEN ended THEN 'cancelled' ELSE 'pending' END, CASE WHEN ended THEN now() END
+           FROM (SELECT EXISTS (SELECT 1 FROM campaigns WHERE id = %s AND state IN ('finished', 'stopped')) AS ended) AS c
+           ON CONFLICT DO NOTHING""",
+        (task_id, service, kind, campaign_id, Jsonb(dict(payload)), priority, campaign_id),
     )
+
+
+def cancel(connection: Connection, campaign_id: UUID) -> None:
+    """Cancel what is open of a campaign that has ended; who works on it notices when it renews its lease."""
+    _LEASES.cancel(connection, "campaign_id = %(campaign)s", campaign=campaign_id)
 
 
 def claim(
@@ -51,67 +65,48 @@ def claim(
     """
     if one_per is not None:  # two who look at the same time must not both find nothing in work
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('gapsmith.tasks.' || %s))", (service,))
-    connection.execute(
-        """UPDATE tasks SET state = 'failed', finished_at = now(),
-                  error = 'lost ' || attempts || ' times: the service died while working on it'
-           WHERE service = %s AND state = 'running' AND lease_expires_at < now() AND attempts >= %s""",
-        (service, MOST_ATTEMPTS),
+    for lost in _LEASES.expired(
+        connection, "service = %(service)s AND attempts >= %(most)s", service=service, most=MOST_ATTEMPTS
+    ):
+        error = f"lost {lost['attempts']} times: the service died while working on it"
+        _LEASES.fail(connection, lost["id"], lost["lease_owner"], again=False, changes=_ERROR, error=error)
+    row = _LEASES.claim(
+        connection,
+        owner,
+        lease_s,
+        """SELECT q.id FROM tasks q LEFT JOIN campaigns c ON c.id = q.campaign_id
+           WHERE q.service = %(service)s AND (c.id IS NULL OR c.state = 'running')
+             AND (q.state = 'pending' OR (q.state = 'running' AND q.lease_expires_at < now()))
+             AND NOT EXISTS (
+                 SELECT 1 FROM tasks o WHERE o.service = q.service AND o.id <> q.id
+                 AND o.state = 'running' AND o.lease_expires_at >= now()
+                 AND o.payload ->> %(one_per)s::text = q.payload ->> %(one_per)s::text)
+           ORDER BY q.priority DESC, q.created_at""",
+        {"service": service, "one_per": one_per},
     )
-    row = connection.execute(
-        """UPDATE tasks SET state = 'running', attempts = attempts + 1, lease_owner = %s,
-                  lease_expires_at = now() + make_interval(secs => %s)
-           WHERE id = (SELECT t.id FROM tasks t LEFT JOIN campaigns c ON c.id = t.campaign_id
-                       WHERE t.service = %s AND (c.id IS NULL OR c.state = 'running')
-                         AND (t.state = 'pending' OR (t.state = 'running' AND t.lease_expires_at < now()))
-                         AND NOT EXISTS (
-                             SELECT 1 FROM tasks o WHERE o.service = t.service AND o.id <> t.id
-                             AND o.state = 'running' AND o.lease_expires_at >= now()
-                             AND o.payload ->> %s::text = t.payload ->> %s::text)
-                       ORDER BY t.priority DESC, t.created_at LIMIT 1 FOR UPDATE OF t SKIP LOCKED)
-           RETURNING id, kind, campaign_id, payload, attempts""",
-        (owner, lease_s, service, one_per, one_per),
-    ).fetchone()
     return Task(**row) if row else None
 
 
 def renew(connection: Connection, task_id: UUID, owner: str, lease_s: float) -> bool:
-    """Extend a lease; False if it was taken over."""
-    row = connection.execute(
-        """UPDATE tasks SET lease_expires_at = now() + make_interval(secs => %s)
-           WHERE id = %s AND lease_owner = %s AND state = 'running' RETURNING id""",
-        (lease_s, task_id, owner),
-    ).fetchone()
-    return row is not None
+    """Extend a lease; False if it was taken over or cancelled: then the work must stop."""
+    return _LEASES.renew(connection, task_id, owner, lease_s)
 
 
 def finish(connection: Connection, task_id: UUID, owner: str) -> bool:
     """Close a task in the transaction of its results; False if it was taken over: then roll back."""
-    row = connection.execute(
-        """UPDATE tasks SET state = 'done', finished_at = now(), lease_expires_at = NULL
-           WHERE id = %s AND lease_owner = %s AND state = 'running' RETURNING id""",
-        (task_id, owner),
-    ).fetchone()
-    return row is not None
+    return _LEASES.finish(connection, task_id, owner)
 
 
 def fail(connection: Connection, task_id: UUID, owner: str, error: str) -> None:
     """Give a task back after an error, or close it when it has failed ``MOST_ATTEMPTS`` times."""
-    connection.execute(
-        """UPDATE tasks SET error = %s, lease_expires_at = NULL, lease_owner = NULL,
-                  state = CASE WHEN attempts >= %s THEN 'failed' ELSE 'pending' END,
-                  finished_at = CASE WHEN attempts >= %s THEN now() END
-           WHERE id = %s AND lease_owner = %s AND state = 'running'""",
-        (error, MOST_ATTEMPTS, MOST_ATTEMPTS, task_id, owner),
-    )
+    if (row := _LEASES.held(connection, task_id, owner)) is not None:
+        again = row["attempts"] < MOST_ATTEMPTS
+        _LEASES.fail(connection, task_id, owner, again=again, changes=_ERROR, error=error)
 
 
 def release(connection: Connection, task_id: UUID, owner: str) -> None:
     """Give a task back undone, without counting the attempt: a clean shutdown."""
-    connection.execute(
-        """UPDATE tasks SET state = 'pending', attempts = attempts - 1, lease_owner = NULL, lease_expires_at = NULL
-           WHERE id = %s AND lease_owner = %s AND state = 'running'""",
-        (task_id, owner),
-    )
+    _LEASES.release(connection, task_id, owner)
 
 
 def open_ids(connection: Connection, service: str) -> set[UUID]:

@@ -16,7 +16,7 @@ from gapsmith.core.chemistry.identity import Identity
 from gapsmith.core.domain import Molecule
 from gapsmith.core.messages import CalculationFinished, CandidatesProposed, CandidatesScored, Event, GenerateRequested
 from gapsmith.core.settings import Settings
-from gapsmith.store import campaigns, candidates, inbox, models, outbox, tasks
+from gapsmith.store import campaigns, candidates, inbox, models, outbox, requests, tasks
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.candidates import Prediction
 from gapsmith.store.database import Connection, Database
@@ -83,6 +83,8 @@ class World:
     def tell(self, event: Event) -> UUID:
         """An event of another service."""
         with self.database.transaction() as connection:
+            if isinstance(event, CandidatesProposed):
+                return requests.tell(connection, event, source="test")
             return outbox.emit(connection, event, source="test")
 
     def score(self, campaign: Campaign, guesses: Sequence[Guess]) -> list[UUID]:
@@ -154,7 +156,7 @@ class World:
                 inbox.take(connection, request.id, "generator")
                 made = tuple(self._candidate(connection, campaign, guess) for guess in guesses)
                 self._task(connection, request.id, "generator", campaign)
-                proposed = outbox.emit(
+                proposed = requests.tell(
                     connection,
                     CandidatesProposed(campaign_id=campaign.id, candidate_ids=made, sampled=10, refused={}),
                     source="generator",

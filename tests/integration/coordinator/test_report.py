@@ -16,7 +16,7 @@ from gapsmith.store.results import base_rate, wilson
 
 
 def finished(world: Any) -> Campaign:
-    """A campaign with three hits in six jobs: one certified, one outside at its DFT geometry, one not certified."""
+    """A campaign with two hits in six jobs, one certified and one not, and one miss."""
     campaign = world.campaign(budget={"dft_jobs": 6}, retraining={"every_labels": 2})
     made = world.score(campaign, [world.guess(4.0) for _ in range(8)])
     world.tell(CandidatesProposed(campaign_id=campaign.id, candidate_ids=(), sampled=10, refused={"valence": 3}))
@@ -41,7 +41,7 @@ def test_all_files_are_written_and_agree(world: Any, tmp_path: Path) -> None:
     files = write_report(world.database, campaign, tmp_path / "results" / "test")
     text = files.report.read_text()
     assert "the budget of 6 DFT jobs is spent" in text
-    assert "3 hits in 6 DFT jobs, failures included: 50% (95 % interval 19% to 81%)" in text
+    assert "Hits: 2 (1 certified, 1 missed) in 6 DFT jobs, failures included: 33% (95 % interval 10% to 70%)" in text
     assert "10 molecules drawn, 4 refused (valence 3, duplicate 1)" in text
     assert "chemistry: it fell apart: 1" in text
     assert "180 CPU-seconds in 9 calculations" in text
@@ -58,10 +58,9 @@ def test_all_files_are_written_and_agree(world: Any, tmp_path: Path) -> None:
 
 def test_the_table_says_which_gap_is_which(world: Any) -> None:
     rows = hits_table(world.database, finished(world))
-    assert [(row["label_ev"], row["certified_ev"], row["status"]) for row in rows] == [
-        (4.02, 4.05, "certified"),
-        (4.01, None, "labelled"),
-        (4.09, 4.2, "outside at its DFT geometry"),
+    assert [(row["label_ev"], row["certified_ev"], row["outcome"]) for row in rows] == [
+        (4.02, 4.05, "hit by certificate"),
+        (4.01, None, "hit by label"),
     ]
     assert rows[0]["predicted_ev"] == "4.00 ± 0.20"
 

@@ -91,7 +91,7 @@ def test_the_loop_has_what_the_report_says(filled: Site) -> None:
     assert "5" in re.search(r"<li><span class=\"n\">(\d+)</span> refused: valence", text)[1]  # type: ignore[index]
     assert "100 meV" in text  # the surrogate was 0.1 eV off
     assert f"{40 / 3600:.2f} CPU-hours" in text or "0.01 CPU-hours" in text
-    assert numbers["hits"]["labelled"][-1] == 2
+    assert numbers["hits"]["found"][-1] == 2
     assert numbers["hits"]["certified"][-1] == 1
     assert 0 < numbers["hits"]["base_rate"] < 0.02
     assert numbers["best"]["distance"][-1] == pytest.approx(0.02)
@@ -109,7 +109,9 @@ def test_events_are_told_in_words(filled: Site) -> None:
     with filled.client() as client:
         text = client.get(f"/campaigns/{NAME}").text
     assert "20 molecules drawn" in text
-    assert "CCC=O: 3.98 eV, a hit (triage)" in text
+    assert "CC=O: 4.05 eV, hit by label (triage)" in text
+    assert "CCC=O: 3.98 eV (triage)" in text
+    assert "CCC=O: 4.02 eV, hit by certificate (certificate)" in text
     assert "scored by surrogate:0" in text
 
 

@@ -13,7 +13,7 @@ from gapsmith.core.messages import CandidatesProposed, GenerateRequested
 from gapsmith.core.settings import Settings
 from gapsmith.generator.generator import DEFAULT_WEIGHTS
 from gapsmith.generator.service import KIND, GeneratorService
-from gapsmith.store import campaigns, candidates, models
+from gapsmith.store import campaigns, candidates, models, selection
 from gapsmith.store.candidates import Prediction
 from gapsmith.store.database import Database
 
@@ -104,7 +104,7 @@ def test_parents_are_regrown_and_remembered(service: GeneratorService, database:
     parents = ask(service, campaign_id).candidate_ids[:2]
     before: dict[UUID, Molecule] = {}
     with database.transaction() as connection:
-        for parent, molecule, molecule_id in candidates.to_score(connection, parents):
+        for parent, molecule, molecule_id in selection.to_score(connection, parents):
             relaxed = candidates.add_conformer(connection, molecule, method="gfn2-xtb", molecule_id=molecule_id)
             prediction = Prediction(parent, 6.0, 0.1, False)
             candidates.score(connection, relaxed, prediction, service.model()[0])

@@ -1,16 +1,29 @@
 """One database, one set of hits, whoever is asked."""
 
+import csv
+import re
+from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from carbonyls import fill
+from dashboard_site import Site, site
 
+from gapsmith.client import Client
+from gapsmith.coordinator import snapshot
+from gapsmith.coordinator.commands.display import progress_lines
+from gapsmith.coordinator.commands.report import hits_table, write_report
 from gapsmith.core.domain import Window
 from gapsmith.core.lifecycle import Outcome
-from gapsmith.store import campaigns
+from gapsmith.store import campaigns, progress
+from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Database
 from gapsmith.store.query import CandidateQuery, find
 
+__all__ = ["site"]
 pytestmark = pytest.mark.service
 
 GAPS_EV = (None, 3.95, 4.0, 4.05, 4.1, 4.15, 4.2, 4.2000000001, 4.3)  # of labels and certificates
@@ -44,18 +57,133 @@ def test_the_view_follows_the_rule(database: Database, target: tuple[float, floa
             assert (found and found["value"]) == (label if certificate is None else certificate)
 
 
+class Readers:
+    """Everybody who tells of hits, each asked about one database that a dashboard serves."""
+
+    def __init__(self, site: Site, folder: Path) -> None:
+        self.database, self.url, self.folder = site.database, site.url, folder
+        self.web = httpx.Client(base_url=site.url, timeout=20.0)
+
+    @property
+    def campaign(self) -> Campaign:
+        """As it is now."""
+        with self.database.transaction() as connection:
+            found = campaigns.by_name(connection, "carbonyls")
+        assert found is not None
+        return found
+
+    def lists(self) -> dict[str, list[dict[str, Any]]]:
+        """Hits one by one, with their outcomes, from whoever lists them."""
+        write_report(self.database, self.campaign, self.folder)
+        with self.database.transaction() as connection:
+            query = [vars(row) for row in find(connection, CandidateQuery(hits=True))]
+        records = (self.folder / "hits.sdf").read_text().split("$$$$")[:-1]
+        with Client(self.url) as client:
+            through_client = list(client.candidates.search(state="hit"))
+        return {
+            "query": query,
+            "printed table": hits_table(self.database, self.campaign),
+            "report": _markdown((self.folder / "report.md").read_text()),
+            "csv": list(csv.DictReader((self.folder / "hits.csv").open())),
+            "sdf": [dict(re.findall(r"> +<(\w+)>.*\n(.*)", record)) for record in records],
+            "api": self.web.get("/api/v1/candidates", params={"state": "hit"}).json()["items"],
+            "client": through_client,
+            "charts": [
+                {"smiles": one["smiles"], "outcome": None}
+                for one in self.web.get("/campaigns/carbonyls/charts.json").json()["parity"]
+                if one["hit"]
+            ],
+            "feed": [
+                {"smiles": smiles, "outcome": outcome}
+                for smiles, outcome in re.findall(
+                    r'data-kind="hit">.*?>(\S+): [\d.]+ eV, (hit by \w+)', self.web.get("/campaigns/carbonyls").text
+                )
+            ],
+            "page": [
+                {"smiles": smiles, "outcome": outcome}
+                for smiles, outcome in re.findall(
+                    r'<code class="smiles">(\S+)</code>.*?data-state="(hit_by_\w+)"',
+                    self.web.get("/candidates?state=hit").text,
+                    re.DOTALL,
+                )
+            ],
+        }
+
+    def counts(self) -> dict[str, tuple[int, int, int]]:
+        """Hits, certified ones, and missed ones, from whoever counts them."""
+        campaign = self.campaign
+        with self.database.transaction() as connection:
+            seen = snapshot.take(connection, campaign, workers=1)
+            shown = progress.progress(connection, campaign.id)
+        chart = self.web.get("/campaigns/carbonyls/charts.json").json()["hits"]
+        page = self.web.get("/campaigns/carbonyls").text
+        figures = dict(re.findall(r'data-figure="(\w+)">(\d+)', page))
+        stages = dict(re.findall(r'data-stage="(\w+)">(\d+)', page))
+        api = self.web.get("/api/v1/campaigns/carbonyls").json()["progress"]
+        missed = shown.missed_hits
+        report = re.search(r"Hits: (\d+) \((\d+) certified, (\d+) missed\)", (self.folder / "report.md").read_text())
+        line = next(line for line in progress_lines(shown) if line.startswith("hits"))
+        terminal = re.search(r"(\d+) \((\d+) certified, (\d+) missed\)", line)
+        assert report is not None
+        assert terminal is not None
+        return {
+            "snapshot": (seen.hits, seen.certified_hits, missed),
+            "progress": (shown.hits, shown.certified_hits, missed),
+            "api": (api["hits"], api["certified_hits"], api["missed_hits"]),
+            "charts": (chart["found"][-1], chart["certified"][-1], missed),
+            "figures": (int(figures["hits"]), int(stages["certified"]), int(figures["missed"])),
+            "report": tuple(map(int, report.groups())),
+            "terminal": tuple(map(int, terminal.groups())),
+        }
+
+
+def _markdown(report: str) -> list[dict[str, Any]]:
+    """Rows of the table of hits in a report."""
+    table = report.partition("## Hits")[2].partition("Hits:")[0].partition("Missed:")[0]
+    names, _, *rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")] or [[], []]
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+@pytest.fixture
+def readers(site: Site, tmp_path: Path) -> Iterator[Readers]:
+    """All of them."""
+    fill(site.database)
+    found = Readers(site, tmp_path / "report")
+    with found.web:
+        yield found
+
+
 @pytest.mark.parametrize(
-    ("target", "hits"),
+    ("target", "by_label", "by_certificate", "missed"),
     [
-        ((4.0, 0.1), ["CC=O", "CCC=O"]),
-        ((4.15, 0.1), ["CC=O"]),  # 4.05 is its lower end
-        ((3.92, 0.1), ["CCC=O"]),  # 4.02 is its upper end
-        ((4.5, 0.2), []),
-        ((3.6, 0.1), ["C=CC=O"]),
+        ((4.0, 0.1), {"CC=O"}, {"CCC=O"}, {"C=CC=O"}),
+        ((4.15, 0.1), {"CC=O"}, set(), set()),  # 4.05 is its lower end
+        ((3.92, 0.1), set(), {"CCC=O"}, {"C=CC=O"}),  # 4.02 is its upper end
+        ((4.5, 0.2), set(), set(), {"CCC=O"}),
+        ((3.6, 0.1), set(), {"C=CC=O"}, set()),
     ],
 )
-def test_a_change_of_target_recounts(database: Database, target: tuple[float, float], hits: list[str]) -> None:
-    fill(database)
-    retarget(database, *target)
-    with database.transaction() as connection:
-        assert sorted(row.smiles for row in find(connection, CandidateQuery(hits=True))) == sorted(hits)
+def test_all_readers_tell_of_one_set(
+    readers: Readers, target: tuple[float, float], by_label: set[str], by_certificate: set[str], missed: set[str]
+) -> None:
+    retarget(readers.database, *target)
+    expected = {(smiles, "hit by label") for smiles in by_label} | {
+        (smiles, "hit by certificate") for smiles in by_certificate
+    }
+    for reader, rows in readers.lists().items():
+        if reader == "charts":
+            assert {row["smiles"] for row in rows} == by_label | by_certificate, reader
+        else:
+            assert {(row["smiles"], row["outcome"].replace("_", " ")) for row in rows} == expected, reader
+    for reader, counts in readers.counts().items():
+        assert counts == (len(expected), len(by_certificate), len(missed)), reader
+
+
+def test_the_badge_of_a_molecule_follows_its_outcome(readers: Readers) -> None:
+    with readers.database.transaction() as connection:
+        ids = {row.smiles: row.candidate_id for row in find(connection, CandidateQuery())}
+    for smiles, outcome in (("CC=O", "hit_by_label"), ("CCC=O", "hit_by_certificate"), ("C=CC=O", "missed")):
+        assert f'data-state="{outcome}"' in readers.web.get(f"/candidates/{ids[smiles]}").text
+    retarget(readers.database, 4.5, 0.2)
+    assert 'data-state="missed"' in readers.web.get(f"/candidates/{ids['CCC=O']}").text
+    assert 'data-state="hit' not in readers.web.get(f"/candidates/{ids['CC=O']}").text

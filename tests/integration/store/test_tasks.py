@@ -2,11 +2,17 @@
 
 import threading
 import time
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
-from gapsmith.store import tasks
+from gapsmith.bus.inlet import Handler
+from gapsmith.bus.service import Commit, Interrupted, TaskService
+from gapsmith.core.campaign import parse_campaign
+from gapsmith.core.lifecycle import CampaignState
+from gapsmith.core.settings import Settings
+from gapsmith.store import campaigns, tasks
 from gapsmith.store.database import Connection, Database
 from gapsmith.store.tasks import Task
 
@@ -64,3 +70,46 @@ def test_two_who_claim_at_once_do_not_both_get_one(database: Database) -> None:
         assert found == []
     other.join(30)
     assert found == [None]
+
+
+class Patient(TaskService):
+    """Works until it is interrupted."""
+
+    name = "generator"
+
+    def handlers(self) -> list[Handler]:
+        return []
+
+    def perform(self, task: Task) -> Commit:
+        self.began.set()
+        assert self.interrupt.wait(20)
+        raise Interrupted
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        super().__init__(settings, database)
+        self.began = threading.Event()
+
+
+def test_work_for_a_campaign_that_ends_is_interrupted_at_the_next_heartbeat(database: Database, tmp_path: Path) -> None:
+    service = Patient(Settings(home=tmp_path, postgres_url=database.url), database)
+    config = parse_campaign({"name": "short", "target": {"value": 4.0}})
+    with database.transaction() as connection:
+        campaign = campaigns.create(connection, config, source="test")
+        task_id = uuid4()
+        tasks.add(connection, task_id, service="generator", kind="generate", payload={}, campaign_id=campaign.id)
+    working = threading.Thread(target=service.work)
+    working.start()
+    assert service.began.wait(20)
+    with database.transaction() as connection:
+        service.beat(connection)
+    assert not service.interrupt.is_set()  # it holds its lease
+    with database.transaction() as connection:
+        campaigns.set_state(connection, campaign.id, CampaignState.STOPPED, source="test")
+    with database.transaction() as connection:
+        service.beat(connection)
+    working.join(20)
+    assert not working.is_alive()
+    assert not service.stopping.is_set()
+    with database.transaction() as connection:
+        row = connection.execute("SELECT state FROM tasks WHERE id = %s", (task_id,)).fetchone()
+    assert row == {"state": "cancelled"}

@@ -11,7 +11,6 @@ ROOT = Path(__file__).parents[3]
 MAY = [
     ROOT / "shared/gapsmith/store",
     ROOT / "shared/gapsmith/stack",
-    ROOT / "services/coordinator",  # still to be moved
 ]
 SOURCES = [
     path

@@ -23,7 +23,7 @@ def campaign() -> None:
 def list_() -> None:
     """All campaigns with their state and counts."""
     from gapsmith.core.terminal import print_rows
-    from gapsmith.store import campaigns, candidates
+    from gapsmith.store import campaigns, candidates, progress
 
     with open_database() as database, database.transaction() as connection:
         rows = []
@@ -37,7 +37,7 @@ def list_() -> None:
                     "target_ev": f"{window.value_ev:g} ± {window.tolerance_ev:g}",
                     "candidates": sum(counts.values()),
                     "labelled": counts.get("labelled", 0) + counts.get("certified", 0),
-                    "certified": counts.get("certified", 0),
+                    "hits": progress.counts(connection, one.id).hits_by_kind,
                     "reason": one.stop_reason or "",
                 }
             )

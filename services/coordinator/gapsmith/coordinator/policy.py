@@ -47,7 +47,7 @@ class Snapshot:
     open_triage: int = 0  # selected, not computed yet
     used_jobs: int = 0  # triage calculations that count against the budget: open, done and failed
     labels: int = 0
-    hits: int = 0  # labelled inside the window
+    hits: int = 0  # by label or by certificate
     certified_hits: int = 0
     uncertified_hits: int = 0  # hits whose certificate was not asked for
     open_certificates: int = 0

@@ -9,27 +9,13 @@ import numpy as np
 from gapsmith.coordinator import acquisition
 from gapsmith.core.campaign import CampaignConfig
 from gapsmith.core.chemistry.identity import unpack_fingerprints
+from gapsmith.store import selection
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Connection
 
 SHORTLIST = 512  # diversity is weighed among so many of the best scores, so that a large pool costs no more
 PARENTS = 8  # of one regrowing request
 PARENTS_FROM = 32  # best candidates that parents are drawn from
-
-# While a newly promoted model is still judging, what it has not come to yet keeps its last prediction.
-_POOL = """
-    SELECT c.id, c.state = 'selected' AS queued, p.gap_ev, p.gap_std_ev, p.out_of_distribution
-    FROM candidates c
-    JOIN LATERAL (SELECT p.gap_ev, p.gap_std_ev, p.out_of_distribution FROM predictions p
-                  JOIN models m ON m.id = p.model_id WHERE p.candidate_id = c.id
-                  ORDER BY (m.state = 'live') DESC, m.version DESC LIMIT 1) p ON true
-    WHERE c.campaign_id = %s AND (c.state = 'scored' OR c.id = ANY(%s))
-    ORDER BY c.created_at, c.id"""
-
-_PARENTS = """
-    SELECT c.id FROM candidates c
-    WHERE c.campaign_id = %(campaign)s AND c.state IN ('labelled', 'certified')
-    ORDER BY abs(coalesce(c.certified_gap_ev, c.gap_ev) - %(target)s), c.id LIMIT %(most)s"""
 
 
 @dataclass(frozen=True)
@@ -50,33 +36,28 @@ def seed(config: CampaignConfig, stream: int, counter: int) -> int:
 
 def load(connection: Connection, campaign: Campaign, *, queued: Sequence[UUID] = (), counter: int = 0) -> Pool:
     """The campaign's scored candidates, and ``queued`` ones with them; ``counter`` varies the random strategy."""
-    rows = connection.execute(_POOL, (campaign.id, list(queued))).fetchall()
-    mean = np.array([row["gap_ev"] for row in rows], dtype=np.float64)
+    rows = selection.waiting(connection, campaign.id, queued=queued)
+    mean = np.array([row.gap_ev for row in rows], dtype=np.float64)
     score = acquisition.scores(
         campaign.config.acquisition.strategy,
         mean,
-        np.array([row["gap_std_ev"] for row in rows], dtype=np.float64),
-        np.array([row["out_of_distribution"] for row in rows], dtype=bool),
+        np.array([row.gap_std_ev for row in rows], dtype=np.float64),
+        np.array([row.out_of_distribution for row in rows], dtype=bool),
         campaign.config.target.window,
         seed=seed(campaign.config, 0, counter),
     )
     distance = np.abs(mean - campaign.config.target.window.value_ev)
-    holds_place = np.array([row["queued"] for row in rows], dtype=bool)
+    holds_place = np.array([row.queued for row in rows], dtype=bool)
     best = np.lexsort((distance, -score))
     order = np.concatenate([best[holds_place[best]], best[~holds_place[best]][:SHORTLIST]])
-    ids = [rows[index]["id"] for index in order]
-    return Pool(ids, holds_place[order], score[order], distance[order], _fingerprints(connection, ids))
+    ids = [rows[index].id for index in order]
+    fingerprints = unpack_fingerprints(selection.fingerprints(connection, ids))
+    return Pool(ids, holds_place[order], score[order], distance[order], fingerprints)
 
 
 def taken(connection: Connection, campaign: Campaign, *, but: Sequence[UUID] = ()) -> np.ndarray:
     """Fingerprints of what the campaign has computed or is computing, (molecules, 256) uint8."""
-    rows = connection.execute(
-        """SELECT m.fingerprint FROM candidates c JOIN molecules m ON m.id = c.molecule_id
-           WHERE c.campaign_id = %s AND c.state IN ('selected', 'labelled', 'certified', 'failed')
-             AND c.id <> ALL(%s)""",
-        (campaign.id, list(but)),
-    ).fetchall()
-    return unpack_fingerprints([row["fingerprint"] for row in rows])
+    return unpack_fingerprints(selection.chosen_fingerprints(connection, campaign.id, but=but))
 
 
 def parents(connection: Connection, campaign: Campaign, *, counter: int) -> tuple[UUID, ...]:
@@ -84,8 +65,7 @@ def parents(connection: Connection, campaign: Campaign, *, counter: int) -> tupl
 
     They are drawn without replacement with weights 1 / rank, so that the best come often and never alone.
     """
-    values = {"campaign": campaign.id, "target": campaign.config.target.value, "most": PARENTS_FROM}
-    ranked = [row["id"] for row in connection.execute(_PARENTS, values).fetchall()]
+    ranked = selection.nearest(connection, campaign.id, campaign.config.target.value, PARENTS_FROM)
     if len(ranked) < PARENTS_FROM:
         ranked += load(connection, campaign, counter=counter).ids[: PARENTS_FROM - len(ranked)]
     if not ranked:
@@ -96,13 +76,3 @@ def parents(connection: Connection, campaign: Campaign, *, counter: int) -> tupl
         len(ranked), size=min(PARENTS, len(ranked)), replace=False, p=weights / weights.sum(), shuffle=False
     )
     return tuple(ranked[index] for index in sorted(drawn))
-
-
-def _fingerprints(connection: Connection, ids: Sequence[UUID]) -> np.ndarray:
-    rows = connection.execute(
-        """SELECT c.id, m.fingerprint FROM candidates c JOIN molecules m ON m.id = c.molecule_id
-           WHERE c.id = ANY(%s)""",
-        (list(ids),),
-    ).fetchall()
-    by_id = {row["id"]: row["fingerprint"] for row in rows}
-    return unpack_fingerprints([by_id[candidate] for candidate in ids])

@@ -9,7 +9,7 @@ import structlog
 
 from gapsmith.bus.inlet import Handler, on
 from gapsmith.bus.service import Service, serve
-from gapsmith.coordinator import settlement, steering
+from gapsmith.coordinator import steering
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import (
@@ -21,7 +21,7 @@ from gapsmith.core.messages import (
     TrainingFinished,
 )
 from gapsmith.core.settings import Settings
-from gapsmith.store import campaigns
+from gapsmith.store import calculations, campaigns
 from gapsmith.store.database import Connection, Database
 
 log = structlog.get_logger()
@@ -51,9 +51,9 @@ class CoordinatorService(Service):
 
     def on_finished(self, connection: Connection, event_id: UUID, event: CalculationFinished) -> None:
         """Give all candidates that share the calculation its result, in whichever campaigns they are."""
-        sharing = settlement.sharing(connection, event.calculation_id)
+        sharing = calculations.sharing(connection, event.calculation_id)
         for campaign_id in sharing:  # all of them, in one order, before any row that they share
-            steering.lock(connection, campaign_id)
+            campaigns.lock(connection, campaign_id)
         for campaign_id in sharing:
             self._steer(connection, campaign_id)
 

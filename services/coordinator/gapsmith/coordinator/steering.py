@@ -5,14 +5,13 @@ from uuid import UUID
 
 import structlog
 
-from gapsmith.coordinator import acquisition, pool, settlement, snapshot
+from gapsmith.coordinator import acquisition, pool, snapshot
 from gapsmith.coordinator.policy import QUEUED_ADVANTAGE, Decisions, Snapshot, decide
 from gapsmith.core.calculation import content_hash
-from gapsmith.core.codec import decode
 from gapsmith.core.domain import Level
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import GenerateRequested, TrainingRequested
-from gapsmith.store import calculations, campaigns, outbox
+from gapsmith.store import calculations, campaigns, candidates, requests, selection
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Connection
 
@@ -35,14 +34,14 @@ def steer(connection: Connection, campaign_id: UUID, *, workers: int, tick_s: fl
         workers: DFT workers there are.
         tick_s: count the time since the last tick, up to so many seconds.
     """
-    lock(connection, campaign_id)
+    campaigns.lock(connection, campaign_id)
     if tick_s is not None:
         campaigns.tick(connection, campaign_id, most_s=tick_s)
     campaign = campaigns.get(connection, campaign_id)
     if campaign.state.ended:
-        settlement.abandon(connection, campaign_id, campaign.stop_reason or f"the campaign is {campaign.state}")
+        _abandon(connection, campaign_id, campaign.stop_reason or f"the campaign is {campaign.state}")
         return
-    settlement.settle(connection, campaign_id)
+    _settle(connection, campaign_id)
     for _ in range(MOST_ROUNDS):
         now = snapshot.take(connection, campaign, workers=workers)
         decisions = decide(campaign.config, now)
@@ -51,12 +50,22 @@ def steer(connection: Connection, campaign_id: UUID, *, workers: int, tick_s: fl
         _carry_out(connection, campaign, now, decisions)
         if decisions.stop:
             return
-        settlement.settle(connection, campaign_id)
+        _settle(connection, campaign_id)
 
 
-def lock(connection: Connection, campaign_id: UUID) -> None:
-    """Lock a campaign's row against other coordinators; who adds candidates to it is not kept waiting."""
-    connection.execute("SELECT 1 FROM campaigns WHERE id = %s FOR NO KEY UPDATE", (campaign_id,))
+def _settle(connection: Connection, campaign_id: UUID) -> None:
+    """Give the candidates what has ended. Who shares a calculation with a campaign that does not run takes it over."""
+    candidates.settle(connection, campaign_id)
+    calculations.take_over(connection, campaign_id)
+
+
+def _abandon(connection: Connection, campaign_id: UUID, reason: str) -> None:
+    """Take back everything that is still open: the campaign has ended. What another campaign waits for goes on."""
+    unfinished = calculations.open_of(connection, campaign_id)
+    _settle(connection, campaign_id)
+    for calculation_id in unfinished:
+        calculations.release_from(connection, campaign_id, calculation_id)
+    candidates.withdraw(connection, campaign_id, unfinished, reason)
 
 
 def rerank(connection: Connection, campaign_id: UUID) -> None:
@@ -64,19 +73,11 @@ def rerank(connection: Connection, campaign_id: UUID) -> None:
 
     A displaced candidate goes back to ``scored``, may be chosen again later, and is not charged to the budget.
     """
-    lock(connection, campaign_id)
+    campaigns.lock(connection, campaign_id)
     campaign = campaigns.get(connection, campaign_id)
     if campaign.state is not CampaignState.RUNNING or campaign.config.acquisition.strategy == "random":
         return
-    queued = {
-        row["id"]: row["triage_id"]
-        for row in connection.execute(
-            """SELECT c.id, c.triage_id FROM candidates c JOIN calculations k ON k.id = c.triage_id
-               WHERE c.campaign_id = %s AND c.state = 'selected' AND k.state = 'queued'
-               ORDER BY k.id FOR UPDATE OF k SKIP LOCKED""",  # who holds its row is about to begin it
-            (campaign_id,),
-        )
-    }
+    queued = selection.not_begun(connection, campaign_id)
     if not queued:
         return
     waiting = pool.load(connection, campaign, queued=list(queued))
@@ -90,12 +91,8 @@ def rerank(connection: Connection, campaign_id: UUID) -> None:
         distance=waiting.distance,
     )
     for index in leaving:
-        candidate_id = waiting.ids[index]
-        connection.execute(
-            "UPDATE candidates SET state = 'scored', triage_id = NULL, updated_at = now() WHERE id = %s",
-            (candidate_id,),
-        )
-        settlement.release(connection, campaign_id, queued[candidate_id])
+        candidates.displace(connection, waiting.ids[index])
+        calculations.release_from(connection, campaign_id, queued[waiting.ids[index]])
     _select(connection, campaign, [waiting.ids[index] for index in entering])
     log.info("re-ranked", campaign=campaign.name, queued=len(queued), replaced=len(leaving))
 
@@ -103,7 +100,7 @@ def rerank(connection: Connection, campaign_id: UUID) -> None:
 def _carry_out(connection: Connection, campaign: Campaign, now: Snapshot, decisions: Decisions) -> None:
     if decisions.stop:
         campaigns.set_state(connection, campaign.id, CampaignState.FINISHED, source=SOURCE, reason=decisions.stop)
-        settlement.abandon(connection, campaign.id, decisions.stop)
+        _abandon(connection, campaign.id, decisions.stop)
         log.info("campaign ends", campaign=campaign.name, reason=decisions.stop)
         return
     if decisions.certify:
@@ -138,43 +135,25 @@ def _select(connection: Connection, campaign: Campaign, candidate_ids: Sequence[
     """
     for candidate_id in candidate_ids:
         calculation_id = _request(connection, campaign, candidate_id, Level.TRIAGE)
-        connection.execute(
-            """UPDATE candidates SET state = 'selected', triage_id = %s, updated_at = now()
-               WHERE id = %s AND state = 'scored'""",
-            (calculation_id, candidate_id),
-        )
+        candidates.select(connection, candidate_id, calculation_id)
 
 
 def _certify(connection: Connection, campaign: Campaign) -> None:
-    window = campaign.config.target.window
-    rows = connection.execute(
-        """SELECT id FROM candidates WHERE campaign_id = %s AND state = 'labelled' AND certificate_id IS NULL
-           AND gap_ev BETWEEN %s AND %s ORDER BY updated_at, id""",
-        (campaign.id, window.low_ev, window.high_ev),
-    ).fetchall()
-    for row in rows:
-        calculation_id = _request(connection, campaign, row["id"], Level.CERTIFICATE)
-        connection.execute(
-            "UPDATE candidates SET certificate_id = %s, updated_at = now() WHERE id = %s", (calculation_id, row["id"])
-        )
+    for candidate_id in selection.uncertified(connection, campaign.id):
+        certificate_id = _request(connection, campaign, candidate_id, Level.CERTIFICATE)
+        candidates.certify(connection, candidate_id, certificate_id)
 
 
 def _request(connection: Connection, campaign: Campaign, candidate_id: UUID, level: Level) -> UUID:
-    row = connection.execute(
-        """SELECT f.id, f.method, f.numbers, f.coordinates_angstrom, f.bonds, f.charges
-           FROM candidates c JOIN conformers f ON f.id = c.relaxed_conformer_id WHERE c.id = %s""",
-        (candidate_id,),
-    ).fetchone()
-    assert row is not None  # scored candidates have a relaxed geometry
-    conformer_id, method = row.pop("id"), row.pop("method")
-    molecule = decode(**row)
+    structure = selection.structure(connection, candidate_id)
+    molecule = structure.molecule
     charge = int(molecule.charges.sum())
     theory = campaign.levels[level]
     return calculations.request(
         connection,
-        content_hash=content_hash(molecule.numbers, molecule.coordinates, charge, SPIN, theory, method),
+        content_hash=content_hash(molecule.numbers, molecule.coordinates, charge, SPIN, theory, structure.method),
         level=theory,
-        conformer_id=conformer_id,
+        conformer_id=structure.conformer_id,
         campaign_id=campaign.id,
         charge=charge,
         spin=SPIN,
@@ -185,7 +164,7 @@ def _request(connection: Connection, campaign: Campaign, candidate_id: UUID, lev
 def _generate(connection: Connection, campaign: Campaign, counter: int, *, regrow: bool) -> None:
     config = campaign.config
     parents = pool.parents(connection, campaign, counter=counter) if regrow else ()
-    outbox.emit(
+    requests.ask(
         connection,
         GenerateRequested(
             campaign_id=campaign.id,
@@ -212,4 +191,4 @@ def _train(connection: Connection, campaign: Campaign, now: Snapshot) -> None:
             processes=retraining.processes,
             seed=pool.seed(campaign.config, 3, now.labels),
         )
-        outbox.emit(connection, request, source=SOURCE)
+        requests.ask(connection, request, source=SOURCE)

@@ -21,7 +21,7 @@ from gapsmith.core.settings import Settings
 from gapsmith.data.known import in_qm9
 from gapsmith.generator.generator import DEFAULT_WEIGHTS, Generator, Sampled
 from gapsmith.generator.vocabulary import MAX_ATOMS, NUMBER_OF_SYMBOL
-from gapsmith.store import campaigns, candidates, outbox, tasks
+from gapsmith.store import campaigns, candidates, requests, selection, tasks
 from gapsmith.store.database import Connection
 from gapsmith.store.tasks import Task
 
@@ -80,9 +80,9 @@ class GeneratorService(ModelService[Generator]):
         model_id, generator = self.model()
         with self.database.transaction() as connection:
             constraints = campaigns.get(connection, request.campaign_id).config.constraints
-            parents = candidates.relaxed(connection, request.parents)
+            parents = selection.relaxed(connection, request.parents)
         sampled = self._sample(generator, request, [molecule for _, molecule in parents])
-        if self.stopping.is_set():
+        if self.interrupt.is_set():
             raise Interrupted
         refused = Counter(sampled.refused)
         proposals = []
@@ -120,7 +120,7 @@ class GeneratorService(ModelService[Generator]):
                 sampled=sampled.attempts,
                 refused=dict(refused),
             )
-            outbox.emit(connection, proposed, source=self.name)
+            requests.tell(connection, proposed, source=self.name)
 
         return commit
 
@@ -128,7 +128,7 @@ class GeneratorService(ModelService[Generator]):
         """New molecules; out of parents if there are any left to grow them from."""
         elements = None if request.elements is None else tuple(NUMBER_OF_SYMBOL[symbol] for symbol in request.elements)
         heavy_atoms = request.heavy_atoms or (1, MAX_ATOMS)
-        stop = self.stopping.is_set
+        stop = self.interrupt.is_set
         if not parents:
             return generator.sample(
                 request.count,

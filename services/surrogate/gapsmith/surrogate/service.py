@@ -18,7 +18,7 @@ from gapsmith.core.errors import CalculationError
 from gapsmith.core.messages import CandidatesProposed, CandidatesScored, ModelPromoted
 from gapsmith.core.settings import Settings
 from gapsmith.core.xtb import METHOD, Relaxed, relax
-from gapsmith.store import candidates, models, outbox, tasks
+from gapsmith.store import candidates, models, outbox, selection, tasks
 from gapsmith.store.database import Connection
 from gapsmith.store.tasks import MOST_ATTEMPTS, Task
 from gapsmith.surrogate.predictor import SHIPPED, Predictor
@@ -89,11 +89,11 @@ class SurrogateService(ModelService[Predictor]):
         campaign_id = task.campaign_id
         model_id, predictor = self.model()
         with self.database.transaction() as connection:
-            open_ones = candidates.to_score(connection, [UUID(text) for text in task.payload["candidate_ids"]])
+            open_ones = selection.to_score(connection, [UUID(text) for text in task.payload["candidate_ids"]])
         accepted: list[Accepted] = []
         refused: list[tuple[UUID, str]] = []
         for candidate_id, molecule, molecule_id in open_ones:
-            if self.stopping.is_set():
+            if self.interrupt.is_set():
                 raise Interrupted
             if task.attempts >= MOST_ATTEMPTS:  # one of them ends the process or the task each time
                 refused.append((candidate_id, QUARANTINED))
@@ -139,7 +139,7 @@ class SurrogateService(ModelService[Predictor]):
     def _rescore(self) -> Commit:
         model_id, predictor = self.model()
         with self.database.transaction() as connection:
-            waiting = candidates.to_rescore(connection, model_id)
+            waiting = selection.to_rescore(connection, model_id)
         predicted = predictor.predict([(molecule.numbers, molecule.coordinates) for _, _, molecule in waiting])
         predictions = [
             candidates.Prediction(candidate_id, float(mean), float(std), bool(out))

@@ -111,7 +111,7 @@ class TrainerService(TaskService):
                 reason=f"the disk of {home} is full: {free} MB are free and a training needs {needed}; free some, or lower "
                 "GAPSMITH_TRAINER_ROOM_MB",
             )
-            self.stopping.wait(ROOM_POLL_S)
+            self.interrupt.wait(ROOM_POLL_S)
             raise Interrupted
 
     @property
@@ -193,7 +193,7 @@ class TrainerService(TaskService):
                 processes=job.processes,
                 backend=self.trainer.backend,
                 log=self.settings.home / "logs" / f"training-{task.id}.log",
-                stopping=self.stopping,
+                stopping=self.interrupt,
                 time_limit_s=self.trainer.time_limit_s,
                 network_interface=self.trainer.network_interface,
                 on_progress=tell,

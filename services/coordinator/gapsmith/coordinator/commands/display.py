@@ -25,7 +25,7 @@ def progress_lines(progress: "Progress") -> list[str]:
         f"DFT        {p.dft_done} of {p.dft_budget} done ({p.dft_failed} failed), {p.dft_running} running, "
         f"{p.dft_queued} queued"
         + (f"; certificates {p.certificates_done} done, {p.certificates_open} open" if p.certifies else ""),
-        f"hits       {p.hits} labelled" + (f", {p.certified_hits} certified" if p.certifies else ""),
+        f"hits       {p.hits_by_kind}",
         f"best       {gap}",
         f"surrogate  version {p.model_version}" + (f", {p.last_verdict}" if p.last_verdict else ""),
         f"time       {duration(p.elapsed_s)}, {time_left(p)}",
@@ -68,17 +68,16 @@ class PlainWatcher:
         for text in notes:
             self.note(text)
         p = progress
-        now = (p.dft_done, p.hits, p.certificates_done, p.model_version, p.last_verdict, p.state)
+        now = (p.dft_done, p.hits_by_kind, p.certificates_done, p.model_version, p.last_verdict, p.state)
         if now == self._last and time.monotonic() - self._when < PLAIN_EVERY_S:
             return
         self._last, self._when = now, time.monotonic()
         best = "-" if p.best is None else f"{p.best.smiles} {p.best.gap_ev:.2f} eV"
-        certified = f" ({p.certified_hits} certified)" if p.certifies else ""
         failed = f", {p.dft_failed} failed" if p.dft_failed else ""
         certificates = f" and {p.certificates_open} certificates" if p.certificates_open else ""
         echo(
             f"[{duration(p.elapsed_s):>7}] drawn {p.sampled}, waiting {p.waiting}, DFT {p.dft_done}/{p.dft_budget}{failed} "
-            f"(+{p.dft_running}{certificates} open), hits {p.hits}{certified}, best {best}, surrogate v{p.model_version}, "
+            f"(+{p.dft_running}{certificates} open), hits {p.hits_by_kind}, best {best}, surrogate v{p.model_version}, "
             f"{time_left(p)}"
         )
 

@@ -104,11 +104,9 @@ def conclude(database: "Database", campaign: "Campaign", folder: Path) -> None:
     for line in ended.level_lines():
         echo(line)
     echo(f"\nreport     {files.report}\nmolecules  {files.sdf}\ntables     {files.csv}")
-    window = ended.config.target.window
     echo(
         "\nnext:\n"
-        f"  gapsmith query --campaign {ended.name} --state labelled --gap {window.low_ev:g}:{window.high_ev:g} "
-        "--sort gap\n"
+        f"  gapsmith query --campaign {ended.name} --state hit --sort gap\n"
         f"  gapsmith query --campaign {ended.name} --state labelled -o molecules.sdf\n"
         "  change target.value in the campaign file and run it again"
     )

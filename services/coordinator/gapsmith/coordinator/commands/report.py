@@ -10,7 +10,7 @@ import click
 from gapsmith.core.terminal import echo
 
 if TYPE_CHECKING:
-    from gapsmith.core.domain import Window
+    from gapsmith.core.lifecycle import Outcome
     from gapsmith.store.campaigns import Campaign
     from gapsmith.store.database import Database
     from gapsmith.store.progress import Attempt
@@ -105,47 +105,33 @@ def _query(name: str, *, hits: bool) -> "CandidateQuery":
 
 
 def hits_table(database: "Database", campaign: "Campaign") -> list[dict[str, Any]]:
-    """The labelled hits, certified ones first, then by distance from the target; rows for ``display.print_rows``."""
+    """The hits, certified ones first, then by distance from the target; rows for ``display.print_rows``."""
+    from gapsmith.core.lifecycle import Outcome
     from gapsmith.store import progress
 
     with database.transaction() as connection:
         found = progress.attempts(connection, campaign.id)
-    return _hit_rows(found, campaign)
+    return _rows(found, campaign, Outcome.HIT_BY_CERTIFICATE, Outcome.HIT_BY_LABEL)
 
 
-def _hit_rows(found: "Sequence[Attempt]", campaign: "Campaign") -> list[dict[str, Any]]:
-    window, statuses = campaign.config.target.window, STATUSES[campaign.change]
+def _rows(found: "Sequence[Attempt]", campaign: "Campaign", *outcomes: "Outcome") -> list[dict[str, Any]]:
+    def rank(one: "Attempt") -> tuple[int, float]:
+        assert one.outcome is not None  # of these outcomes
+        assert one.value_ev is not None  # it has an outcome
+        return outcomes.index(one.outcome), abs(one.value_ev - campaign.config.target.value)
 
-    def rank(hit: "Attempt") -> tuple[int, float]:
-        gap = hit.gap_ev if hit.certified_gap_ev is None else hit.certified_gap_ev
-        assert gap is not None  # a hit has a label
-        return statuses.index(_status(hit, window, statuses)), abs(gap - window.value_ev)
-
-    hits = [attempt for attempt in found if attempt.gap_ev is not None and window.holds(attempt.gap_ev)]
     return [
         {
-            "smiles": hit.smiles,
-            "label_ev": hit.gap_ev,
-            "certified_ev": hit.certified_gap_ev,
-            "predicted_ev": _with_error(hit.predicted_gap_ev, hit.predicted_gap_std_ev),
-            "in_qm9": "yes" if hit.in_qm9 else "no",
-            "sa_score": round(hit.sa_score, 1),
-            "status": _status(hit, window, statuses),
+            "smiles": one.smiles,
+            "label_ev": one.gap_ev,
+            "certified_ev": one.certified_gap_ev,
+            "predicted_ev": _with_error(one.predicted_gap_ev, one.predicted_gap_std_ev),
+            "in_qm9": "yes" if one.in_qm9 else "no",
+            "sa_score": round(one.sa_score, 1),
+            "outcome": str(one.outcome).replace("_", " "),
         }
-        for hit in sorted(hits, key=rank)
+        for one in sorted((one for one in found if one.outcome in outcomes), key=rank)
     ]
-
-
-STATUSES = {  # by what differs between a label and its certificate
-    "geometry": ("certified", "labelled", "outside at its DFT geometry"),
-    "level": ("certified", "labelled", "outside at the other level"),
-}
-
-
-def _status(hit: "Attempt", window: "Window", statuses: tuple[str, str, str]) -> str:
-    if hit.certified_gap_ev is None:
-        return statuses[1]
-    return statuses[0] if window.holds(hit.certified_gap_ev) else statuses[2]
 
 
 def _with_error(mean: float | None, std: float | None) -> str:
@@ -154,15 +140,19 @@ def _with_error(mean: float | None, std: float | None) -> str:
 
 def lines(results: "Results") -> list[str]:
     """The report as lines of Markdown."""
+    from gapsmith.core.lifecycle import Outcome
     from gapsmith.store.results import failures
 
     config, p = results.campaign.config, results.progress
+    hits = _rows(results.attempts, results.campaign, Outcome.HIT_BY_CERTIFICATE, Outcome.HIT_BY_LABEL)
+    missed = _rows(results.attempts, results.campaign, Outcome.MISSED)
     window = config.target.window
     return [
         f"# {results.campaign.name}",
         "",
-        f"Wanted: molecules with a HOMO-LUMO gap of {window.value_ev:g} ± {window.tolerance_ev:g} eV. A *hit* is "
-        "labelled inside the window; the gap of a *certified* hit is inside it by its certificate as well.",
+        f"Wanted: molecules with a HOMO-LUMO gap of {window.value_ev:g} ± {window.tolerance_ev:g} eV. A *hit by label* is "
+        "inside the window by its label, and has no certificate (yet); a *hit by certificate* is inside it by its "
+        "certificate. What is inside by its label and outside by its certificate is *missed*.",
         "",
         *(f"- {line}" for line in results.campaign.level_lines()),
         "",
@@ -172,8 +162,9 @@ def lines(results: "Results") -> list[str]:
         "",
         "## Hits",
         "",
-        *_table(_hit_rows(results.attempts, results.campaign), "No hits."),
+        *_table(hits, "No hits."),
         "",
+        *(["Missed:", "", *_table(missed, ""), ""] if missed else []),
         *_rate_lines(results),
         "",
         "## What was done",
@@ -215,13 +206,13 @@ def _rate_lines(results: "Results") -> list[str]:
     low, high = wilson(p.hits, p.dft_done)
     rate, base = p.hits / p.dft_done, results.base_rate
     text = (
-        f"{p.hits} hits in {p.dft_done} DFT jobs, failures included: {rate:.0%} "
+        f"Hits: {p.hits_by_kind} in {p.dft_done} DFT jobs, failures included: {rate:.0%} "
         f"(95 % interval {low:.0%} to {high:.0%}). "
         f"Of QM9's molecules of the allowed elements and sizes, {base:.3%} lie in this window"
     )
     text += f": {rate / base:.0f} times the rate of drawing blindly." if base and p.hits else "."
     if p.certifies:
-        text += f" Certified hits: {p.certified_hits}; certificates still open: {p.certificates_open}."
+        text += f" Certificates still open: {p.certificates_open}."
     return [text]
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gapsmith.core.domain import Level
+from gapsmith.core.lifecycle import Outcome
 
 if TYPE_CHECKING:
     from gapsmith.core.domain import Window
@@ -25,38 +25,35 @@ def draw(results: "Results", path: Path) -> None:
     figure = Figure(figsize=(15, 4.6), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     window = results.campaign.config.target.window
-    _hits(left, results, window)
+    _hits(left, results)
     _predictions(middle, results, window)
     _distribution(right, results, window)
     figure.suptitle(f"{results.campaign.name}: gap of {window.value_ev:g} ± {window.tolerance_ev:g} eV")
     figure.savefig(path, dpi=130)
 
 
-def _hits(axes: Axes, results: "Results", window: "Window") -> None:
-    labelled = [a.gap_ev is not None and window.holds(a.gap_ev) for a in results.attempts]
-    certified = [a.certified_gap_ev is not None and window.holds(a.certified_gap_ev) for a in results.attempts]
-    jobs = np.arange(len(labelled) + 1)
-    axes.step(
-        jobs,
-        np.cumsum([0, *labelled]),
-        where="post",
-        color=HIT,
-        label=f"hits ({results.campaign.levels[Level.TRIAGE].theory})",
-    )
+def _hits(axes: Axes, results: "Results") -> None:
+    hits = [a.outcome is not None and a.outcome.hit for a in results.attempts]
+    certified = [a.outcome is Outcome.HIT_BY_CERTIFICATE for a in results.attempts]
+    jobs = np.arange(len(hits) + 1)
+    axes.step(jobs, np.cumsum([0, *hits]), where="post", color=HIT, label="hits (by label or certificate)")
     if results.campaign.config.dft.certify:
         axes.step(jobs, np.cumsum([0, *certified]), where="post", color=HIT, ls=":", label="of them certified")
     axes.plot(jobs, results.base_rate * jobs, color=CHANCE, ls="--", label="drawing blindly from QM9")
-    axes.set(xlabel="DFT jobs, failures included", ylabel="hits", title="Hits", xlim=(0, max(len(labelled), 1)))
+    axes.set(xlabel="DFT jobs, failures included", ylabel="hits", title="Hits", xlim=(0, max(len(hits), 1)))
     axes.set_ylim(bottom=0, top=max(1.0, 1.3 * axes.get_ylim()[1]))  # room for the legend
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, loc="upper left")
 
 
 def _predictions(axes: Axes, results: "Results", window: "Window") -> None:
-    found = [(a.predicted_gap_ev, a.predicted_gap_std_ev, a.gap_ev) for a in results.attempts]
-    known = np.array([row for row in found if None not in row], dtype=np.float64).reshape(-1, 3)
-    predicted, deviation, label = known.T
-    inside = (label >= window.low_ev) & (label <= window.high_ev)
+    found = [
+        (a.predicted_gap_ev, a.predicted_gap_std_ev, a.gap_ev, a.outcome is not None and a.outcome.hit)
+        for a in results.attempts
+    ]
+    known = np.array([row for row in found if None not in row], dtype=np.float64).reshape(-1, 4)
+    predicted, deviation, label, hit = known.T
+    inside = hit > 0
     ends = [*predicted, *label, window.low_ev, window.high_ev]
     limits = (min(ends) - 0.3, max(ends) + 0.3)
     axes.axhspan(window.low_ev, window.high_ev, color=WANTED, alpha=0.5, lw=0)

@@ -26,6 +26,7 @@ class Candidate(BaseModel):
     state: str | None = None
     gap_ev: float | None = Field(None, description="DFT")
     gap_level: str | None = Field(None, description="triage or certificate: the role of gap_ev's level of theory")
+    outcome: str | None = Field(None, description="hit_by_label, hit_by_certificate or missed")
     predicted_gap_ev: float | None = None
     predicted_gap_std_ev: float | None = None
     out_of_distribution: bool | None = Field(None, description="the surrogate's warning")

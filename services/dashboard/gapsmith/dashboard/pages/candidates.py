@@ -27,6 +27,7 @@ HEADINGS: Final = {
     "state": "State",
     "gap_ev": "DFT gap, eV",
     "gap_level": "Level",
+    "outcome": "Outcome",
     "predicted_gap_ev": "Predicted gap, eV",
     "predicted_gap_std_ev": "Deviation, eV",
     "out_of_distribution": "Unlike training data",

@@ -79,7 +79,14 @@ def stages(one: Loop) -> list[Stage]:
             _open(p.dft_running, p.dft_queued),
             f"labelled by {campaign.levels[Level.TRIAGE].theory}",
         ),
-        Stage("Hits", p.hits, None, None, None, "labelled inside the target window"),
+        Stage(
+            "Hits",
+            p.hits,
+            None,
+            f"{p.missed_hits} missed" if p.missed_hits else None,
+            None,
+            "inside the target window; missed is what its certificate showed to be outside",
+        ),
     ]
     if p.certifies:
         waiting = f"{p.certificates_open} open" if p.certificates_open else None

@@ -30,8 +30,8 @@ NEEDED: Final = (  # that a line is made of, whichever columns are shown
     "smiles",
     "state",
     "reason",
-    "gap_level",
     "level_of_theory",
+    "outcome",
     "predicted_gap_std_ev",
     "out_of_distribution",
 )

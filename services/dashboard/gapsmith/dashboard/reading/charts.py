@@ -6,6 +6,7 @@ from typing import Any, Final
 from scipy.stats import norm
 
 from gapsmith.core.domain import Window
+from gapsmith.core.lifecycle import Outcome
 from gapsmith.dashboard.reading import loop
 from gapsmith.store import results
 from gapsmith.store.database import Database
@@ -26,24 +27,24 @@ def charts(database: Database, name: str) -> dict[str, Any]:
         gaps = distributions(connection, campaign.id, window)
     return {
         "window": {"low": window.low_ev, "high": window.high_ev, "value": window.value_ev},
-        "hits": _hits(found.attempts, window, found.base_rate, campaign.config.dft.certify),
+        "hits": _hits(found.attempts, found.base_rate, campaign.config.dft.certify),
         "best": _best(found.attempts, window),
         "gaps": {
             "bin": BIN_EV,
             "series": [{"name": one.name, "x": list(one.counts), "y": list(one.counts.values())} for one in gaps],
         },
-        "parity": _parity(found.attempts, window),
+        "parity": _parity(found.attempts),
         "calibration": calibration(found.attempts),
     }
 
 
-def _hits(attempts: Sequence[Attempt], window: Window, base_rate: float, certifies: bool) -> dict[str, Any]:
-    labelled, certified = [0], [0]
+def _hits(attempts: Sequence[Attempt], base_rate: float, certifies: bool) -> dict[str, Any]:
+    found, certified = [0], [0]
     for one in attempts:
-        labelled.append(labelled[-1] + (one.gap_ev is not None and window.holds(one.gap_ev)))
-        certified.append(certified[-1] + (one.certified_gap_ev is not None and window.holds(one.certified_gap_ev)))
+        found.append(found[-1] + (one.outcome is not None and one.outcome.hit))
+        certified.append(certified[-1] + (one.outcome is Outcome.HIT_BY_CERTIFICATE))
     return {
-        "labelled": labelled,
+        "found": found,
         "certified": certified if certifies else None,
         "base_rate": base_rate,
         "smiles": [one.smiles for one in attempts],
@@ -51,23 +52,23 @@ def _hits(attempts: Sequence[Attempt], window: Window, base_rate: float, certifi
 
 
 def _best(attempts: Sequence[Attempt], window: Window) -> dict[str, Any]:
-    """Distance from the target of the best label after so many jobs, eV."""
+    """Distance from the target of the best gap after so many jobs, eV."""
     nearest: list[float | None] = []
     for one in attempts:
         before = nearest[-1] if nearest else None
-        distance = None if one.gap_ev is None else abs(one.gap_ev - window.value_ev)
+        distance = None if one.value_ev is None else abs(one.value_ev - window.value_ev)
         nearest.append(min((d for d in (before, distance) if d is not None), default=None))
     return {"distance": nearest, "tolerance": window.tolerance_ev}
 
 
-def _parity(attempts: Sequence[Attempt], window: Window) -> list[dict[str, Any]]:
+def _parity(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
     known = [one for one in attempts if one.gap_ev is not None and one.predicted_gap_ev is not None]
     return [
         {
             "predicted": one.predicted_gap_ev,
             "deviation": one.predicted_gap_std_ev,
             "dft": one.gap_ev,
-            "hit": one.gap_ev is not None and window.holds(one.gap_ev),
+            "hit": one.outcome is not None and one.outcome.hit,
             "smiles": one.smiles,
             "id": str(one.candidate_id),
         }

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gapsmith.core.domain import Window
+from gapsmith.core.lifecycle import Outcome
 from gapsmith.store import events
 from gapsmith.store.database import Connection
 from gapsmith.store.events import Told
@@ -68,13 +68,9 @@ def _finished(event: Told, data: Mapping[str, Any]) -> tuple[str, str]:
     gap = data.get("gap_ev") if data.get("gap_ev") is not None else event.gap_ev
     if gap is None:
         return "done", f"{level} of {molecule} done"
-    target = event.target
-    hit = target is not None and Window(float(target["value"]), float(target["tolerance"])).holds(float(gap))
-    return (
-        ("hit", f"{molecule}: {gap:.2f} eV, a hit ({level})")
-        if hit
-        else ("done", f"{molecule}: {gap:.2f} eV ({level})")
-    )
+    outcome = f", {event.outcome.replace('_', ' ')}" if event.outcome else ""
+    hit = event.outcome is not None and Outcome(event.outcome).hit
+    return "hit" if hit else "done", f"{molecule}: {gap:.2f} eV{outcome} ({level})"
 
 
 def _training(event: Told, data: Mapping[str, Any]) -> tuple[str, str]:

@@ -82,7 +82,7 @@ def loop(database: Database, name: str) -> Loop:
         minutes = max(min(PACE_S, found.progress.elapsed_s), 1.0) / 60
         p, window = found.progress, campaign.config.target.window
         predictions = distributions.mark(connection, campaign.id)
-        marks = (predictions, p.dft_done, p.hits, p.certificates_done, window, len(found.models))
+        marks = (predictions, p.dft_done, p.hits_by_kind, p.certificates_done, window, len(found.models))
         return Loop(
             results=found,
             pace=Pace(recent.proposed / minutes, recent.scored / minutes, recent.labelled / minutes),

@@ -35,10 +35,10 @@
 
   const draw = {
     hits({ hits }) {
-      const jobs = hits.labelled.map((_, index) => index);
+      const jobs = hits.found.map((_, index) => index);
       if (jobs.length < 2) return null;
       const traces = [
-        { x: jobs, y: hits.labelled, name: "hits", mode: "lines", line: { shape: "hv", color: colour("accent"), width: 2.5 },
+        { x: jobs, y: hits.found, name: "hits", mode: "lines", line: { shape: "hv", color: colour("accent"), width: 2.5 },
           text: ["", ...hits.smiles], hovertemplate: "%{y} hits after %{x} jobs<br>%{text}<extra></extra>" },
       ];
       if (hits.certified) traces.push({ x: jobs, y: hits.certified, name: "certified", mode: "lines", hovertemplate: "%{y} certified<extra></extra>",
