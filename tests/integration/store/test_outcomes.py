@@ -2,6 +2,7 @@
 
 import csv
 import re
+import time
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -62,7 +63,7 @@ class Readers:
 
     def __init__(self, site: Site, folder: Path) -> None:
         self.database, self.url, self.folder = site.database, site.url, folder
-        self.web = httpx.Client(base_url=site.url, timeout=20.0)
+        self.web = httpx.Client(base_url=site.url, timeout=60.0)
 
     @property
     def campaign(self) -> Campaign:
@@ -71,6 +72,14 @@ class Readers:
             found = campaigns.by_name(connection, "carbonyls")
         assert found is not None
         return found
+
+    def page(self) -> str:
+        """The campaign's page, once it is not only announced."""
+        deadline = time.monotonic() + 60
+        while "data-figure" not in (text := self.web.get("/campaigns/carbonyls").text):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        return text
 
     def lists(self) -> dict[str, list[dict[str, Any]]]:
         """Hits one by one, with their outcomes, from whoever lists them."""
@@ -95,9 +104,7 @@ class Readers:
             ],
             "feed": [
                 {"smiles": smiles, "outcome": outcome}
-                for smiles, outcome in re.findall(
-                    r'data-kind="hit">.*?>(\S+): [\d.]+ eV, (hit by \w+)', self.web.get("/campaigns/carbonyls").text
-                )
+                for smiles, outcome in re.findall(r'data-kind="hit">.*?>(\S+): [\d.]+ eV, (hit by \w+)', self.page())
             ],
             "page": [
                 {"smiles": smiles, "outcome": outcome}
@@ -116,7 +123,7 @@ class Readers:
             seen = snapshot.take(connection, campaign, workers=1)
             shown = progress.progress(connection, campaign.id)
         chart = self.web.get("/campaigns/carbonyls/charts.json").json()["hits"]
-        page = self.web.get("/campaigns/carbonyls").text
+        page = self.page()
         figures = dict(re.findall(r'data-figure="(\w+)">(\d+)', page))
         stages = dict(re.findall(r'data-stage="(\w+)">(\d+)', page))
         api = self.web.get("/api/v1/campaigns/carbonyls").json()["progress"]
@@ -139,7 +146,7 @@ class Readers:
 
 def _markdown(report: str) -> list[dict[str, Any]]:
     """Rows of the table of hits in a report."""
-    table = report.partition("## Hits")[2].partition("Hits:")[0].partition("Missed:")[0]
+    table = report.partition("## Hits")[2].partition("Hits:")[0].partition("Missed,")[0]
     names, _, *rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")] or [[], []]
     return [dict(zip(names, row, strict=True)) for row in rows]
 

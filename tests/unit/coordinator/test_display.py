@@ -29,6 +29,11 @@ NOW = Progress(
     certificates_open=0,
     hits=2,
     certified_hits=1,
+    missed_hits=1,
+    uncertified_hits=1,
+    usable=7,
+    labels=4,
+    dft_open=1,
     best=Best(UUID(int=0), 1, SMILES, 4.01, "certificate"),
     model_version=1,
     last_verdict="[bold]not better",
@@ -54,5 +59,6 @@ def test_progress_shows_bracket_atoms(stream: Callable[[], io.StringIO], monkeyp
             view.show(NOW, ["[note] about :smile:"])
         with watcher("another") as view:
             view.note("[bold]the server is away")
+    assert "2 (1 certified, 1 missed)" in out.getvalue()
     for data in (SMILES, "a [title]", "[note] about :smile:", "[bold]the server is away"):
         assert data in out.getvalue()

@@ -134,6 +134,12 @@ def _rows(found: "Sequence[Attempt]", campaign: "Campaign", *outcomes: "Outcome"
     ]
 
 
+OUTSIDE = {  # by what differs between a label and its certificate
+    "geometry": "inside by its label and outside at its DFT geometry",
+    "level": "inside by its label and outside at the other level",
+}
+
+
 def _with_error(mean: float | None, std: float | None) -> str:
     return "" if mean is None or std is None else f"{mean:.2f} ± {std:.2f}"
 
@@ -164,7 +170,7 @@ def lines(results: "Results") -> list[str]:
         "",
         *_table(hits, "No hits."),
         "",
-        *(["Missed:", "", *_table(missed, ""), ""] if missed else []),
+        *([f"Missed, {OUTSIDE[results.campaign.change]}:", "", *_table(missed, ""), ""] if missed else []),
         *_rate_lines(results),
         "",
         "## What was done",
