@@ -1,83 +1,37 @@
-"""``gapsmith``: a table of commands, each loaded only when it is called, so that help and queries answer at once."""
+"""``gapsmith``: commands are entry points, each loaded only when it is called, so that help and queries answer at once."""
 
-import importlib
 import io
 import sys
 import traceback
 from importlib.metadata import entry_points, version
-from typing import ClassVar
+from typing import Final
 
 import click
 
+from gapsmith.cli.commands import CommandGroup, summary
 from gapsmith.core.errors import GapsmithError
 from gapsmith.core.terminal import echo
 
 SERVICE_GROUP = "gapsmith.services"
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are named in a table and imported on use."""
+SECTIONS: Final = {  # in the order of the help; commands of other packages come last
+    "Campaigns": ("run", "campaign", "query", "report"),
+    "Molecules": ("predict", "generate", "regrow", "dft", "jobs"),
+    "Models": ("models", "train", "evaluate", "data"),
+    "This machine": ("up", "down", "status", "dashboard", "token", "migrate"),
+}
 
-    COMMANDS: ClassVar[dict[str, tuple[str, str]]] = {  # name: (module:attribute, one line of help)
-        "run": (
-            "gapsmith.coordinator.commands.run:run",
-            "Run a campaign, show its progress, print the hits.",
-        ),
-        "dft": (
-            "gapsmith.dft_queue.commands.dft:dft",
-            "Compute your molecules through the DFT queue; write CSV, SDF, Parquet or JSON.",
-        ),
-        "jobs": ("gapsmith.dft_queue.cli:jobs", "List, explain, retry, cancel and re-prioritise DFT jobs."),
-        "query": ("gapsmith.cli.query:query", "Question the candidate database; write SDF, CSV, Parquet or JSON."),
-        "predict": (
-            "gapsmith.surrogate.commands.predict:predict",
-            "Predict properties of your molecules, with error bars.",
-        ),
-        "generate": (
-            "gapsmith.generator.cli:generate",
-            "Make molecules with a wanted gap, without servers.",
-        ),
-        "regrow": ("gapsmith.generator.cli:regrow", "Grow a part of your own molecules again."),
-        "evaluate": ("gapsmith.cli.evaluate:evaluate", "Measure a model: errors, calibration, speed."),
-        "data": ("gapsmith.cli.data:data", "Compute training data on this machine."),
-        "train": (
-            "gapsmith.trainer.commands.train:train",
-            "Train a model on its base data, in one process or several; go on with a stopped training.",
-        ),
-        "models": (
-            "gapsmith.trainer.cli:models",
-            "List, compare, promote and roll back models; who was live when, and why.",
-        ),
-        "campaign": ("gapsmith.coordinator.cli:campaign", "List, show, pause, resume, extend and stop campaigns."),
-        "dashboard": (
-            "gapsmith.dashboard.cli:dashboard",
-            "Print the address of the dashboard, or serve it: watch campaigns, question candidates.",
-        ),
-        "report": (
-            "gapsmith.coordinator.commands.report:report",
-            "Write a campaign's report, pictures, SDF and CSV again.",
-        ),
-        "token": ("gapsmith.cli.token:token", "Create, list and revoke tokens of the dashboard's API."),
-        "up": ("gapsmith.cli.machine:up", "Start the embedded servers and all services in the background."),
-        "down": ("gapsmith.cli.machine:down", "Stop what 'gapsmith up' started."),
-        "status": ("gapsmith.cli.machine:status", "Show servers, services, campaigns and models."),
-        "migrate": ("gapsmith.cli.machine:migrate", "Bring the database's schema up to date."),
-    }
 
-    def list_commands(self, context: click.Context) -> list[str]:
-        """Names in the order of the table."""
-        return list(self.COMMANDS)
+class MainGroup(CommandGroup):
+    """All commands, and ``serve`` and ``healthy`` of every service."""
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """Import a command, or make the ``serve`` group of a service."""
-        if name in self.COMMANDS:
-            module, _, attribute = self.COMMANDS[name][0].partition(":")
-            command = getattr(importlib.import_module(module), attribute)
-            assert isinstance(command, click.Command)
-            return command
-        for point in entry_points(group=SERVICE_GROUP, name=name):
-            return service_group(point.name)
-        return None
+        """Import a command, or make the group of a service."""
+        found = super().get_command(context, name)
+        if found is None and entry_points(group=SERVICE_GROUP, name=name):
+            return service_group(name)
+        return found
 
     def resolve_command(
         self, context: click.Context, args: list[str]
@@ -89,18 +43,23 @@ class LazyGroup(click.Group):
             import difflib
 
             services = [point.name for point in entry_points(group=SERVICE_GROUP)]
-            near = difflib.get_close_matches(args[0], [*self.COMMANDS, *services], n=1)
+            near = difflib.get_close_matches(args[0], [*self.points(), *services], n=1)
             raise click.UsageError(
                 f"no such command: {args[0]}" + (f"; did you mean {near[0]}?" if near else "")
             ) from error
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table, without importing anything."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self.COMMANDS.items()])
+        """Sections of commands, and the services."""
+        points = self.points()
+        known = [name for names in SECTIONS.values() for name in names]
+        sections = {**SECTIONS, "Other commands": tuple(name for name in points if name not in known)}
+        for title, names in sections.items():
+            if rows := [(name, summary(points[name])) for name in names if name in points]:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
         with formatter.section("Services"):
-            names = sorted(point.name for point in entry_points(group=SERVICE_GROUP))
-            formatter.write_dl([("<service> serve", f"Run one service in the foreground: {', '.join(names)}.")])
+            services = sorted(point.name for point in entry_points(group=SERVICE_GROUP))
+            formatter.write_dl([("SERVICE serve", f"Run one service in the foreground: {', '.join(services)}.")])
 
 
 def service_group(name: str) -> click.Group:
@@ -127,7 +86,7 @@ def service_group(name: str) -> click.Group:
     return group
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=MainGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("gapsmith"), "-V", "--version", prog_name="gapsmith")
 def cli() -> None:
     """Find molecules with the HOMO-LUMO gap you want: a closed loop of generator, surrogate and DFT."""

@@ -12,13 +12,13 @@ from fastapi.testclient import TestClient
 from many_candidates import FIRST, METHANE, SECOND, fill
 from starlette.requests import Request
 
-from gapsmith.cli.token import token as command
 from gapsmith.client import Client, ConflictError, InvalidRequestError, NotFoundError, TokenError
 from gapsmith.core.errors import InputError, UnavailableError
 from gapsmith.core.levels import shipped
 from gapsmith.core.settings import Settings
 from gapsmith.core.settings import settings as process_settings
 from gapsmith.dashboard import security
+from gapsmith.dashboard.cli import token as command
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.settings import DashboardSettings
 from gapsmith.store import calculations, candidates, tokens

@@ -2,13 +2,15 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
-from gapsmith.cli.main import LazyGroup, cli
+from gapsmith.cli.commands import CommandGroup
+from gapsmith.cli.main import cli
 from gapsmith.core.errors import ErrorCode
 
 ROOT = Path(__file__).parents[3]
@@ -26,17 +28,45 @@ def gapsmith(*words: str, home: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_every_command_of_the_table_loads_and_has_help() -> None:
-    for name in LazyGroup.COMMANDS:
-        result = CliRunner().invoke(cli, [name, "--help"])
-        assert result.exit_code == 0, (name, result.output)
-        assert "Usage:" in result.output
+def commands(group: CommandGroup, *before: str) -> Iterator[list[str]]:
+    for name, point in group.points().items():
+        yield [*before, name]
+        command = point.load()
+        if isinstance(command, CommandGroup):
+            yield from commands(command, *before, name)
 
 
-def test_help_query_and_jobs_import_neither_torch_nor_rdkit() -> None:
+def test_every_command_loads_and_its_help_begins_as_the_list_says() -> None:
+    found = list(commands(cli))
+    assert ["evaluate", "surrogate"] in found
+    assert ["jobs"] in found
+    for words in found:
+        result = CliRunner().invoke(cli, [*words, "--help"])
+        assert result.exit_code == 0, (words, result.output)
+        *group, name = words
+        listed = " ".join(CliRunner().invoke(cli, [*group, "--help"]).output.split())
+        _, _, sentence = result.output.partition("\n\n")
+        beginning = " ".join(sentence.partition(".")[0].split())
+        assert f"{name} {beginning}" in listed
+
+
+def test_the_list_of_commands_imports_none_of_them() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from gapsmith.cli.main import cli\n"
-        "CliRunner().invoke(cli, ['--help']); import gapsmith.cli.query, gapsmith.store.query, gapsmith.stack.stack\n"
+        "listed = [CliRunner().invoke(cli, [*words, '--help']) for words in ([], ['evaluate'], ['data'])]\n"
+        "assert not any(one.exit_code for one in listed), listed\n"
+        "services = ('coordinator', 'dashboard', 'dft_queue', 'generator', 'surrogate', 'trainer')\n"
+        "files = [vars(one).get('__file__') or '' for one in sys.modules.values()]\n"
+        "loaded = [path for path in files if any(f'/gapsmith/{name}/' in path for name in services)]\n"
+        "assert all(path.endswith('__init__.py') for path in loaded), loaded\n"
+        "sys.exit(bool({'torch', 'rdkit', 'numpy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_query_and_jobs_import_neither_torch_nor_rdkit() -> None:
+    code = (
+        "import sys, gapsmith.cli.query, gapsmith.store.query, gapsmith.stack.stack\n"
         "import gapsmith.dft_queue.cli, gapsmith.dft_queue.commands.jobs_show, gapsmith.dft_queue.commands.jobs_why\n"
         "import gapsmith.store.jobs, gapsmith.store.job_story\n"
         "sys.exit(bool({'torch', 'rdkit', 'pyscf', 'celery', 'matplotlib'} & set(sys.modules)))"

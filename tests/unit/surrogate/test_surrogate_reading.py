@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from gapsmith.core.errors import InputError
-from gapsmith.surrogate.commands.predict import predict
+from gapsmith.surrogate.cli import predict
 from gapsmith.surrogate.predictor import KIND, Predictor
 from gapsmith.surrogate.trainable import build
 from gapsmith.training.checkpoint import save_model
@@ -27,8 +27,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory, small: SimpleNamespace) ->
     return file
 
 
-def run(*words: object) -> Result:
-    return CliRunner().invoke(predict, [str(word) for word in words], catch_exceptions=False)
+def run(*words: object, given: str | bytes | None = None) -> Result:
+    return CliRunner().invoke(predict, [str(word) for word in words], input=given, catch_exceptions=False)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -39,7 +39,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_smiles_are_embedded_and_relaxed(weights: Path, tmp_path: Path) -> None:
     file, out = tmp_path / "a.smi", tmp_path / "out.csv"
     file.write_text("O water\n\nCl chloride\nC1CC bad\n[NH4+] cation\n")
-    assert "1 molecules predicted, 3 with an error" in run(file, "-o", out, "--weights", weights, "--threads", 1).output
+    result = run(file, "-o", out, "--weights", weights, "--threads", 1)
+    assert "1 molecules predicted, 3 with an error" in result.output
+    assert result.exit_code == 1
     found = {row["name"]: row for row in rows(out)}
     assert list(found) == ["water", "chloride", "bad", "cation"]
     assert found["chloride"]["error"] == "it has Cl; the model knows H, C, N, O, F"
@@ -77,7 +79,7 @@ def test_geometries_are_taken_as_they_are(weights: Path, tmp_path: Path) -> None
 
 def test_where_nothing_can_be_written_nothing_is_computed(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "a.smi").write_text("C\n")
-    with pytest.raises(InputError, match=r"must end in \.csv"):
+    with pytest.raises(InputError, match=r"'\.txt'; the ending says the format: \.csv"):
         run(tmp_path / "a.smi", "-o", tmp_path / "out.txt", "--weights", weights)
     with pytest.raises(InputError, match="mkdir -p"):
         run(tmp_path / "a.smi", "-o", tmp_path / "none" / "out.csv", "--weights", weights)
@@ -123,3 +125,48 @@ def test_what_dft_refuses_is_not_predicted(weights: Path, tmp_path: Path) -> Non
         assert reason in row["error"]
         assert row["gap_ev"] == ""
     assert "charge 1 and 1 unpaired electrons are its comment's" in rows(out)[-1]["notes"]
+
+
+def test_a_smiles_is_an_argument_and_a_pipe_gets_csv(weights: Path) -> None:
+    result = run("O", "c1ccccc1O", "--weights", weights, "--threads", 1)
+    assert result.exit_code == 0
+    found = list(csv.DictReader(result.stdout.splitlines()))
+    assert [row["smiles"] for row in found] == ["O", "c1ccccc1O"]
+    assert [row["atoms"] for row in found] == ["3", "13"]
+    assert "2 molecules predicted, 0 with an error" in result.stderr
+
+
+def test_standard_input_and_output(weights: Path) -> None:
+    result = run("-", "-o", "-", "--weights", weights, "--threads", 1, given="O water\nC methane\n")
+    assert result.exit_code == 0
+    assert [row["name"] for row in csv.DictReader(result.stdout.splitlines())] == ["water", "methane"]
+    table = run("-", "--format", "csv", "--weights", weights, "--threads", 1, given="mol_id,smiles,pka\n7,O,15.7\n")
+    (row,) = csv.DictReader(table.stdout.splitlines())
+    assert (row["name"], row["smiles"], row["pka"]) == ("7", "O", "15.7")
+
+
+def test_other_columns_are_kept_and_ours_do_not_overwrite_them(weights: Path, tmp_path: Path) -> None:
+    first, second, out = tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "out.csv"
+    first.write_text('smiles,name,vendor,gap_ev\nO,water,"Acme, Ltd",12.6\nC1CC,bad,Other,1\n')
+    second.write_text("name,smiles,batch\nmethane,C,5\n")
+    result = run(first, second, "-o", out, "--weights", weights, "--threads", 1)
+    assert result.exit_code == 1
+    water, bad, methane = rows(out)
+    assert (water["vendor"], water["input_gap_ev"], water["batch"]) == ("Acme, Ltd", "12.6", "")
+    assert float(water["gap_ev_std"]) > 0
+    assert (bad["vendor"], bad["gap_ev"]) == ("Other", "")
+    assert bad["error"]
+    assert (methane["batch"], methane["vendor"], methane["error"]) == ("5", "", "")
+
+
+def test_a_source_that_cannot_be_read_is_a_row_beside_others(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "good.smi").write_text("O water\n")
+    missing, out = tmp_path / "missing.smi", tmp_path / "out.csv"
+    result = run(missing, tmp_path / "good.smi", "nosuchthing", "-o", out, "--weights", weights, "--threads", 1)
+    assert result.exit_code == 1
+    lost, water, strange = rows(out)
+    assert str(missing) in lost["error"]
+    assert water["error"] == ""
+    assert "no such file" in strange["error"]
+    with pytest.raises(InputError, match=r"missing\.smi"):
+        run(missing, "-o", out, "--weights", weights, "--threads", 1)

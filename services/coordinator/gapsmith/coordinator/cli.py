@@ -4,12 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.coordinator.commands.report import report
+from gapsmith.coordinator.commands.run import run
 from gapsmith.core.terminal import echo
 from gapsmith.stack.connect import open_database
 
 if TYPE_CHECKING:
     from gapsmith.store.campaigns import Campaign
     from gapsmith.store.database import Connection
+
+__all__ = ["campaign", "report", "run"]
 
 STEERED_WITHIN_S = 30.0  # that is when the coordinator was heard of, if it is there
 

@@ -9,8 +9,10 @@ import click
 
 from gapsmith.cli.main import service_group
 from gapsmith.core.terminal import echo
+from gapsmith.dashboard.commands.token import token
 from gapsmith.stack.dashboard import SERVICE
 
+__all__ = ["dashboard", "token"]
 SERVICE_GROUP = "gapsmith.services"  # reached by name: commands import no service
 LOOK_EVERY_S = 0.2
 START_WITHIN_S = 60.0  # of one that is being started

@@ -9,12 +9,15 @@ import click
 
 from gapsmith.cli.database import connected
 from gapsmith.core.terminal import echo
+from gapsmith.dft_queue.commands.dft import dft
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from gapsmith.store.database import Connection
     from gapsmith.store.jobs import Changed, Job, JobFilter
+
+__all__ = ["dft", "jobs"]
 
 STATES = ("queued", "running", "done", "failed", "quarantined", "cancelled")
 CLASSES = ("transient", "compute_lost", "chemistry", "poison")

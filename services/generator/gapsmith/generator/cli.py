@@ -7,11 +7,14 @@ import click
 
 from gapsmith.cli.reading import reading_options
 from gapsmith.core.terminal import echo
+from gapsmith.generator.commands.evaluate import generator
 from gapsmith.generator.commands.options import common
 from gapsmith.generator.commands.wishes import within
 
 if TYPE_CHECKING:
     from gapsmith.generator.commands.request import Request
+
+__all__ = ["generate", "generator", "regrow"]
 
 
 @click.command()

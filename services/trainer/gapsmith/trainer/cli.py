@@ -7,10 +7,13 @@ import click
 
 from gapsmith.cli.database import connected
 from gapsmith.core.terminal import confirm, echo
+from gapsmith.trainer.commands.train import train
 
 if TYPE_CHECKING:
     from gapsmith.store.model_story import Entry
     from gapsmith.store.models import Model
+
+__all__ = ["models", "train"]
 
 STATES = ("candidate", "live", "retired", "rejected")
 VERDICT_WIDTH = 56

@@ -1,124 +1,146 @@
-"""``gapsmith predict``: every head for the molecules of a file."""
+"""``gapsmith predict`` at work: every head for every molecule, into a table."""
 
-from collections.abc import Sequence
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryFile
+from typing import Any, Final, TextIO
 
-import click
+import numpy as np
+import torch
 
-from gapsmith.cli.reading import reading_options
-from gapsmith.core.terminal import echo, track
+from gapsmith.cli.molecules import records
+from gapsmith.core.chemistry.gate import Requirements, admit
+from gapsmith.core.chemistry.reader import ReadOptions
+from gapsmith.core.chemistry.records import Record
+from gapsmith.core.errors import CalculationError, InvalidMolecule, UnavailableError
+from gapsmith.core.output import check_output
+from gapsmith.core.settings import settings
+from gapsmith.core.terminal import echo, print_rows, track
+from gapsmith.core.xtb import relax as relaxed
+from gapsmith.surrogate.network import ELEMENTS
+from gapsmith.surrogate.predictor import SHIPPED, Prediction, Predictor
+from gapsmith.training.devices import usable_device
+from gapsmith.training.files import replacing
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from gapsmith.core.chemistry.gate import Requirements
-    from gapsmith.core.chemistry.records import Record
-    from gapsmith.surrogate.predictor import Prediction, Predictor
-
-CHUNK = 200  # molecules that are predicted together
+CHUNK: Final = 200  # molecules that are predicted together
+STANDARD_OUTPUT: Final = Path("-")
 
 
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="CSV to write.")
-@reading_options
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Other weights than the shipped ones.")
-@click.option("--relax", is_flag=True, help="Relax geometries of .sdf and .xyz with GFN2-xTB too.")
-@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or cuda:1.")
-@click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [all cores]")
 def predict(
-    file: Path,
-    output: Path,
-    smiles_column: str | None,
-    name_column: str | None,
+    molecules: Sequence[str],
+    options: ReadOptions,
+    output: Path | None,
+    *,
     weights: Path | None,
     relax: bool,
     device: str,
     threads: int | None,
-) -> None:
-    """Predict the properties of FILE's molecules: .smi, .csv, .sdf, .xyz or QCSchema .json, also with .gz.
+) -> int:
+    """Predict, and write a table; returns how many molecules have an error.
 
-    Every property comes with its mean, standard deviation and 90 % interval, units in the column names, and every molecule
-    with a flag that says whether it is unlike all training data. SMILES are embedded and relaxed with GFN2-xTB first.
-    Molecules that cannot be predicted have the reason in the column error; the others go on. The column notes says what was
-    taken from a comment or left out, such as a charge or isotopes.
-
-    For example: gapsmith predict molecules.smi -o out.csv
+    Args:
+        molecules: files, SMILES, or - for standard input.
+        options: how files are read.
+        output: CSV; - for standard output. None: a table on a terminal, CSV in a pipe.
+        weights: instead of those of the settings or the shipped ones.
+        relax: whether given geometries are relaxed with GFN2-xTB, too.
+        device: of torch.
+        threads: of torch; None: all cores.
     """
-    import csv
-    import os
-
-    import torch
-
-    from gapsmith.core.chemistry.reader import ReadOptions, read_molecules
-    from gapsmith.core.errors import InputError, UnavailableError
-    from gapsmith.core.settings import settings
-    from gapsmith.surrogate.predictor import SHIPPED, Predictor
-    from gapsmith.training.files import replacing
-
-    if output.suffix.lower() != ".csv":
-        raise InputError(f"output: {output} must end in .csv")
-    if not output.parent.is_dir():
-        raise InputError(f"output: the folder {output.parent} does not exist; make it first: mkdir -p {output.parent}")
+    if output not in (None, STANDARD_OUTPUT):
+        check_output(output, [".csv"])
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    predictor = Predictor.load(weights or settings().surrogate_weights or SHIPPED, device=device)
-    total = failed = 0
-    items: list[Item] = []
+    predictor = Predictor.load(weights or settings().surrogate_weights or SHIPPED, device=usable_device(device))
     needed = requirements(relax=relax)
+    items = (item_of(record, needed, relax=relax) for record in records(molecules, options))
+    shown = track(items, "molecules")
+    total = failed = 0
+    inputs: dict[str, None] = {}  # other columns of the input, in order
+    with TemporaryFile("w+", encoding="utf-8") as rows:  # the columns are only known when all is read
+        while chunk := list(islice(shown, CHUNK)):
+            for row, item in zip(predicted_rows(predictor, chunk), chunk, strict=True):
+                inputs |= dict.fromkeys(item.record.fields)
+                rows.write(json.dumps([dict(item.record.fields), row]) + "\n")
+                total, failed = total + 1, failed + (item.error is not None)
+        rows.seek(0)
+        if output is None and sys.stdout.isatty():
+            print_rows([brief(predictor, json.loads(line)[1]) for line in rows], empty="no molecules")
+        else:
+            with _opened(output or STANDARD_OUTPUT) as target:
+                _write(target, columns(predictor), list(inputs), rows)
+    where = "" if output in (None, STANDARD_OUTPUT) else f", in {output}"
+    echo(f"{total - failed} molecules predicted, {failed} with an error{where}", err=not where)
+    return failed
+
+
+def _write(target: TextIO, own: Sequence[str], inputs: Sequence[str], rows: TextIO) -> None:
+    """Write the CSV: the name and the SMILES, the input's other columns, what is predicted."""
+    names = {name: f"input_{name}" if name in own else name for name in inputs}
+    writer = csv.DictWriter(target, [*own[:2], *names.values(), *own[2:]])
+    writer.writeheader()
+    for line in rows:
+        given, row = json.loads(line)
+        writer.writerow({names[name]: value for name, value in given.items()} | row)
+
+
+@contextmanager
+def _opened(output: Path) -> Iterator[TextIO]:
+    if output == STANDARD_OUTPUT:
+        yield sys.stdout
+        return
     try:
-        with replacing(output) as partial, partial.open("w", newline="") as target:
-            writer = csv.DictWriter(target, fieldnames=columns(predictor))
-            writer.writeheader()
-            records = read_molecules(file, ReadOptions(smiles_column, name_column))
-            for record in track(records, "molecules"):
-                items.append(item_of(record, needed, relax=relax))
-                if len(items) == CHUNK:
-                    failed += write(writer, predictor, items)
-                    total, items = total + len(items), []
-            failed += write(writer, predictor, items)
-            total += len(items)
+        with replacing(output) as partial, partial.open("w", newline="", encoding="utf-8") as target:
+            yield target
     except OSError as error:
-        raise UnavailableError(f"{output} cannot be written: {error}") from error
-    echo(f"{total - failed} molecules predicted, {failed} with an error, in {output}")
+        raise UnavailableError(f"{output} cannot be written: {error.strerror or error}") from error
 
 
-def columns(predictor: "Predictor") -> list[str]:
-    """Of the table."""
-    found = ["name", "smiles", "atoms"]
-    for name in predictor.model.names:
-        if name != "gfn2_forces":
-            column = predictor.config.column(name)
-            found += [column, f"{column}_std", f"{column}_low90", f"{column}_high90"]
-    return [*found, "latent_distance", "out_of_distribution", "notes", "error"]
+def brief(predictor: Predictor, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row for a terminal: properties of whole molecules with their standard deviations."""
+    found = {"name": row["name"], "smiles": row["smiles"]}
+    for column in _head_columns(predictor):
+        mean, std = row.get(column), row.get(f"{column}_std")
+        if mean is None or " " not in mean:
+            found[column] = "" if mean is None else f"{float(mean):.3g} ± {float(std or 0):.2g}"
+    unlike = "unlike the training data" if row.get("out_of_distribution") == "true" else ""
+    return found | {"note": row["error"] or unlike}
+
+
+def _head_columns(predictor: Predictor) -> list[str]:
+    return [predictor.config.column(name) for name in predictor.model.names if name != "gfn2_forces"]
+
+
+def columns(predictor: Predictor) -> list[str]:
+    """Of the CSV, without the input's own."""
+    heads = [f"{head}{part}" for head in _head_columns(predictor) for part in ("", "_std", "_low90", "_high90")]
+    return ["name", "smiles", "atoms", *heads, "latent_distance", "out_of_distribution", "notes", "error"]
 
 
 @dataclass(frozen=True)
 class Item:
     """A row of the table: a molecule to predict, or why not."""
 
-    record: "Record"
-    geometry: "tuple[np.ndarray, np.ndarray] | None" = None  # atomic numbers (atoms,); coordinates (atoms, 3), angstrom
+    record: Record
+    geometry: tuple[np.ndarray, np.ndarray] | None = None  # atomic numbers (atoms,); coordinates (atoms, 3), angstrom
     error: str | None = None
 
 
-def requirements(*, relax: bool) -> "Requirements":
+def requirements(*, relax: bool) -> Requirements:
     """What a molecule must be for the models: neutral closed shells of the elements that they have seen."""
-    from gapsmith.core.chemistry.gate import Requirements
-    from gapsmith.surrogate.network import ELEMENTS
-
     return Requirements(
         elements=frozenset(ELEMENTS), known_by="the model", charged=False, open_shell=False, drawings=relax
     )
 
 
-def item_of(record: "Record", needed: "Requirements", *, relax: bool) -> Item:
+def item_of(record: Record, needed: Requirements, *, relax: bool) -> Item:
     """A record at the geometry to predict at; RDKit's guesses, or all geometries, are relaxed with GFN2-xTB."""
-    from gapsmith.core.chemistry.gate import admit
-    from gapsmith.core.errors import CalculationError, InvalidMolecule
-    from gapsmith.core.xtb import relax as relaxed
-
     try:
         admitted = admit(record, needed)
         numbers, coordinates = admitted.molecule.numbers, admitted.molecule.coordinates
@@ -131,24 +153,21 @@ def item_of(record: "Record", needed: "Requirements", *, relax: bool) -> Item:
     return Item(record, (numbers, coordinates))
 
 
-def write(writer: Any, predictor: "Predictor", items: Sequence[Item]) -> int:
-    """Predict and write rows in order; returns how many have an error."""
-    good = [item.geometry for item in items if item.geometry is not None]
-    predicted = predictor.predict(good)
+def predicted_rows(predictor: Predictor, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
+    """A row for each item, in order; those with an error have no predictions."""
+    predicted = predictor.predict([item.geometry for item in items if item.geometry is not None])
     place = 0
     for item in items:
         record = item.record
         row: dict[str, Any] = {"name": record.name, "smiles": record.smiles, "error": item.error}
         row["notes"] = "; ".join(record.notes)
         if item.geometry is not None:
-            row["atoms"] = len(item.geometry[0])
-            row |= values(predicted, place)
+            row |= {"atoms": len(item.geometry[0]), **values(predicted, place)}
             place += 1
-        writer.writerow(row)
-    return len(items) - len(good)
+        yield row
 
 
-def values(predicted: "Prediction", index: int) -> dict[str, Any]:
+def values(predicted: Prediction, index: int) -> dict[str, Any]:
     """Cells of one molecule; a quantity of atoms is a list in one cell, in the order of the file's atoms."""
     atoms = slice(int(predicted.offsets[index]), int(predicted.offsets[index + 1]))
     cells: dict[str, Any] = {

@@ -1,0 +1,42 @@
+"""Options that several commands have: one name, one meaning and one default each."""
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+PATH: Final = click.Path(path_type=Path)
+FOLDER: Final = click.Path(path_type=Path, file_okay=False)
+EVALUATION: Final = Path("results/evaluation")
+
+device: Final = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="Device of the network: cpu, cuda or cuda:1; auto is a GPU if there is one.",
+)
+threads: Final = click.option(
+    "--threads", type=click.IntRange(1), metavar="N", help="Number of CPU threads.  [all cores]"
+)
+weights: Final = click.option(
+    "--weights", type=PATH, metavar="FILE", help="Model weights to use instead of the shipped ones."
+)
+seed: Final = click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Seed of all random numbers."
+)
+as_json: Final = click.option("--json", "as_json", is_flag=True, help="JSON with all digits instead of a table.")
+yes: Final = click.option("--yes", is_flag=True, help="No question before the change.")
+campaign: Final = click.option("--campaign", metavar="NAME", help="Name of the only campaign to consider.")
+evaluation_folder: Final = click.option(
+    "-o",
+    "--output",
+    type=FOLDER,
+    default=EVALUATION,
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the numbers (.json) and the picture (.png).",
+)
+results_folder: Final = click.option(
+    "--results", type=FOLDER, metavar="DIR", help="Folder for report, pictures, SDF and CSV.  [results/NAME]"
+)
