@@ -9,6 +9,7 @@ from gapsmith.core.calculation import content_hash
 from gapsmith.core.chemistry.conversion import to_rdkit
 from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.domain import Molecule
+from gapsmith.core.errors import FailureClass
 from gapsmith.core.levels import GFN2, LevelOfTheory
 from gapsmith.core.lifecycle import CalculationState
 from gapsmith.data.known import in_qm9
@@ -38,6 +39,7 @@ class Labelling:
         self._software: dict[str, str] = {}
         self.asked: set[Key] = set()
         self.stored = 0
+        self.undecided = 0  # ended without a label for a reason that is not the molecule's
 
     @property
     def open(self) -> int:
@@ -95,9 +97,11 @@ class Labelling:
             ended = calculations.ended(connection, list(self._waiting))
         for one in ended:
             key = self._waiting.pop(one.id)
-            if one.state != CalculationState.CANCELLED:  # which somebody did to compute it another time
+            if one.state == CalculationState.DONE or one.failure_class == FailureClass.CHEMISTRY:
                 self._ended.append(_label(key, one))
                 self._software |= one.software or {}
+            else:  # cancelled, lost, or more than its limits: that says nothing about the molecule
+                self.undecided += 1
         if len(self._ended) >= TOGETHER:
             self.flush()
 
