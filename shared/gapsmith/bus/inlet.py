@@ -66,8 +66,12 @@ class Inlet:
         consumer: Consumer | None = None
         caught_up = -CATCH_UP_EVERY_S
         lost_after = 0.0  # at the start everything that was missed
+        subscribed = False
         while not stop.is_set():
             try:
+                if not subscribed:
+                    self.subscribe()
+                    subscribed = True
                 if time.monotonic() - caught_up > CATCH_UP_EVERY_S:
                     self.catch_up(lost_after)
                     caught_up, lost_after = time.monotonic(), LOST_AFTER_S
@@ -85,6 +89,11 @@ class Inlet:
                 stop.wait(1.0)
         if consumer is not None:
             consumer.close()
+
+    def subscribe(self) -> None:
+        """Have the events that this consumer handles kept until it has."""
+        with self.database.transaction() as connection:
+            inbox.subscribe(connection, self.consumer, self.topics)
 
     def catch_up(self, older_than_s: float) -> int:
         """Handle events that this consumer never got; returns how many."""

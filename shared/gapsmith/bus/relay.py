@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 import psycopg
 import structlog
@@ -13,6 +14,9 @@ from gapsmith.store import outbox
 from gapsmith.store.database import Database
 
 log = structlog.get_logger()
+
+PRUNE_EVERY_S = 3600.0
+PRUNED_TOGETHER = 1000  # of one transaction
 
 
 def publish_waiting(database: Database, producer: Producer) -> int:
@@ -33,10 +37,22 @@ def publish_waiting(database: Database, producer: Producer) -> int:
     return len(waiting)
 
 
+def prune(database: Database, kept_days: float) -> int:
+    """Forget events that were published and handled long ago, some at a time; returns how many there were."""
+    forgotten = 0
+    while True:
+        with database.transaction() as connection:
+            pruned = outbox.prune(connection, kept_days, PRUNED_TOGETHER)
+        forgotten += pruned
+        if pruned < PRUNED_TOGETHER:
+            return forgotten
+
+
 def run(settings: Settings, database: Database, stop: threading.Event) -> None:
     """Relay until told to stop; outages of Kafka or Postgres are waited out."""
     producer: Producer | None = None
     pause = settings.poll_interval_s
+    pruned_at = -PRUNE_EVERY_S
     while not stop.is_set():
         try:
             producer = producer or Producer(settings)
@@ -45,6 +61,10 @@ def run(settings: Settings, database: Database, stop: threading.Event) -> None:
                     while publish_waiting(database, producer):
                         pass
                     pause = settings.poll_interval_s
+                    if time.monotonic() - pruned_at > PRUNE_EVERY_S:
+                        pruned_at = time.monotonic()
+                        if forgotten := prune(database, settings.events_kept_days):
+                            log.info("old events forgotten", events=forgotten)
                     outbox.wait(listening, settings.poll_interval_s)
         except (UnavailableError, psycopg.Error) as error:
             log.warning("relay waits", reason=str(error))

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     poll_interval_s: float = Field(0.5, gt=0, description="how often work is looked for without a notification")
     heartbeat_s: float = Field(5.0, gt=0, description="heartbeat of services and of leases")
     lease_s: float = Field(45.0, gt=0, description="a lease that was not renewed for so long is taken back")
+    events_kept_days: float = Field(
+        7.0, ge=1, description="events that were published and handled are kept for so long"
+    )
     dft_workers: int = Field(2, gt=0, description="DFT worker processes of this machine, one thread each")
     dft_memory_mb: int = Field(3000, gt=0, description="memory limit of one calculation whose level names none")
     dft_time_limit_s: float = Field(

@@ -1,17 +1,31 @@
 """Inbox: a consumer's row for each event it has handled, written in the transaction that handles it."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from gapsmith.store.database import Connection
 
 
 def take(connection: Connection, event_id: UUID, consumer: str) -> bool:
-    """Whether this consumer sees the event for the first time; a concurrent taker waits for the other's commit."""
+    """Whether this consumer sees the event for the first time; a concurrent taker waits for the other's commit.
+
+    What is not in the outbox was handled and pruned long ago, and a broker has delivered it once more.
+    """
     row = connection.execute(
-        "INSERT INTO inbox (event_id, consumer) VALUES (%s, %s) ON CONFLICT DO NOTHING RETURNING event_id",
-        (event_id, consumer),
+        """INSERT INTO inbox (event_id, consumer) SELECT id, %s FROM outbox WHERE id = %s
+           ON CONFLICT DO NOTHING RETURNING event_id""",
+        (consumer, event_id),
     ).fetchone()
     return row is not None
+
+
+def subscribe(connection: Connection, consumer: str, topics: Sequence[str]) -> None:
+    """Say which topics a consumer handles: their events are kept until it has."""
+    connection.execute("DELETE FROM subscriptions WHERE consumer = %s AND topic <> ALL(%s)", (consumer, list(topics)))
+    connection.execute(
+        "INSERT INTO subscriptions (consumer, topic) SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
+        (consumer, list(topics)),
+    )
 
 
 def refuse(connection: Connection, event_id: UUID, consumer: str, error: str) -> None:

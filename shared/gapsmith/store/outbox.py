@@ -106,6 +106,29 @@ def _outgoing(row: dict[str, object]) -> Outgoing:
     return Outgoing(id=envelope.id, topic=str(row["topic"]), key=str(row["key"]), envelope=envelope)
 
 
+def prune(connection: Connection, kept_days: float, limit: int = 1000) -> int:
+    """Forget some of the events that were published and handled long ago; returns how many, less than ``limit`` at the end.
+
+    An event stays while a consumer that subscribes to its topic has not handled it, and if one could not.
+    """
+    row = connection.execute(
+        """WITH old AS (
+               SELECT o.id FROM outbox o
+               WHERE o.published_at IS NOT NULL AND o.created_at < now() - make_interval(secs => %s)
+                 AND EXISTS (SELECT 1 FROM inbox i WHERE i.event_id = o.id)
+                 AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.event_id = o.id AND i.error IS NOT NULL)
+                 AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic = o.topic AND NOT EXISTS (
+                     SELECT 1 FROM inbox i WHERE i.event_id = o.id AND i.consumer = s.consumer))
+               LIMIT %s FOR UPDATE SKIP LOCKED),
+           gone AS (DELETE FROM outbox o USING old WHERE o.id = old.id RETURNING o.id),
+           handled AS (DELETE FROM inbox i USING gone WHERE i.event_id = gone.id)
+           SELECT count(*)::int AS n FROM gone""",
+        (kept_days * 86400, limit),
+    ).fetchone()
+    assert row is not None  # an aggregate without GROUP BY always gives a row
+    return int(row["n"])
+
+
 @contextmanager
 def news(url: str) -> Iterator[Connection]:
     """A connection of its own, without transactions, whose ``notifies`` give a hint whenever events were emitted.

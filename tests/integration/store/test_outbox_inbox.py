@@ -13,11 +13,13 @@ import structlog
 
 from gapsmith.bus.inlet import Inlet, on
 from gapsmith.bus.kafka import Consumer, Producer, Record
-from gapsmith.bus.relay import publish_waiting
+from gapsmith.bus.relay import prune, publish_waiting
+from gapsmith.core.errors import InputError
 from gapsmith.core.messages import DEAD_LETTER_TOPIC, CalculationFinished
 from gapsmith.core.settings import Settings
 from gapsmith.store import outbox
 from gapsmith.store.database import Connection, Database
+from gapsmith.store.health import letters
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
 
@@ -141,6 +143,46 @@ def test_poison_goes_to_the_dead_letters_and_the_loop_goes_on(database: Database
         row = connection.execute("SELECT error FROM inbox WHERE event_id = %s", (bad_id,)).fetchone()
     assert row is not None
     assert "cannot be handled" in row["error"]
+
+
+def test_old_events_are_forgotten_once_all_who_want_them_have_handled_them(
+    database: Database, settings: Settings
+) -> None:
+    def handler(connection: Connection, event_id: UUID, event: CalculationFinished) -> None:
+        got.append(event_id)
+        if event_id == poisoned:
+            raise InputError("not understood")
+
+    got: list[UUID] = []
+    first, second = (
+        Inlet(settings, database, name, [on(CalculationFinished, handler)], lambda: None)
+        for name in ("first", "second")
+    )
+    first.subscribe()
+    second.subscribe()
+    *ids, poisoned, unpublished = emit(database, 5)
+    messages = {one.id: one.envelope for one in old_events(database, first)}
+    with database.transaction() as connection:
+        outbox.mark_published(connection, [*ids, poisoned])
+    first.catch_up(0.0)
+    assert prune(database, 0.0) == 0  # the second has not handled any
+    second.catch_up(0.0)
+    assert prune(database, 1.0) == 0  # they are not old
+    assert prune(database, 0.0) == len(ids)
+    assert {one.id for one in old_events(database, first)} == {poisoned, unpublished}
+    with database.transaction() as connection:
+        left = {row["event_id"] for row in connection.execute("SELECT event_id FROM inbox")}
+        assert [letter.event_id for letter in letters(connection)] == [poisoned, poisoned]
+    assert left == {poisoned, unpublished}
+    handled_before = len(got)
+    for event_id in ids:  # a broker that lost its offsets delivers them once more
+        first.handle(Record(CalculationFinished.TOPIC, None, messages[event_id].model_dump_json().encode()))
+    assert len(got) == handled_before
+
+
+def old_events(database: Database, inlet: Inlet) -> list[outbox.Outgoing]:
+    with database.transaction() as connection:
+        return outbox.unhandled(connection, "nobody", inlet.topics, 0.0)
 
 
 def dead_letters(settings: Settings, mark: str) -> list[bytes]:
