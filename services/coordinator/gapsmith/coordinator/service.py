@@ -12,6 +12,7 @@ from gapsmith.bus.service import Service, serve
 from gapsmith.coordinator import steering
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.lifecycle import CampaignState
+from gapsmith.core.logs import concerning
 from gapsmith.core.messages import (
     CalculationFinished,
     CampaignChanged,
@@ -87,7 +88,8 @@ class CoordinatorService(Service):
         return False
 
     def _steer(self, connection: Connection, campaign_id: UUID, *, tick_s: float | None = None) -> None:
-        steering.steer(connection, campaign_id, workers=self.settings.dft_workers, tick_s=tick_s)
+        with concerning(campaign_id=campaign_id):
+            steering.steer(connection, campaign_id, workers=self.settings.dft_workers, tick_s=tick_s)
 
 
 def main(settings: Settings) -> None:
