@@ -2,7 +2,6 @@
 
 import itertools
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -498,30 +497,6 @@ def test_a_running_campaign_asks_for_its_own_levels_whatever_the_file_says_now(
     versions = {row["level_version"] for row in world.rows("SELECT level_version FROM calculations")}
     assert versions == {shipped()["triage"].version}
     assert later.levels[Level.TRIAGE].theory == "PBE0/def2-SVP//GFN2-xTB"
-
-
-def test_no_number_changes_when_handled_events_are_pruned(world: Any) -> None:
-    campaign = world.campaign(budget={"dft_jobs": 12}, retraining={"drift": 1.5})
-    world.news()
-    assert world.answer(campaign, lambda: guesses(world, *[4.0] * 3)) > 0
-    world.tell(CandidatesProposed(campaign_id=campaign.id, candidate_ids=(), sampled=7, refused={"valence": 3}))
-    world.news()
-    while not world.events(TrainingRequested):
-        world.compute(4.02)  # certificates, too
-
-    def numbers() -> tuple[Any, ...]:
-        with world.database.transaction() as connection:
-            now = snapshot.take(connection, campaign, workers=WORKERS)
-            return replace(now, since_training_s=0.0), progress(connection, campaign.id)
-
-    before = numbers()
-    assert before[0].requests.made > 0
-    assert before[0].trained_labels == 3
-    assert before[1].rejected_by_reason["valence"] == 3
-    handled = "DELETE FROM outbox o WHERE EXISTS (SELECT 1 FROM inbox i WHERE i.event_id = o.id) RETURNING id"
-    assert len(world.rows(handled)) > 5
-    assert world.rows("DELETE FROM inbox RETURNING event_id")
-    assert numbers() == before
 
 
 @pytest.mark.parametrize("state", [CampaignState.STOPPED, CampaignState.FINISHED])

@@ -1,6 +1,7 @@
 """Every event of a running campaign is forgotten, and no number of it changes, wherever it is shown."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,10 +31,11 @@ ADDRESSES = (
 def in_the_middle(world: Any) -> Campaign:
     """A campaign with labels, a certificate, failures, refusals, a training and jobs that wait."""
     campaign: Campaign = world.campaign(budget={"dft_jobs": 20}, retraining={"every_labels": 2})
-    world.answer(campaign, lambda: [world.guess(4.0 + 0.1 * number) for number in range(10)])
+    world.news()
+    assert world.answer(campaign, lambda: [world.guess(4.0) for _ in range(6)]) > 0
     world.tell(CandidatesProposed(campaign_id=campaign.id, candidate_ids=(), sampled=30, refused={"valence": 7}))
     world.news()
-    for gap in (4.02, 4.3, None, 3.95, 5.0):
+    for gap in (4.02, 4.3, None, 3.95):
         world.compute(gap, None if gap else "it fell apart")
     return world.look(campaign)
 
@@ -42,7 +44,10 @@ def numbers(world: Any, campaign: Campaign, folder: Path) -> dict[str, Any]:
     """Everything that is said of a campaign."""
     with world.database.transaction() as connection:
         taken = snapshot.take(connection, campaign, workers=2)
-    found: dict[str, Any] = {"snapshot": taken, "results": results.collect(world.database, campaign)}
+    found: dict[str, Any] = {
+        "snapshot": replace(taken, since_training_s=0.0),
+        "results": results.collect(world.database, campaign),
+    }
     files = write_report(world.database, campaign, folder)
     found["report"] = {
         path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".md", ".csv", ".sdf")
@@ -52,7 +57,8 @@ def numbers(world: Any, campaign: Campaign, folder: Path) -> dict[str, Any]:
     found["page"] = {**loop_page.view(site, campaign.name).make(), "feed": "", "list": list_page.view(site, 0).make()}
     with serving(world.database, Settings()) as dashboard, dashboard.client() as client:
         for address in ADDRESSES:
-            found[address] = client.get(f"/api/v1/{address}").text
+            text = client.get(f"/api/v1/{address}").text
+            found[address] = re.sub(r'"seconds":[\d.]+', "", text)  # that a job has been waiting for
         found["charts"] = client.get(f"/campaigns/{campaign.name}/charts.json").text
     return found
 
@@ -65,8 +71,10 @@ def test_no_number_changes_when_all_events_are_forgotten(world: Any, tmp_path: P
             "INSERT INTO inbox (event_id, consumer) SELECT id, %s FROM outbox ON CONFLICT DO NOTHING RETURNING 1", name
         )
     before = numbers(world, campaign, tmp_path / "before")
-    assert before["snapshot"].proposals.sampled == 40
-    assert re.search(r"\b40\b", before["page"]["flow"])
+    sampled = before["snapshot"].proposals.sampled
+    assert sampled >= 40
+    assert re.search(rf"\b{sampled}\b", before["page"]["flow"])
+    assert before["results"].progress.rejected_by_reason["valence"] == 7
     forgotten = prune(world.database, 0.0)
     assert forgotten > 20
     assert world.rows("SELECT count(*) AS n FROM outbox") == [{"n": 0}]
