@@ -96,7 +96,8 @@ class InvalidMolecule(InputError):
     """Atoms and bonds that are not a molecule.
 
     Args:
-        reason: to count by: empty, element, geometry, bonds, fragments, charge, valence, radical or sanitisation.
+        reason: to count by: empty, size, element, geometry, drawing, hydrogens, bonds, fragments, charge, spin, valence,
+            radical, sanitisation, embedding, level or unreadable.
         detail: one sentence for a person.
     """
 

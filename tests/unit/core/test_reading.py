@@ -141,6 +141,7 @@ def test_a_stream_shows_its_format(text: str, smiles: str | None) -> None:
         ("Isomeric SMILES,Compound Name", "CCO,x"),
         ("cid,cmpdname,mw,isosmiles,canonicalsmiles", "712,x,30.03,CCO,O"),
         ("id,compound_smiles", "x,CCO"),
+        ("label,canonical_smile", "x,CCO"),
         (",smiles,molecule_name", "0,CCO,x"),
         ('"smiles","name"', '"CCO","x"'),
         ("smiles|name", "CCO|x"),
@@ -248,6 +249,14 @@ def test_broken_records_leave_their_neighbours_alone(tmp_path: Path) -> None:
     starts = [int(record.where.rpartition("line ")[2].rstrip(")")) for record in records]
     lines = (tmp_path / "a.sdf").read_text().splitlines()
     assert starts == [1, *(index + 2 for index, line in enumerate(lines) if line == "$$$$")][: len(starts)]
+
+
+@pytest.mark.parametrize("smiles", ["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "C/C=C/C", "C/C=C\\C"])
+def test_stereochemistry_of_drawings_and_of_geometries(tmp_path: Path, smiles: str) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    AllChem.Compute2DCoords(mol)
+    for text in (Chem.MolToMolBlock(mol), block(smiles)):
+        assert one(tmp_path, "a.mol", text).smiles == Chem.CanonSmiles(smiles)
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -361,6 +370,7 @@ def test_layouts_of_xyz(tmp_path: Path, text: str) -> None:
         ("Charge: -2", -2, None, "Charge: -2"),
         ("Properties=species:S:1:pos:R:3 charge=1.0 spin=2", 1, 1, "1"),  # the multiplicity
         ("Properties=species:S:1:pos:R:3 charge=1 spin=1", 1, 1, "1"),  # the unpaired electrons
+        ("1 2 dichloroethane", None, None, "1 2 dichloroethane"),
         ("energy -76.4 at step 10", None, None, "energy -76.4 at step 10"),
     ],
 )

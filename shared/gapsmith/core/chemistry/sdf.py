@@ -14,7 +14,7 @@ from gapsmith.core.chemistry.text import Lines
 
 SEPARATOR: Final = "$$$$"
 HEADER: Final = 3  # lines before the counts of atoms and bonds
-_COUNTS: Final = re.compile(r"V[23]000\s*$")
+_COUNTS: Final = re.compile(r"[ \d]{6}.*V[23]000\s*$")
 _TAG: Final = re.compile(r">[^<]*<(.*?)>")
 
 
@@ -28,7 +28,7 @@ def read_sdf(lines: Lines, name: str, name_tag: str | None = None) -> Iterator[R
         for line in lines:
             if closed := line.startswith(SEPARATOR):
                 break
-            if _COUNTS.search(line):
+            if _COUNTS.match(line):
                 if counted:  # of a second molecule, which no separator announced
                     lines.put_back(*block[-HEADER:], line)
                     closed, block = True, block[:-HEADER]
@@ -83,6 +83,12 @@ def _with_molecule(record: Record, mol: Chem.Mol, *, singlets: int) -> Record:
     try:
         with BlockLogs():
             Chem.SanitizeMol(mol)
+            if geometry is None:
+                Chem.AssignChiralTypesFromBondDirs(mol)  # wedges of the drawing
+                Chem.DetectBondStereochemistry(mol)
+                Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
+            else:
+                Chem.AssignStereochemistryFrom3D(mol)
             record = replace(record, smiles=Chem.MolToSmiles(Chem.RemoveHs(mol)))
     except (ValueError, RuntimeError) as error:  # RDKit's own exceptions are ValueErrors; its invariants RuntimeErrors
         fault = first_line(error)
@@ -102,7 +108,7 @@ def _number(atom: Chem.Atom) -> int:
 
 def _repaired(block: list[str]) -> list[str]:
     """A mol block with three lines before its counts and no blank lines after them, which some programs write."""
-    at = next((index for index, line in enumerate(block) if _COUNTS.search(line)), None)
+    at = next((index for index, line in enumerate(block) if _COUNTS.match(line)), None)
     if at is None:
         return block
     title = next((line for line in block[: max(0, at - 2)] if line.strip()), "")

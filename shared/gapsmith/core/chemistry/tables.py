@@ -91,7 +91,7 @@ def _skip_comments(lines: Lines) -> str | None:
 def _is_header(line: str) -> bool:
     words = [_plain(word) for word in re.split(rf"[\s{DELIMITERS}]+", line)]
     return any(word in SMILES_NAMES for word in words) or (
-        any("smiles" in word for word in words) and not _is_smiles(_smiles_and_name(line)[0])
+        any("smile" in word for word in words) and not _is_smiles(_smiles_and_name(line)[0])
     )
 
 
@@ -125,7 +125,7 @@ def _smiles_column(columns: list[str], wanted: str | None, name: str) -> int:
     plain = [_plain(column) for column in columns]
     if usual := [plain.index(one) for one in SMILES_NAMES if one in plain]:
         return usual[0]
-    likely = [index for index, column in enumerate(plain) if "smiles" in column]
+    likely = [index for index, column in enumerate(plain) if "smile" in column]
     if len(likely) == 1:
         return likely[0]
     if likely:

@@ -158,7 +158,8 @@ def _with_comment(record: Record, comment: str, fields: Mapping[str, str], numbe
     name = lower.get("name") or ("" if "Properties" in fields else comment)
     assert record.geometry is not None  # of a frame that could be read
     electrons = int(record.geometry.numbers.sum())
-    if match := _CHARGE_AND_MULTIPLICITY.fullmatch(comment):
+    match = _CHARGE_AND_MULTIPLICITY.fullmatch(comment)
+    if match and (not match[3] or match[1][0] in "+-0"):  # what has no sign may belong to the text
         given, spins = int(match[1]), int(match[2]) - 1
         if (electrons - given - spins) % 2 == 0:
             name, charge, multiplicity = (match[3] or "").strip(), given, spins + 1
