@@ -24,7 +24,8 @@ STRICT = Requirements(
 )
 SMILES = (
     "N[C@@H](C)C(=O)O", "OCC(O)CO", "OC=CC=O", "C[C@H]1CC[C@@H](C)CC1=O", "c1ccc2[nH]ccc2c1", "C/C=C/C", "C/C=C\\C",
-    "O=C1CC2CC1C=C2", "N#CC1CC1", "c1ncc2nc[nH]c2n1", "C[N+](C)(C)CC([O-])=O", "C[C@H](O)[C@@H](N)C#N", "O.O", "C[O-].[NH4+]",
+    "O=C1CC2CC1C=C2", "N#CC1CC1", "c1ncc2nc[nH]c2n1", "C[N+](C)(C)CC([O-])=O", "C[C@H](O)[C@@H](N)C#N",
+    "OC[C@H]1[C@H]2C=C[C@@H]1C=C2", "O[C@H]1[C@H]2N[C@H]2C12CC2", "O.O", "C[O-].[NH4+]",
 )  # fmt: skip
 
 

@@ -16,6 +16,8 @@ from gapsmith.core.errors import InvalidMolecule
 SEED: Final = 7
 MMFF_STEPS: Final = 2000
 GAP_ANGSTROM: Final = 2.5  # between the boxes of two pieces: in touch, but not bonded
+ROUNDS: Final = 5  # of canonical numbering; two do for cages of QM9
+TRIES: Final = 20  # of a cage
 LONGEST_S: Final = 60  # of one embedding
 
 
@@ -57,21 +59,47 @@ def _canonical(mol: Chem.Mol) -> tuple[Chem.Mol, bool]:
     mirror = Chem.Mol(bare)
     for atom in mirror.GetAtoms():
         atom.InvertChirality()
-    one, other = Chem.MolToSmiles(bare), Chem.MolToSmiles(mirror)
+    one, other = _canonical_smiles(bare), _canonical_smiles(mirror)
     return Chem.MolFromSmiles(min(one, other)), other < one
+
+
+def _canonical_smiles(mol: Chem.Mol) -> str:
+    """A SMILES that reading and writing leaves as it is; RDKit's first one may depend on the order of atoms."""
+    smiles = Chem.MolToSmiles(mol)
+    for _ in range(ROUNDS):
+        again = Chem.MolToSmiles(Chem.MolFromSmiles(smiles))
+        if again == smiles:
+            break
+        smiles = again
+    return str(smiles)
 
 
 def _embedded(part: Chem.Mol) -> Chem.Mol:
     parameters: Any = rdDistGeom.ETKDGv3()
     parameters.randomSeed = SEED
     parameters.timeout = LONGEST_S
-    if rdDistGeom.EmbedMolecule(part, parameters) < 0:
-        parameters.useRandomCoords = True
+    if rdDistGeom.EmbedMolecule(part, parameters) < 0 and not _embedded_leniently(part, parameters):
+        parameters.useRandomCoords = parameters.enforceChirality = True
         if rdDistGeom.EmbedMolecule(part, parameters) < 0:
             raise InvalidMolecule("embedding", "RDKit finds no geometry for it; give it in 3D")
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(part):
         rdForceFieldHelpers.MMFFOptimizeMolecule(part, maxIters=MMFF_STEPS)
     return part
+
+
+def _embedded_leniently(part: Chem.Mol, parameters: Any) -> bool:
+    """Embed without enforcing chirality, whose limits are too narrow for small cages, until it is right by chance."""
+    parameters.enforceChirality = False
+    wanted = Chem.MolToSmiles(Chem.RemoveHs(part))
+    for seed in range(SEED, SEED + TRIES):
+        parameters.randomSeed = seed
+        if rdDistGeom.EmbedMolecule(part, parameters) < 0:
+            continue
+        found = Chem.Mol(part)
+        Chem.AssignStereochemistryFrom3D(found)
+        if Chem.MolToSmiles(Chem.RemoveHs(found)) == wanted:
+            return True
+    return False
 
 
 def _mirror(mol: Chem.Mol) -> None:
