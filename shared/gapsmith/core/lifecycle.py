@@ -68,7 +68,6 @@ TRANSITIONS: Final[Mapping[str, Mapping[StrEnum, tuple[StrEnum, ...]]]] = {
     "campaigns": {
         CampaignState.RUNNING: (CampaignState.PAUSED, CampaignState.FINISHED, CampaignState.STOPPED),
         CampaignState.PAUSED: (CampaignState.RUNNING, CampaignState.STOPPED),
-        CampaignState.FINISHED: (CampaignState.RUNNING,),  # extended
         CampaignState.FINISHED: (CampaignState.RUNNING,),  # its budget was extended
     },
     "candidates": {

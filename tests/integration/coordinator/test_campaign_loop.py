@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -9,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from gapsmith.coordinator import snapshot
+from gapsmith.coordinator.commands import begin
 from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.domain import Level
 from gapsmith.core.errors import InputError
@@ -456,8 +458,12 @@ def test_an_extended_campaign_goes_on_with_all_that_it_computed(world: Any) -> N
     world.tick()
     assert world.look(campaign).state is CampaignState.FINISHED
     budget = parse_campaign({"name": "x", "target": {"value": 4}, "budget": {"dft_jobs": 5, "wall_time": "1h"}}).budget
+    too_little = budget.model_copy(update={"wall_time": timedelta(seconds=20)})
+    with pytest.raises(InputError, match="end at once: the wall time"), world.database.transaction() as connection:
+        begin.extend(connection, campaign, too_little)
+    assert world.look(campaign).state is CampaignState.FINISHED
     with world.database.transaction() as connection:
-        campaigns.extend(connection, campaign.id, budget, source="cli")
+        begin.extend(connection, campaign, budget)
     world.news()
     now = world.look(campaign)
     assert (now.state, now.stop_reason, now.ended_at, now.config.budget) == (CampaignState.RUNNING, None, None, budget)
@@ -467,6 +473,8 @@ def test_an_extended_campaign_goes_on_with_all_that_it_computed(world: Any) -> N
         world.compute(5.0)
     assert len(world.rows("SELECT 1 FROM candidates WHERE state IN ('labelled', 'certified')")) == 5
     assert world.look(campaign).stop_reason == "the budget of 5 DFT jobs is spent"
+    with pytest.raises(InputError, match="end at once: the budget of 5"), world.database.transaction() as connection:
+        begin.extend(connection, campaign, budget)
 
 
 def test_a_stopped_campaign_is_not_extended(world: Any) -> None:

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from gapsmith.coordinator.commands.begin import Meaning, meaning, spent
+from gapsmith.coordinator.commands.begin import Meaning, meaning
 from gapsmith.core.campaign import CampaignConfig, parse_campaign
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.store.campaigns import Campaign
@@ -49,23 +49,3 @@ def test_what_was_stopped_for_good_does_not_go_on() -> None:
 def test_any_other_change_is_a_new_campaign() -> None:
     found = meaning([stored(config())], config(seed=7, budget={"dft_jobs": 40}))
     assert found == Meaning("find-2", differs_from="find")
-
-
-class Now:
-    """Where a campaign stands."""
-
-    certifies, certified_hits, hits, dft_done, elapsed_s = True, 2, 3, 16, 600.0
-
-
-@pytest.mark.parametrize(
-    ("budget", "key"),
-    [
-        ({"dft_jobs": 16}, "dft_jobs"),
-        ({"dft_jobs": 40, "wall_time": "10m"}, "wall_time"),
-        ({"dft_jobs": 40, "wanted_hits": 2}, "wanted_hits"),
-        ({"dft_jobs": 17, "wall_time": "601s", "wanted_hits": 3}, None),
-    ],
-)
-def test_a_budget_that_is_used_up_is_named(budget: dict[str, Any], key: str | None) -> None:
-    reason = spent(Now(), config(budget=budget).budget)  # type: ignore[arg-type]
-    assert (reason is None) if key is None else (reason is not None and key in reason and "raise it" in reason)

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from gapsmith.core.campaign import Budget, CampaignConfig
     from gapsmith.store.campaigns import Campaign
     from gapsmith.store.database import Connection
-    from gapsmith.store.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -61,30 +60,22 @@ def budget_changes(old: "Budget", new: "Budget") -> str:
 
 
 def extend(connection: "Connection", campaign: "Campaign", budget: "Budget") -> None:
-    """Let a campaign go on with another budget.
+    """Let a campaign go on with another budget, in a transaction that an error must roll back.
 
     Raises:
         InputError: it was stopped for good, or it would end at once.
     """
+    from gapsmith.coordinator import policy, snapshot
     from gapsmith.store import campaigns
-    from gapsmith.store.progress import progress
 
-    if (reason := spent(progress(connection, campaign.id), budget)) is not None:
-        raise InputError(f"campaign {campaign.name} would end at once: {reason}")
     campaigns.extend(connection, campaign.id, budget, source="cli")
-
-
-def spent(now: "Progress", budget: "Budget") -> str | None:
-    """What of a budget is used up already, and what to do about it; None if nothing is."""
-    hits, kind = (now.certified_hits, "certified hits") if now.certifies else (now.hits, "hits")
-    if now.dft_done >= budget.dft_jobs:
-        return f"{now.dft_done} DFT jobs are done, and dft_jobs is {budget.dft_jobs}; raise it"
-    if now.elapsed_s >= budget.wall_time.total_seconds():
-        allowed = duration(budget.wall_time.total_seconds())
-        return f"it ran for {duration(now.elapsed_s)}, and wall_time is {allowed}; raise it"
-    if budget.wanted_hits is not None and hits >= budget.wanted_hits:
-        return f"{hits} {kind} are found, and wanted_hits is {budget.wanted_hits}; raise it"
-    return None
+    changed = campaigns.get(connection, campaign.id)
+    reason = policy.stop_reason(changed.config, snapshot.take(connection, changed, workers=1))
+    if reason is not None:
+        raise InputError(
+            f"campaign {campaign.name} would end at once: {reason}; what is done counts, so raise dft_jobs, wall_time "
+            "or wanted_hits beyond it"
+        )
 
 
 def _shown(budget: "Budget") -> dict[str, str]:
