@@ -60,7 +60,7 @@ WITH window_ev AS (SELECT (config->'target'->>'value')::float AS v, (config->'ta
      delays AS (SELECT (SELECT min(a.at) FROM asked a WHERE a.at >= e.at) - e.at AS d FROM ended e)
 SELECT (SELECT count(*) FROM candidates WHERE triage_id IS NOT NULL AND state <> 'withdrawn') AS dft_jobs,
        (SELECT count(*) FROM candidates, window_ev WHERE gap_ev BETWEEN v - t AND v + t) AS hits_labelled,
-       (SELECT count(*) FROM candidates, window_ev WHERE certified_gap_ev BETWEEN v - t AND v + t) AS hits_certified,
+       (SELECT count(*) FROM candidates, window_ev WHERE certified_value BETWEEN v - t AND v + t) AS hits_certified,
        (SELECT count(*) FROM candidates WHERE state = 'failed') AS failed,
        (SELECT round(sum(cpu_s)::numeric, 1)::float FROM calculations) AS dft_cpu_s,
        (SELECT round(extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY d))::numeric, 3)::float

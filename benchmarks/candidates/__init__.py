@@ -72,7 +72,7 @@ def questions(database: Database) -> dict[str, Any]:
     with served(app) as address, httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
         return {
             "filtered_page": _pages(client),
-            "smarts_first_page": {one: _first(client, {"smarts": one, "sort": "predicted"}) for one in SMARTS},
+            "smarts_first_page": {one: _first(client, {"smarts": one, "sort": "predicted_gap"}) for one in SMARTS},
             "similar_50": {one: _first(client, {"similar_to": one, "limit": 50}) for one in SIMILAR},
             "csv": _export(client),
         }
@@ -125,7 +125,7 @@ def _filters(chance: random.Random) -> dict[str, Any]:
         ("gap_ev", 3.0, 8.0, 0.4, 0.35),
         ("predicted_gap_ev", 3.0, 8.0, 0.4, 0.35),
         ("predicted_gap_std_ev", 0.0, 0.2, 0.2, 0.1),
-        ("xtb_gap_ev", 1.0, 5.0, 1.0, 0.1),
+        ("homo_ev", -7.0, -5.5, 1.0, 0.1),
         ("heavy_atoms", 5, 8, 2, 0.2),
         ("sa_score", 1.5, 4.0, 1.0, 0.2),
     ):
@@ -136,7 +136,7 @@ def _filters(chance: random.Random) -> dict[str, Any]:
         asked["state"] = chance.choice(["labelled", "certified", "hit", "scored", "rejected"])
     if chance.random() < 0.3:
         asked["campaign"] = f"campaign-{chance.randrange(7)}"
-    key = chance.choice(["created", "gap", "predicted", "uncertainty", "sa_score", "heavy_atoms", "xtb_gap"])
+    key = chance.choice(["created", "gap", "predicted_gap", "predicted_gap_std", "sa_score", "heavy_atoms", "dipole"])
     return {**asked, "sort": chance.choice(["", "-"]) + key}
 
 

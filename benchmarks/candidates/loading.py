@@ -8,9 +8,13 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from benchmarks.candidates.rows import Row, geometry, identifier, molecules
+from gapsmith.core import properties
 from gapsmith.core.campaign import parse_campaign
+from gapsmith.core.columns import predicted_names
+from gapsmith.core.properties import Estimate
 from gapsmith.data import qm9
 from gapsmith.store import campaigns
 from gapsmith.store.database import Connection, Database
@@ -86,13 +90,16 @@ def _molecules(connection: Connection, rows: Sequence[Row]) -> None:
     _copy(connection, "substructure_keys", "molecule_id, keys", ((n, row.keys[0]) for n, row in keyed))
     _copy(connection, "similarity_keys", "molecule_id, morgan, bits", ((n, *row.keys[1:]) for n, row in keyed))
     data = qm9.load()
-    columns = "id, molecule_id, method, xtb_gap_ev, numbers, coordinates_angstrom, bonds, charges"
+    columns = "id, molecule_id, method, properties, numbers, coordinates_angstrom, bonds, charges"
     for kind, method in ((GENERATED, "generated"), (RELAXED, "gfn2-xtb")):
         _copy(
             connection,
             "conformers",
             columns,
-            ((identifier(kind, n), n, method, 0.6 * row.gap_ev, *geometry(data, row.number)) for n, row in keyed),
+            (
+                (identifier(kind, n), n, method, Jsonb({"gap": 0.6 * row.gap_ev}), *geometry(data, row.number))
+                for n, row in keyed
+            ),
         )
 
 
@@ -104,17 +111,23 @@ def _candidates(
     errors = [chance.gauss(0, 1) for _ in pairs]
     deviations = [0.08 + chance.expovariate(10) for _ in pairs]
     labelled = [n for n, fate in enumerate(fates) if fate < 0.1]
-    columns = "id, content_hash, level, conformer_id, state, gap_ev, homo_ev, lumo_ev, dipole_debye"
+    known = [properties.computed(row.result) for row in rows]  # by DFT
+    columns = "id, content_hash, level, conformer_id, state, gap_ev, homo_ev, lumo_ev, dipole_debye, properties"
     _copy(
         connection,
         "calculations",
         columns,
         (
             (identifier(CALCULATION, n), str(n), "triage", identifier(RELAXED, pairs[n][0] + 1), "done",
-             (row := rows[pairs[n][0]]).gap_ev, row.homo_ev, row.lumo_ev, row.dipole_debye)
+             (row := rows[pairs[n][0]]).gap_ev, row.homo_ev, row.lumo_ev, row.dipole_debye, Jsonb(known[pairs[n][0]]))
             for n in labelled
         ),
     )  # fmt: skip
+
+    def predicted(n: int) -> dict[str, Estimate]:
+        std = deviations[n]
+        means = {name: value + std * errors[n] for name, value in known[pairs[n][0]].items()}
+        return {name: Estimate(mean, std, mean - 1.645 * std, mean + 1.645 * std) for name, mean in means.items()}
 
     def candidate(n: int) -> Sequence[Any]:
         place, campaign = pairs[n]
@@ -122,27 +135,28 @@ def _candidates(
         scored, label = fate < 0.85, fate < 0.1
         certified = row.gap_ev + 0.05 * errors[n] if fate < 0.01 else None
         state = "certified" if certified is not None else "labelled" if label else "scored" if scored else "rejected"
+        said = predicted(n) if scored else {}
+        values = {**known[place], "gap": row.gap_ev if certified is None else certified} if label else {}
         return (
             identifier(CANDIDATE, n), ids[campaign], of_molecule, identifier(GENERATED, of_molecule),
             identifier(RELAXED, of_molecule) if scored else None, state, "known" if not scored else None,
             identifier(CALCULATION, n) if label else None, row.gap_ev if label else None, certified,
-            row.molecule[3], row.molecule[4], 0.6 * row.gap_ev if scored else None,
-            row.gap_ev + deviations[n] * errors[n] if scored else None, deviations[n] if scored else None,
+            row.molecule[3], row.molecule[4],
             deviations[n] > 0.4 if scored else None, "gfn2-xtb" if scored else "generated", START + timedelta(seconds=n // 8),
+            *(values.get(name) for name in names),
+            *(said[name][part] if name in said else None for name in names for part in (0, 1)),
         )  # fmt: skip
 
-    columns = """id, campaign_id, molecule_id, conformer_id, relaxed_conformer_id, state, reason, triage_id, gap_ev,
-                 certified_gap_ev, heavy_atoms, sa_score, xtb_gap_ev, predicted_gap_ev, predicted_gap_std_ev,
-                 out_of_distribution, geometry, created_at"""
+    names = properties.registered()
+    dft = [f"dft_{one.column}" for one in names.values()]
+    means = [column for one in names.values() for column in predicted_names(one)]
+    columns = f"""id, campaign_id, molecule_id, conformer_id, relaxed_conformer_id, state, reason, triage_id, label_value,
+                  certified_value, heavy_atoms, sa_score, out_of_distribution, geometry, created_at,
+                  {", ".join([*dft, *means])}"""
     _copy(connection, "candidates", columns, (candidate(n) for n in range(len(pairs))))
-    columns = "candidate_id, model_id, gap_ev, gap_std_ev, out_of_distribution"
-    _copy(
-        connection,
-        "predictions",
-        columns,
-        (
-            (identifier(CANDIDATE, n), model, rows[pairs[n][0]].gap_ev + deviations[n] * errors[n], deviations[n],
-             deviations[n] > 0.4)
-            for n, fate in enumerate(fates) if fate < 0.85
-        ),
+    judged = (
+        (identifier(CANDIDATE, n), model, Jsonb({name: one._asdict() for name, one in predicted(n).items()}),
+         deviations[n] > 0.4)
+        for n, fate in enumerate(fates) if fate < 0.85
     )  # fmt: skip
+    _copy(connection, "predictions", "candidate_id, model_id, properties, out_of_distribution", judged)

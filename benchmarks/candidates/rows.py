@@ -30,6 +30,11 @@ class Row(NamedTuple):
     lumo_ev: float
     dipole_debye: float
 
+    @property
+    def result(self) -> dict[str, float]:
+        """Its values, named as in a calculation's result."""
+        return {name: getattr(self, name) for name in ("gap_ev", "homo_ev", "lumo_ev", "dipole_debye")}
+
 
 def molecules(most: int, *, seed: int = 0) -> Iterator[Row]:
     """At most so many molecules by chance; those whose InChI RDKit does not read are left out."""

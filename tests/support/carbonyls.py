@@ -2,8 +2,10 @@
 
 from uuid import UUID, uuid4
 
+from psycopg.types.json import Jsonb
 from rdkit import Chem
 from rdkit.Chem import AllChem
+from values import computed, predicted
 
 from gapsmith.core import codec
 from gapsmith.core.campaign import parse_campaign
@@ -28,7 +30,7 @@ MOLECULES = {  # SMILES: (state, label, certified gap, predicted mean)
 
 def add(connection: Connection, campaign_id: UUID, smiles: str, models: list[UUID]) -> None:
     """A candidate with all that belongs to its state."""
-    state, label, certified, predicted = MOLECULES[smiles]
+    state, label, certified, mean = MOLECULES[smiles]
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
     AllChem.EmbedMolecule(mol, randomSeed=1)
     molecule, known = from_rdkit(mol), identify(mol)
@@ -43,8 +45,8 @@ def add(connection: Connection, campaign_id: UUID, smiles: str, models: list[UUI
         new = uuid4()
         connection.execute(
             "INSERT INTO conformers (id, molecule_id, method, numbers, coordinates_angstrom, bonds, charges,"
-            " xtb_gap_ev) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-            (new, molecule_id, method, *codec.encode(moved), 3.0 if method == "gfn2-xtb" else None),
+            " properties) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            (new, molecule_id, method, *codec.encode(moved), Jsonb({"gap": 3.0} if method == "gfn2-xtb" else {})),
         )
         return new
 
@@ -53,9 +55,9 @@ def add(connection: Connection, campaign_id: UUID, smiles: str, models: list[UUI
             return None
         new = uuid4()
         connection.execute(
-            "INSERT INTO calculations (id, content_hash, level, campaign_id, conformer_id, state, gap_ev, homo_ev, lumo_ev)"
-            " VALUES (%s, %s, %s, %s, %s, 'done', %s, -7.0, %s)",
-            (new, str(new), level, campaign_id, where, gap, -7.0 + gap),
+            "INSERT INTO calculations (id, content_hash, level, campaign_id, conformer_id, state, gap_ev, homo_ev, lumo_ev,"
+            " properties) VALUES (%s, %s, %s, %s, %s, 'done', %s, -7.0, %s, %s)",
+            (new, str(new), level, campaign_id, where, gap, -7.0 + gap, computed(gap)),
         )
         outbox.emit(connection, CalculationFinished(calculation_id=new, state="done", gap_ev=gap), source="test")
         return new
@@ -66,7 +68,7 @@ def add(connection: Connection, campaign_id: UUID, smiles: str, models: list[UUI
     candidate = uuid4()
     connection.execute(
         """INSERT INTO candidates (id, campaign_id, molecule_id, conformer_id, relaxed_conformer_id,
-                                   certified_conformer_id, state, triage_id, certificate_id, gap_ev, certified_gap_ev)
+                                   certified_conformer_id, state, triage_id, certificate_id, label_value, certified_value)
            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
         (
             candidate, campaign_id, molecule_id, generated, relaxed, final, state,
@@ -74,10 +76,10 @@ def add(connection: Connection, campaign_id: UUID, smiles: str, models: list[UUI
             calculation(certified, final or generated, f"certificate {LEVEL}"), label, certified,
         ),
     )  # fmt: skip
-    for number, model in enumerate(models if predicted is not None else []):
+    for number, model in enumerate(models if mean is not None else []):
         connection.execute(
-            "INSERT INTO predictions (candidate_id, model_id, gap_ev, gap_std_ev) VALUES (%s, %s, %s, %s)",
-            (candidate, model, predicted + number, 0.1 * (1 + number)),
+            "INSERT INTO predictions (candidate_id, model_id, properties) VALUES (%s, %s, %s)",
+            (candidate, model, predicted(mean + number, 0.1 * (1 + number))),
         )
 
 

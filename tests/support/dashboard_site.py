@@ -12,6 +12,7 @@ import pytest
 from psycopg.types.json import Jsonb
 from rdkit import Chem
 from rdkit.Chem import AllChem
+from values import computed, estimate
 
 from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.chemistry.conversion import from_rdkit
@@ -92,10 +93,12 @@ def campaign(connection: Connection, name: str = NAME, value: float = 4.0) -> UU
             continue
         molecule_id = candidates.add_molecule(connection, known, in_qm9=False)
         relaxed = candidates.add_conformer(
-            connection, molecule, method="gfn2-xtb", molecule_id=molecule_id, xtb_gap_ev=3.0
+            connection, molecule, method="gfn2-xtb", molecule_id=molecule_id, properties={"gap": 3.0}
         )
         predicted = LABELS.get(smiles, 7.5) + 0.1
-        candidates.score(connection, relaxed, Prediction(ids[smiles], predicted, 0.15, False), surrogate)
+        candidates.score(
+            connection, relaxed, Prediction(ids[smiles], {"gap": estimate(predicted, 0.15)}, False), surrogate
+        )
         if smiles in LABELS:
             label(connection, created.id, ids[smiles], relaxed, LABELS[smiles], CERTIFIED.get(smiles))
     connection.execute("UPDATE campaigns SET elapsed_s = 90 WHERE id = %s", (created.id,))
@@ -119,13 +122,13 @@ def label(
     """Give a scored candidate a DFT gap, and a certificate if wanted."""
     triage = calculation(connection, campaign_id, conformer_id, "triage", gap_ev)
     connection.execute(
-        "UPDATE candidates SET state = 'labelled', triage_id = %s, gap_ev = %s WHERE id = %s",
+        "UPDATE candidates SET state = 'labelled', triage_id = %s, label_value = %s WHERE id = %s",
         (triage, gap_ev, candidate_id),
     )
     if certified_ev is not None:
         certificate = calculation(connection, campaign_id, conformer_id, "certificate", certified_ev)
         connection.execute(
-            """UPDATE candidates SET state = 'certified', certificate_id = %s, certified_gap_ev = %s,
+            """UPDATE candidates SET state = 'certified', certificate_id = %s, certified_value = %s,
                       certified_conformer_id = relaxed_conformer_id WHERE id = %s""",
             (certificate, certified_ev, candidate_id),
         )
@@ -136,9 +139,20 @@ def calculation(connection: Connection, campaign_id: UUID, conformer_id: UUID, l
     new = uuid4()
     connection.execute(
         """INSERT INTO calculations (id, content_hash, level, campaign_id, conformer_id, state, gap_ev, homo_ev, lumo_ev,
-                                     energy_hartree, dipole_debye, wall_s, cpu_s, host, started_at, finished_at, result)
-           VALUES (%s, %s, %s, %s, %s, 'done', %s, -6.5, %s, -153.1, 2.7, 11, 10, 'node', now(), now(), %s)""",
-        (new, str(new), level, campaign_id, conformer_id, gap_ev, gap_ev - 6.5, Jsonb({})),
+                                     energy_hartree, dipole_debye, wall_s, cpu_s, host, started_at, finished_at, result,
+                                     properties)
+           VALUES (%s, %s, %s, %s, %s, 'done', %s, -6.5, %s, -153.1, 2.7, 11, 10, 'node', now(), now(), %s, %s)""",
+        (
+            new,
+            str(new),
+            level,
+            campaign_id,
+            conformer_id,
+            gap_ev,
+            gap_ev - 6.5,
+            Jsonb({}),
+            computed(gap_ev, -6.5, dipole_debye=2.7),
+        ),
     )
     outbox.emit(connection, CalculationFinished(calculation_id=new, state="done", gap_ev=gap_ev), source="test")
     return new

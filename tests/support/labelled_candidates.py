@@ -3,6 +3,7 @@
 from uuid import UUID, uuid4
 
 import numpy as np
+from values import computed
 
 from gapsmith.core import codec
 from gapsmith.core.domain import Molecule
@@ -22,12 +23,13 @@ def store(connection: Connection, campaign_id: UUID, label: Label, age_minutes: 
     )
     gap = label.targets["gap_ev"]
     connection.execute(
-        """INSERT INTO calculations (id, content_hash, level, conformer_id, state, gap_ev, homo_ev, lumo_ev, finished_at)
-           VALUES (%s, %s, 'triage', %s, 'done', %s, -7.0, %s, now() - make_interval(mins => %s))""",
-        (label.calculation_id, str(label.calculation_id), conformer, gap, gap - 7.0, age_minutes),
+        """INSERT INTO calculations (id, content_hash, level, conformer_id, state, gap_ev, homo_ev, lumo_ev, properties,
+                                     finished_at)
+           VALUES (%s, %s, 'triage', %s, 'done', %s, -7.0, %s, %s, now() - make_interval(mins => %s))""",
+        (label.calculation_id, str(label.calculation_id), conformer, gap, gap - 7.0, computed(gap), age_minutes),
     )
     connection.execute(
-        """INSERT INTO candidates (id, campaign_id, conformer_id, relaxed_conformer_id, state, triage_id, gap_ev)
+        """INSERT INTO candidates (id, campaign_id, conformer_id, relaxed_conformer_id, state, triage_id, label_value)
            VALUES (%s, %s, %s, %s, 'labelled', %s, %s)""",
         (candidate, campaign_id, conformer, conformer, label.calculation_id, gap),
     )

@@ -7,7 +7,9 @@ from uuid import UUID, uuid4
 
 import numpy as np
 from rdkit import Chem
+from values import computed, estimate
 
+from gapsmith.core import properties
 from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.chemistry.identity import Identity, identify
 from gapsmith.core.domain import Molecule
@@ -49,6 +51,28 @@ def add_model(connection: Connection, version: int, state: str) -> UUID:
     return new
 
 
+def prediction(candidate_id: UUID, gap: float, chance: random.Random, unlike: bool) -> candidates.Prediction:
+    """Of the gap, and of frontier orbitals that go with it."""
+    homo = round(chance.uniform(-9, -5), 1)
+    values = {"gap": gap, "homo": homo, "lumo": homo + gap}
+    estimates = {name: estimate(value, chance.uniform(0.05, 0.5)) for name, value in values.items()}
+    return candidates.Prediction(candidate_id, properties.predicted(estimates), unlike)
+
+
+def calculation(connection: Connection, conformer_id: UUID, gap: float | None, chance: random.Random) -> UUID | None:
+    """One that is done; None without a gap."""
+    if gap is None:
+        return None
+    new = uuid4()
+    homo, dipole = round(chance.uniform(-9, -5), 1), round(chance.uniform(0, 6), 1)
+    connection.execute(
+        """INSERT INTO calculations (id, content_hash, level, conformer_id, state, gap_ev, homo_ev, lumo_ev, dipole_debye,
+                                     properties) VALUES (%s, %s, 'triage', %s, 'done', %s, %s, %s, %s, %s)""",
+        (new, str(new), conformer_id, gap, homo, homo + gap, dipole, computed(gap, homo, dipole_debye=dipole)),
+    )
+    return new
+
+
 def add(connection: Connection, campaign_id: UUID, one: Identity, models: list[UUID], chance: random.Random) -> UUID:
     """A candidate somewhere on its way."""
     refused = "forbidden_smarts" if chance.random() < 0.1 else None
@@ -58,22 +82,31 @@ def add(connection: Connection, campaign_id: UUID, one: Identity, models: list[U
     if not is_open or chance.random() < 0.1:
         return candidate_id
     relaxed = candidates.add_conformer(
-        connection, METHANE, method="gfn2-xtb", molecule_id=None, xtb_gap_ev=round(chance.uniform(2, 9), 2)
+        connection, METHANE, method="gfn2-xtb", molecule_id=None, properties={"gap": round(chance.uniform(2, 9), 2)}
     )
     gap = round(chance.uniform(3, 8), 1)  # coarse, so that some are equal
-    first = candidates.Prediction(candidate_id, gap, chance.uniform(0.05, 0.5), chance.random() < 0.1)
+    first = prediction(candidate_id, gap, chance, chance.random() < 0.1)
     candidates.score(connection, relaxed, first, models[0])
     for model in models[1:]:
         if chance.random() < 0.5:
-            again = candidates.Prediction(candidate_id, 11.0 - gap, chance.uniform(0.05, 0.5), False)
+            again = prediction(candidate_id, 11.0 - gap, chance, False)
             candidates.predict(connection, [again], model)
     fate = chance.random()
     if fate < 0.4:
         label = round(gap + chance.gauss(0, 0.2), 2)
         certified = round(label + chance.gauss(0, 0.1), 2) if fate < 0.15 else None
+        triage, certificate = (calculation(connection, relaxed, gap, chance) for gap in (label, certified))
         connection.execute(
-            "UPDATE candidates SET state = %s, gap_ev = %s, certified_gap_ev = %s WHERE id = %s",
-            ("certified" if certified is not None else "labelled", label, certified, candidate_id),
+            """UPDATE candidates SET state = %s, triage_id = %s, certificate_id = %s, label_value = %s, certified_value = %s
+               WHERE id = %s""",
+            (
+                "certified" if certified is not None else "labelled",
+                triage,
+                certificate,
+                label,
+                certified,
+                candidate_id,
+            ),
         )
     elif fate < 0.5:
         connection.execute("UPDATE candidates SET state = 'failed', reason = 'scf' WHERE id = %s", (candidate_id,))

@@ -1,33 +1,33 @@
 """``gapsmith query``: question the candidates on the command line."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.core import columns
 from gapsmith.core.terminal import echo, print_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gapsmith.store.database import Connection
     from gapsmith.store.query import CandidateQuery
-    from gapsmith.store.query_rows import CandidateRow
 
-SORT_KEYS = ("gap", "predicted", "uncertainty", "xtb_gap", "sa_score", "heavy_atoms", "created", "similarity")
 STATES = "proposed, rejected, scored, selected, labelled, certified, failed, withdrawn"
-RANGES = ("gap", "predicted", "uncertainty", "xtb_gap", "heavy_atoms", "sa_score")  # options, named as below
+
+
+def _ranges(command: Callable[..., Any]) -> Callable[..., Any]:
+    """An option for every column that has a range."""
+    for column in reversed(columns.RANGES):
+        about = f"{column.title}{f' in {column.unit}' if column.unit else ''}: {column.description}."
+        command = click.option(column.option, column.name, metavar="LOW:HIGH", help=about)(command)
+    return command
 
 
 @click.command()
-@click.option("--gap", metavar="LOW:HIGH", help="DFT gap in eV: certified if there is one, else the label.")
-@click.option("--predicted", metavar="LOW:HIGH", help="Gap that the surrogate predicts, in eV.")
-@click.option("--uncertainty", metavar="LOW:HIGH", help="Standard deviation of that prediction, in eV.")
-@click.option("--xtb-gap", metavar="LOW:HIGH", help="GFN2-xTB gap in eV.")
-@click.option("--heavy-atoms", metavar="LOW:HIGH", help="Atoms other than hydrogen.")
-@click.option("--sa-score", metavar="LOW:HIGH", help="Synthetic accessibility: 1 easy to 10 hard.")
-@click.option("--known/--novel", default=None, help="In QM9, the models' training data, or not.")
+@_ranges
+@click.option("--known/--novel", "in_qm9", default=None, help="In QM9, the models' training data, or not.")
 @click.option(
     "--state",
     "states",
@@ -45,7 +45,9 @@ RANGES = ("gap", "predicted", "uncertainty", "xtb_gap", "heavy_atoms", "sa_score
     show_default=True,
     help="Least Tanimoto similarity to it (Morgan fingerprints, radius 2).",
 )
-@click.option("--sort", type=click.Choice(SORT_KEYS), help="Rows without a value come last.  [created, or similarity]")
+@click.option(
+    "--sort", type=click.Choice([*columns.SORTABLE]), help="Rows without a value come last.  [created, or similarity]"
+)
 @click.option("--descending", is_flag=True, help="Largest first.")
 @click.option("--fields", metavar="NAME[,NAME]", help="Columns, in this order.  [all]")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many rows.")
@@ -58,8 +60,6 @@ RANGES = ("gap", "predicted", "uncertainty", "xtb_gap", "heavy_atoms", "sa_score
 )
 def query(
     states: str | None,
-    known: bool | None,
-    sort: str | None,
     fields: str | None,
     output: Path | None,
     **options: Any,
@@ -70,24 +70,14 @@ def query(
 
     For example: gapsmith query --gap 3.9:4.1 --state labelled --sort gap -o hits.sdf
     """
-    from gapsmith.store.query import CandidateQuery, Range, parse_fields, parse_sort, parse_states
+    from gapsmith.store.query import CandidateQuery, Range, parse_fields, parse_states
 
-    ranges = {
-        name: None if (text := options.pop(name)) is None else Range.parse(text, f"--{name.replace('_', '-')}")
-        for name in RANGES
-    }
+    written = {column: options.pop(column.name) for column in columns.RANGES}
     selected, hits = parse_states(states, "--state")
     question = CandidateQuery.ask(
         states=selected,
         hits=hits,
-        gap_ev=ranges["gap"],
-        predicted_gap_ev=ranges["predicted"],
-        predicted_gap_std_ev=ranges["uncertainty"],
-        xtb_gap_ev=ranges["xtb_gap"],
-        heavy_atoms=ranges["heavy_atoms"],
-        sa_score=ranges["sa_score"],
-        in_qm9=known,
-        sort=parse_sort(sort, "--sort")[0],
+        ranges={one.name: Range.parse(text, one.option) for one, text in written.items() if text is not None},
         fields=parse_fields(fields),
         **options,
     )
@@ -120,42 +110,15 @@ def _show(connection: "Connection", question: "CandidateQuery") -> None:
     from gapsmith.store.query import find
 
     rows = find(connection, question)
-    empty = "no candidate is like that"
-    if question.fields:
-        print_rows([{name: getattr(row, name) for name in question.fields} for row in rows], empty=empty)
-        _foot(rows)
-        return
-    shown = [
-        {
-            "SMILES": row.smiles,
-            "gap (eV)": row.gap_ev,
-            "level": row.gap_level,
-            "predicted (eV)": _with_error(row.predicted_gap_ev, row.predicted_gap_std_ev),
-            "xTB gap (eV)": row.xtb_gap_ev,
-            "SA score": round(row.sa_score, 1),
-            "in QM9": "yes" if row.in_qm9 else "no",
-            "state": row.state,
-            "outcome": (row.outcome or "").replace("_", " "),
-            "campaign": row.campaign,
-            **({} if row.similarity is None else {"similarity": round(row.similarity, 2)}),
-        }
-        for row in rows
-    ]
-    print_rows(shown, empty=empty)
-    _foot(rows)
-
-
-def _foot(rows: "Sequence[CandidateRow]") -> None:
-    """How many, and which levels of theory their gaps are of."""
+    extra = () if question.similar_to is None else (columns.SIMILARITY,)
+    shown = [columns.BY_NAME[name] for name in question.fields or ("smiles", *extra, *columns.SHOWN)]
+    texts = [{one.heading: columns.text(row, one) for one in shown} for row in rows]
+    print_rows(texts, empty="no candidate is like that", right=[one.heading for one in shown if one.numeric])
     if rows:
         echo(_count(len(rows)))
-    for title in sorted({row.level_of_theory for row in rows if row.level_of_theory is not None}):
-        echo(f"gap: {title}")
+    for title in sorted({row["level_of_theory"] for row in rows if row.get("level_of_theory") is not None}):
+        echo(f"DFT: {title}")
 
 
 def _count(rows: int) -> str:
     return f"{rows} candidate{'' if rows == 1 else 's'}"
-
-
-def _with_error(mean: float | None, std: float | None) -> str:
-    return "" if mean is None or std is None else f"{mean:.2f} ± {std:.2f}"

@@ -96,9 +96,9 @@ class Campaign:
         """End it for good; its results stay."""
         return self._command("stop")
 
-    def retarget(self, value_ev: float, tolerance_ev: float) -> "Campaign":
+    def retarget(self, value: float, tolerance: float) -> "Campaign":
         """Give it another target; what was found so far counts by it."""
-        target = {"value": value_ev, "tolerance": tolerance_ev}
+        target = {"value": value, "tolerance": tolerance}
         self._document = self._transport.send("PUT", f"{_path(self.name)}/target", target)
         return self
 
@@ -106,9 +106,13 @@ class Campaign:
         self._document = self._transport.send("POST", f"{_path(self.name)}/{action}")
         return self
 
+    def _target(self) -> str:
+        target = self._document["target"]
+        return f"{target['property']} {target['value']:g} ± {target['tolerance']:g} {target['unit']}"
+
     def __repr__(self) -> str:
         """Name, state and target."""
-        target = f"{self._document['target_ev']:g} ± {self._document['tolerance_ev']:g} eV"
+        target = self._target()
         return f"Campaign({self.name!r}, {self.state}, {target})"
 
     def _repr_html_(self) -> str:
@@ -116,7 +120,7 @@ class Campaign:
         now = self.progress
         lines = {
             "state": self.state + (f" ({self._document['stop_reason']})" if self._document["stop_reason"] else ""),
-            "target": f"{self._document['target_ev']:g} ± {self._document['tolerance_ev']:g} eV",
+            "target": self._target(),
             "candidates": str(sum(self._document["candidates"].values())),
             "DFT jobs": f"{now['dft_done']} of {now['dft_budget']}",
             "hits": f"{now['hits']} ({now['certified_hits']} certified, {now['missed_hits']} missed)",

@@ -20,12 +20,6 @@ class Candidates:
     def search(
         self,
         *,
-        gap_ev: Ends | None = None,
-        predicted_gap_ev: Ends | None = None,
-        predicted_gap_std_ev: Ends | None = None,
-        xtb_gap_ev: Ends | None = None,
-        heavy_atoms: Ends | None = None,
-        sa_score: Ends | None = None,
         in_qm9: bool | None = None,
         campaign: str | None = None,
         state: str | Sequence[str] | None = None,
@@ -35,16 +29,11 @@ class Candidates:
         sort: str | None = None,
         fields: Sequence[str] | None = None,
         limit: int | None = None,
+        **ranges: Ends | None,
     ) -> Search:
         """Candidates that satisfy all that is told; nothing is asked before the answer is read.
 
         Args:
-            gap_ev: DFT gap, certified if there is one, else the label.
-            predicted_gap_ev: the surrogate's mean.
-            predicted_gap_std_ev: the surrogate's standard deviation.
-            xtb_gap_ev: GFN2-xTB's gap.
-            heavy_atoms: atoms other than hydrogen.
-            sa_score: synthetic accessibility, 1 easy to 10 hard.
             in_qm9: whether the molecule is in the models' training data.
             campaign: name of a campaign.
             state: one or more; ``labelled`` has certified ones, too; ``hit`` is labelled inside the campaign's window;
@@ -52,9 +41,11 @@ class Candidates:
             smarts: substructure.
             similar_to: SMILES of a molecule; the most similar come first unless ``sort`` says otherwise.
             min_similarity: least Tanimoto similarity to it; 0.4 unless told.
-            sort: gap, predicted, uncertainty, xtb_gap, sa_score, heavy_atoms, created or similarity; ``-gap``: largest first.
+            sort: ``gap``, ``predicted_gap``, ``created``, ... as docs/api.md lists them; ``-gap``: largest first.
             fields: columns; all unless told.
             limit: most candidates; all unless told.
+            ranges: two ends by the name of a column, as docs/api.md lists them: ``gap_ev=(3.9, 4.1)``. The dashboard says
+                which columns have none.
 
         Raises:
             InputError: a range has not two ends.
@@ -68,14 +59,6 @@ class Candidates:
             "min_similarity": min_similarity,
             "sort": sort,
             "fields": None if fields is None else ",".join(fields),
-        }
-        ranges = {
-            "gap_ev": gap_ev,
-            "predicted_gap_ev": predicted_gap_ev,
-            "predicted_gap_std_ev": predicted_gap_std_ev,
-            "xtb_gap_ev": xtb_gap_ev,
-            "heavy_atoms": heavy_atoms,
-            "sa_score": sa_score,
         }
         for name, ends in ranges.items():
             if ends is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gapsmith.client.transport import Transport
+from gapsmith.core import columns
 from gapsmith.core.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 PAGE: Final = 500  # candidates of a request
 SHOWN: Final = 10  # in a notebook
-_NOTEBOOK: Final = ("smiles", "gap_ev", "gap_level", "predicted_gap_ev", "predicted_gap_std_ev", "state", "campaign")
 
 
 class Search:
@@ -58,8 +58,8 @@ class Search:
         except ImportError as error:
             raise UnavailableError("pandas is not installed; install it with: pip install pandas") from error
         rows = list(self)
-        columns = self._parameters["fields"].split(",") if "fields" in self._parameters else None
-        return pd.DataFrame(rows, columns=columns)
+        chosen = self._parameters["fields"].split(",") if "fields" in self._parameters else None
+        return pd.DataFrame(rows, columns=chosen)
 
     def to_sdf(self, path: str | Path) -> Path:
         """Write an SDF with the best geometry of each."""
@@ -98,7 +98,7 @@ class Search:
         rows = list(islice(Search(self._transport, self._parameters, most), most))
         if not rows:
             return "<p>no candidate is like that</p>"
-        shown = self._parameters["fields"].split(",") if "fields" in self._parameters else list(_NOTEBOOK)
+        shown = self._parameters["fields"].split(",") if "fields" in self._parameters else ["smiles", *columns.SHOWN]
         head = "".join(f"<th>{escape(name)}</th>" for name in shown)
         body = "".join(f"<tr>{''.join(f'<td>{_text(row[name])}</td>' for name in shown)}</tr>" for row in rows[:SHOWN])
         more = "<p>…</p>" if len(rows) > SHOWN else ""
@@ -106,9 +106,7 @@ class Search:
 
 
 def _typed(item: dict[str, Any]) -> dict[str, Any]:
-    if isinstance(created := item.get("created_at"), str):
-        item["created_at"] = datetime.fromisoformat(created)
-    return item
+    return item | {name: datetime.fromisoformat(item[name]) for name in columns.DATES if item.get(name)}
 
 
 def _text(value: object) -> str:

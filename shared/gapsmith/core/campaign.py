@@ -15,12 +15,15 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from gapsmith.core import properties
 from gapsmith.core.domain import Window
 from gapsmith.core.errors import InputError
+from gapsmith.core.properties import Property
 
 ELEMENTS: tuple[Literal["C", "N", "O", "F"], ...] = (
     "C",
@@ -28,7 +31,7 @@ ELEMENTS: tuple[Literal["C", "N", "O", "F"], ...] = (
     "O",
     "F",
 )  # what the shipped models know, besides hydrogen
-KNOWN_GAP_EV = (2.5, 11.5)  # QM9's range but for some molecules in ten thousand
+MOST_TOLERANCE = 1 / 6  # of what is possible
 MOST_HEAVY_ATOMS = 9
 
 
@@ -70,15 +73,55 @@ Duration = Annotated[
 class Target(Section):
     """What is wanted."""
 
-    property: Literal["gap"] = Field("gap", description="the property; the HOMO-LUMO gap")
-    value: float = Field(gt=0, le=30, description="its wanted value")
-    tolerance: float = Field(0.1, gt=0, le=5, description="a hit lies within value ± tolerance")
-    unit: Literal["eV"] = Field("eV", description="unit of value and tolerance")
+    property: str = Field(
+        "gap",
+        description="which property, for example gap, homo, dipole; the HOMO-LUMO gap unless told",
+        json_schema_extra=lambda schema: schema.update(enum=list(properties.registered())),
+    )
+    value: float = Field(allow_inf_nan=False, description="its wanted value")
+    tolerance: float = Field(0.1, gt=0, allow_inf_nan=False, description="a hit lies within value ± tolerance")
+    unit: str = Field("", validate_default=True, description="unit of value and tolerance: the property's")
+
+    @field_validator("property")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        try:
+            return properties.get(value).name
+        except InputError as error:
+            raise ValueError(str(error)) from error
+
+    @field_validator("value", "tolerance", "unit")
+    @classmethod
+    def _possible(cls, value: float | str, info: ValidationInfo) -> float | str:
+        if "property" not in info.data:  # which is refused already
+            return value
+        kind = properties.get(info.data["property"])
+        low, high = kind.possible
+        if isinstance(value, str):
+            if value not in ("", kind.unit):
+                raise ValueError(f"{kind.name} is measured in {kind.unit}, not in {value}")
+            return kind.unit
+        if info.field_name == "value" and not low <= value <= high:
+            raise ValueError(
+                f"{value:g} is not a possible {kind.name}: it lies within {low:g} and {high:g} {kind.unit}"
+            )
+        if info.field_name == "tolerance" and value > (most := (high - low) * MOST_TOLERANCE):
+            raise ValueError(f"{value:g} is too wide for {kind.name}; at most {most:g} {kind.unit}")
+        return value
 
     @builtins.property  # the field above hides the name
+    def kind(self) -> Property:
+        """The property."""
+        return properties.get(self.property)
+
+    @builtins.property
     def window(self) -> Window:
         """The wanted range."""
         return Window(self.value, self.tolerance)
+
+    def __str__(self) -> str:
+        """For people, for example ``4 ± 0.1 eV``."""
+        return f"{self.value:g} ± {self.tolerance:g} {self.unit}".rstrip()
 
 
 class Constraints(Section):
@@ -203,13 +246,13 @@ class CampaignConfig(Section):
 
     def warnings(self) -> list[str]:
         """What is allowed but likely not meant."""
-        low, high = KNOWN_GAP_EV
-        window = self.target.window
+        target, window = self.target, self.target.window
+        low, high = target.kind.usual
         found = []
-        if window.high_ev < low or window.low_ev > high:
+        if window.high < low or window.low > high:
             found.append(
-                f"target.value: {window.value_ev:g} ± {window.tolerance_ev:g} eV lies outside {low} to {high} eV, which is "
-                "what the models were trained on: predictions there are extrapolations, and few or no hits are likely"
+                f"target.value: {target} lies outside {low} to {high} {target.unit}, which is what the models were trained "
+                "on: predictions there are extrapolations, and few or no hits are likely"
             )
         return found
 

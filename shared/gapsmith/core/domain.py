@@ -34,21 +34,24 @@ class Molecule:
 
 @dataclass(frozen=True)
 class Window:
-    """The wanted range of the gap. Its ends are those of the decimal numbers as written: 4.1 ± 0.1 ends at 4.2 exactly."""
+    """A wanted range, in the unit of its property.
 
-    value_ev: float
-    tolerance_ev: float
+    Its ends are those of the decimal numbers as written: 4.1 ± 0.1 ends at 4.2 exactly.
+    """
+
+    value: float
+    tolerance: float
 
     @property
-    def low_ev(self) -> float:
+    def low(self) -> float:
         """Lower end, included."""
-        return float(Decimal(str(self.value_ev)) - Decimal(str(self.tolerance_ev)))
+        return float(Decimal(str(self.value)) - Decimal(str(self.tolerance)))
 
     @property
-    def high_ev(self) -> float:
+    def high(self) -> float:
         """Upper end, included."""
-        return float(Decimal(str(self.value_ev)) + Decimal(str(self.tolerance_ev)))
+        return float(Decimal(str(self.value)) + Decimal(str(self.tolerance)))
 
-    def holds(self, gap_ev: float) -> bool:
-        """Whether a gap is inside."""
-        return self.low_ev <= gap_ev <= self.high_ev
+    def holds(self, value: float) -> bool:
+        """Whether a value is inside."""
+        return self.low <= value <= self.high

@@ -127,11 +127,11 @@ class Outcome(StrEnum):
         return self is not Outcome.MISSED
 
     @classmethod
-    def of(cls, window: Window, label_ev: float | None, certificate_ev: float | None) -> "Outcome | None":
-        """The outcome of two values in eV. The view ``candidate_outcomes`` states the same rule in SQL."""
-        by_label = label_ev is not None and window.holds(label_ev)
-        if certificate_ev is None:
+    def of(cls, window: Window, label: float | None, certificate: float | None) -> "Outcome | None":
+        """The outcome of two values of the target's property. The view ``candidate_outcomes`` states the same rule in SQL."""
+        by_label = label is not None and window.holds(label)
+        if certificate is None:
             return cls.HIT_BY_LABEL if by_label else None
-        if window.holds(certificate_ev):
+        if window.holds(certificate):
             return cls.HIT_BY_CERTIFICATE
         return cls.MISSED if by_label else None

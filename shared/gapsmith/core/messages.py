@@ -30,7 +30,7 @@ class GenerateRequested(Event):
     TOPIC = "gapsmith.generate.requested"
     campaign_id: UUID
     count: Annotated[int, Field(gt=0)]  # molecules to propose
-    target_gap_ev: float
+    target: dict[str, float]  # wanted values by property with unit, e.g. {"gap_ev": 4.0}
     seed: int
     parents: tuple[UUID, ...] = ()  # candidates to regrow; none: de novo
     mask_fraction: float | None = None  # of a parent's heavy atoms, with parents only

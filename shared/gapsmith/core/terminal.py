@@ -47,15 +47,17 @@ def confirm(question: str) -> None:
     click.confirm(visible(question), abort=True)
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], *, empty: str, title: str | None = None) -> None:
-    """A table on a terminal, tab-separated values in a pipe."""
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], *, empty: str, title: str | None = None, right: Sequence[str] = ()
+) -> None:
+    """A table on a terminal, tab-separated values in a pipe; numbers, and columns that are named, to the right."""
     if not rows:
         echo(empty, err=not sys.stdout.isatty())
         return
     if not sys.stdout.isatty():
         echo("\n".join("\t".join(map(_cell, line)) for line in (rows[0], *(row.values() for row in rows))))
         return
-    _console().print(_table(rows, title))
+    _console().print(_table(rows, title, right))
 
 
 @contextmanager
@@ -144,14 +146,15 @@ def _text(text: str, style: str = "") -> Any:
     return Text(visible(text), style=style)
 
 
-def _table(rows: Sequence[Mapping[str, Any]], title: str | None) -> "Table":
-    """Rows as a rich table; numbers to the right."""
+def _table(rows: Sequence[Mapping[str, Any]], title: str | None, right: Sequence[str] = ()) -> "Table":
+    """Rows as a rich table; numbers, and columns that are named, to the right."""
     from rich import box
     from rich.table import Table
 
     out = Table(title=None if title is None else _text(title), box=box.SIMPLE_HEAD, title_justify="left")
     for name, value in rows[0].items():
-        out.add_column(_text(name), justify="right" if isinstance(value, int | float) else "left", overflow="fold")
+        to_right = name in right or isinstance(value, int | float)
+        out.add_column(_text(name), justify="right" if to_right else "left", overflow="fold")
     for row in rows:
         out.add_row(*(_text(_cell(value)) for value in row.values()))
     return out

@@ -4,7 +4,7 @@ The optimiser is BFGS in Cartesian coordinates from a model Hessian, each step i
 QM9's size takes some ten to thirty gradients of about 10 ms.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from gapsmith.core.chemistry.elements import bond_lengths_angstrom
 from gapsmith.core.chemistry.geometry import APART, distances, fault, pieces
 from gapsmith.core.chemistry.model_hessian import model_hessian
 from gapsmith.core.errors import CalculationError, FailureClass
-from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
+from gapsmith.core.units import AU_TO_DEBYE, BOHR_TO_ANGSTROM, HARTREE_TO_EV
 
 METHOD: Final = "GFN2-xTB"
 MAX_STEPS = 150  # gradients
@@ -31,6 +31,7 @@ class Relaxed:
     coordinates: np.ndarray  # (atoms, 3) float64, angstrom
     energy_hartree: float
     gap_ev: float  # GFN2-xTB's own orbital gap
+    result: Mapping[str, float | None]  # of GFN2-xTB there: what properties follow from
     steps: int  # gradients computed
     rmsd_angstrom: float  # from the geometry given, after superposition
 
@@ -78,7 +79,7 @@ def relax(
     )  # fmt: skip
     energy, gap = evaluate.last
     relaxed = positions * BOHR_TO_ANGSTROM
-    return Relaxed(relaxed, energy, gap, evaluate.calls, rmsd(start, relaxed))
+    return Relaxed(relaxed, energy, gap, evaluate.values(), evaluate.calls, rmsd(start, relaxed))
 
 
 class Evaluator:
@@ -134,6 +135,19 @@ class Evaluator:
         if occupied >= len(levels):  # a hydrogen molecule's minimal basis has one empty orbital, helium's none
             return float(levels[occupied - 1]) * HARTREE_TO_EV, float("nan")
         return float(levels[occupied - 1]) * HARTREE_TO_EV, float(levels[occupied]) * HARTREE_TO_EV
+
+    def values(self) -> dict[str, float | None]:
+        """Frontier orbitals and dipole moment at the newest point, named as in an engine's result."""
+        assert self.result is not None  # a point was computed
+        homo, lumo = self.frontier_ev()
+        known = bool(np.isfinite(lumo))
+        dipole = float(np.linalg.norm(self.result.get("dipole"))) * AU_TO_DEBYE
+        return {
+            "homo_ev": homo,
+            "lumo_ev": lumo if known else None,
+            "gap_ev": lumo - homo if known else None,
+            "dipole_debye": dipole,
+        }
 
 
 def minimise(

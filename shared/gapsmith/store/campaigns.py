@@ -14,7 +14,8 @@ from gapsmith.core.errors import Conflict, NotFound
 from gapsmith.core.levels import LevelOfTheory, configured
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import CampaignChanged
-from gapsmith.store import candidates, outbox, tasks
+from gapsmith.core.targets import check_target
+from gapsmith.store import candidates, models, outbox, tasks
 from gapsmith.store.database import Connection
 
 
@@ -57,13 +58,14 @@ def create(connection: Connection, config: CampaignConfig, *, source: str) -> Ca
 
     Raises:
         Conflict: its name is taken.
-        InputError: the file of levels is wrong.
+        InputError: nothing predicts or computes its target, or the file of levels is wrong.
     """
     if by_name(connection, config.name) is not None:
         raise Conflict(f"a campaign called {config.name!r} exists already; choose another name")
+    check_target(config, models.heads(connection))
     campaign_id = uuid4()
     connection.execute(
-        """INSERT INTO campaigns (id, name, config, state, window_low_ev, window_high_ev, levels)
+        """INSERT INTO campaigns (id, name, config, state, window_low, window_high, levels)
            VALUES (%s, %s, %s, 'running', %s, %s, %s)""",
         (campaign_id, config.name, *_stored(config), Jsonb({role: pinned(configured()[role]) for role in Level})),
     )
@@ -123,7 +125,7 @@ def set_state(
     outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state=state), source=source)
 
 
-def retarget(connection: Connection, campaign_id: UUID, value_ev: float, tolerance_ev: float, *, source: str) -> None:
+def retarget(connection: Connection, campaign_id: UUID, value: float, tolerance: float, *, source: str) -> None:
     """Give a campaign another target; what it found so far counts by the new one.
 
     Raises:
@@ -136,10 +138,10 @@ def retarget(connection: Connection, campaign_id: UUID, value_ev: float, toleran
     if CampaignState(row["state"]).ended:
         raise Conflict(f"campaign {row['name']!r} is {row['state']}: its target cannot change any more")
     document = get(connection, campaign_id).config.model_dump(mode="json")
-    document["target"] |= {"value": value_ev, "tolerance": tolerance_ev}
+    document["target"] |= {"value": value, "tolerance": tolerance}
     config = parse_campaign(document)
     connection.execute(
-        "UPDATE campaigns SET config = %s, window_low_ev = %s, window_high_ev = %s WHERE id = %s",
+        "UPDATE campaigns SET config = %s, window_low = %s, window_high = %s WHERE id = %s",
         (*_stored(config), campaign_id),
     )
     outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state=row["state"]), source=source)
@@ -187,7 +189,7 @@ def tick(connection: Connection, campaign_id: UUID, *, most_s: float) -> None:
 def _stored(config: CampaignConfig) -> tuple[Jsonb, float, float]:
     """A configuration and the ends of its window, as columns."""
     window = config.target.window
-    return Jsonb(config.model_dump(mode="json")), window.low_ev, window.high_ev
+    return Jsonb(config.model_dump(mode="json")), window.low, window.high
 
 
 def _campaign(row: dict[str, object]) -> Campaign:

@@ -1,13 +1,16 @@
 """Candidates, their molecules, conformers and predictions. Only this module changes candidates: a function an arrow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
+from psycopg.types.json import Jsonb
+
 from gapsmith.core.codec import decode, encode
 from gapsmith.core.domain import Molecule
 from gapsmith.core.lifecycle import CandidateState
+from gapsmith.core.properties import Estimate
 from gapsmith.store import fingerprints
 from gapsmith.store.database import Connection
 
@@ -20,8 +23,7 @@ class Prediction:
     """What the surrogate says of one candidate."""
 
     candidate_id: UUID
-    gap_ev: float
-    gap_std_ev: float
+    properties: Mapping[str, Estimate]  # by name
     out_of_distribution: bool
 
 
@@ -61,20 +63,20 @@ def add_conformer(
     method: str,
     molecule_id: int | None,
     energy_hartree: float | None = None,
-    xtb_gap_ev: float | None = None,
+    properties: Mapping[str, float] | None = None,
 ) -> UUID:
-    """Store a geometry and say how it was made; returns its id."""
+    """Store a geometry, how it was made, and values of properties by that method; returns its id."""
     conformer_id = uuid4()
     connection.execute(
         """INSERT INTO conformers (id, molecule_id, method, numbers, coordinates_angstrom, bonds, charges,
-                                   energy_hartree, xtb_gap_ev) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                                   energy_hartree, properties) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
         (
             conformer_id,
             molecule_id,
             method,
             *encode(molecule),
             energy_hartree,
-            xtb_gap_ev,
+            Jsonb(dict(properties or {})),
         ),
     )
     return conformer_id
@@ -154,9 +156,17 @@ def predict(connection: Connection, predictions: Sequence[Prediction], model_id:
 def _add_predictions(connection: Connection, predictions: Sequence[Prediction], model_id: UUID) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
-            """INSERT INTO predictions (candidate_id, model_id, gap_ev, gap_std_ev, out_of_distribution)
-               VALUES (%s, %s, %s, %s, %s) ON CONFLICT (candidate_id, model_id) DO NOTHING""",
-            [(p.candidate_id, model_id, p.gap_ev, p.gap_std_ev, p.out_of_distribution) for p in predictions],
+            """INSERT INTO predictions (candidate_id, model_id, properties, out_of_distribution)
+               VALUES (%s, %s, %s, %s) ON CONFLICT (candidate_id, model_id) DO NOTHING""",
+            [
+                (
+                    p.candidate_id,
+                    model_id,
+                    Jsonb({n: e._asdict() for n, e in p.properties.items()}),
+                    p.out_of_distribution,
+                )
+                for p in predictions
+            ],
         )
 
 
@@ -187,10 +197,12 @@ def certify(connection: Connection, candidate_id: UUID, certificate_id: UUID) ->
     )
 
 
+_VALUE = """(SELECT k.properties ->> (g.config #>> '{target,property}') FROM campaigns g
+               WHERE g.id = c.campaign_id)::float8"""
 _TRIAGE = "FROM calculations k WHERE c.campaign_id = %s AND c.state = 'selected' AND k.id = c.triage_id"
 _CERTIFICATE = "FROM calculations k WHERE c.campaign_id = %s AND c.state = 'labelled' AND k.id = c.certificate_id"
 _SETTLEMENTS: Final = (  # what the end of a calculation means for the candidates that wait for it
-    f"""UPDATE candidates c SET state = 'labelled', gap_ev = k.gap_ev, reason = NULL, updated_at = now()
+    f"""UPDATE candidates c SET state = 'labelled', label_value = {_VALUE}, reason = NULL, updated_at = now()
         {_TRIAGE} AND k.state = 'done'""",
     f"""UPDATE candidates c SET state = 'failed', reason = concat_ws(': ', k.failure_class, k.failure_reason),
                updated_at = now()
@@ -198,7 +210,7 @@ _SETTLEMENTS: Final = (  # what the end of a calculation means for the candidate
     # cancelled for another campaign's sake: this campaign may choose it again (what a user cancels is withdrawn by then)
     f"""UPDATE candidates c SET state = 'scored', triage_id = NULL, updated_at = now()
         {_TRIAGE} AND k.state = 'cancelled'""",
-    f"""UPDATE candidates c SET state = 'certified', certified_gap_ev = k.gap_ev, reason = NULL, updated_at = now(),
+    f"""UPDATE candidates c SET state = 'certified', certified_value = {_VALUE}, reason = NULL, updated_at = now(),
                certified_conformer_id = k.result_conformer_id
         {_CERTIFICATE} AND k.state = 'done' AND k.rearranged IS NULL""",
     f"""UPDATE candidates c SET reason = 'certificate: the molecule rearranged: ' || k.rearranged, updated_at = now()

@@ -1,6 +1,6 @@
 """Geometries, read by id."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,6 +19,7 @@ class Conformer:
     method: str  # how it was made: generated, gfn2-xtb or a level of theory
     molecule: Molecule
     energy_hartree: float | None
+    properties: Mapping[str, float]  # by that method, by name
 
 
 def get(connection: Connection, conformer_id: UUID) -> Conformer:
@@ -32,7 +33,7 @@ def get(connection: Connection, conformer_id: UUID) -> Conformer:
 def several(connection: Connection, conformer_ids: Sequence[UUID]) -> dict[UUID, Conformer]:
     """Those that there are, by id."""
     rows = connection.execute(
-        """SELECT id, molecule_id, method, energy_hartree, numbers, coordinates_angstrom, bonds, charges
+        """SELECT id, molecule_id, method, energy_hartree, properties, numbers, coordinates_angstrom, bonds, charges
            FROM conformers WHERE id = ANY(%s)""",
         (list(conformer_ids),),
     ).fetchall()

@@ -1,40 +1,45 @@
-"""How a campaign's gaps are distributed, as the models predict them and as DFT computes them."""
+"""How values of a campaign's target are distributed, as the models predict them and as DFT computes them."""
 
 from dataclasses import dataclass
-from typing import Final
 from uuid import UUID
 
 from gapsmith.core.domain import Window
 from gapsmith.store.database import Connection
 
-BIN_EV: Final = 0.2
-
 
 @dataclass(frozen=True)
 class Distribution:
-    """Molecules per bin of the gap."""
+    """Molecules per bin of the target's property."""
 
     name: str  # whose predictions, or DFT
-    counts: dict[float, int]  # by the lower end of the bin, eV
+    counts: dict[float, int]  # by the lower end of the bin
 
 
 def distributions(connection: Connection, campaign_id: UUID, window: Window) -> list[Distribution]:
-    """Predicted gaps of each model version, then DFT gaps, in bins of which the window's lower end is an edge."""
+    """Predictions of each model version, then DFT labels, in bins of which the window's lower end is an edge."""
     rows = connection.execute(
-        """SELECT name, floor((gap_ev - %(low)s) / %(bin)s + 1e-9)::int AS place, count(*)::int AS n FROM (
-               SELECT 'surrogate:' || m.version AS name, m.version, p.gap_ev
+        """SELECT name, floor((value - %(low)s) / %(bin)s + 1e-9)::int AS place, count(*)::int AS n FROM (
+               SELECT 'surrogate:' || m.version AS name, m.version,
+                      (p.properties -> (g.config #>> '{target,property}') ->> 'mean')::float8 AS value
                FROM predictions p JOIN models m ON m.id = p.model_id JOIN candidates c ON c.id = p.candidate_id
+               JOIN campaigns g ON g.id = c.campaign_id
                WHERE c.campaign_id = %(id)s
                UNION ALL
-               SELECT 'DFT', NULL, gap_ev FROM candidates WHERE campaign_id = %(id)s AND gap_ev IS NOT NULL) AS gaps
+               SELECT 'DFT', NULL, label_value FROM candidates
+               WHERE campaign_id = %(id)s AND label_value IS NOT NULL) AS found
            GROUP BY name, version, place ORDER BY version NULLS LAST, place""",
-        {"id": campaign_id, "low": window.low_ev, "bin": BIN_EV},
+        {"id": campaign_id, "low": window.low, "bin": bin_width(window)},
     ).fetchall()
     found: dict[str, dict[float, int]] = {}
     for row in rows:
-        edge = round(window.low_ev + row["place"] * BIN_EV, 6)
+        edge = round(window.low + row["place"] * bin_width(window), 6)
         found.setdefault(row["name"], {})[edge] = row["n"]
     return [Distribution(name, counts) for name, counts in found.items()]
+
+
+def bin_width(window: Window) -> float:
+    """The window is one bin."""
+    return window.high - window.low
 
 
 def mark(connection: Connection, campaign_id: UUID) -> tuple[object, ...]:

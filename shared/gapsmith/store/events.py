@@ -27,7 +27,8 @@ class Told(StoredEvent):
     """An event with what it refers to."""
 
     level: str | None  # of its calculation, as the next three
-    gap_ev: float | None
+    property: str  # that the campaign wants, the gap without one
+    value: float | None  # of it
     failure_reason: str | None
     candidate_id: UUID | None  # that asked for the calculation
     outcome: str | None  # of that candidate, if its value that counts is of this calculation
@@ -69,17 +70,19 @@ def latest(connection: Connection, campaign: str, *, limit: int, among: int) -> 
     """A campaign's latest events and those that concern all, newest first, if they are among the newest ``among`` of all."""
     rows = connection.execute(
         f"""SELECT * FROM (
-                SELECT {_COLUMNS}, coalesce(g.name, kg.name) AS campaign, k.level, k.gap_ev, k.failure_reason,
-                       c.candidate_id, c.outcome,
+                SELECT {_COLUMNS}, coalesce(g.name, kg.name) AS campaign, k.level, k.failure_reason, wanted.property,
+                       (k.properties ->> wanted.property)::float8 AS value, c.candidate_id, c.outcome,
                        coalesce(c.smiles, km.smiles) AS smiles, mo.version AS model_version
                 {_CONCERNED}
+                CROSS JOIN LATERAL (SELECT coalesce(coalesce(g.config, kg.config) #>> '{{target,property}}', 'gap')
+                                    AS property) wanted
                 LEFT JOIN conformers kf ON kf.id = k.conformer_id
                 LEFT JOIN molecules km ON km.id = kf.molecule_id
                 LEFT JOIN LATERAL (
                     SELECT c.id AS candidate_id, m.smiles, v.outcome
                     FROM candidates c JOIN molecules m ON m.id = c.molecule_id
                     LEFT JOIN candidate_outcomes v ON v.candidate_id = c.id
-                        AND k.id = CASE WHEN c.certified_gap_ev IS NULL THEN c.triage_id ELSE c.certificate_id END
+                        AND k.id = CASE WHEN c.certified_value IS NULL THEN c.triage_id ELSE c.certificate_id END
                     WHERE c.triage_id = k.id OR c.certificate_id = k.id
                     ORDER BY c.campaign_id = k.campaign_id DESC LIMIT 1) c ON true
                 LEFT JOIN models mo ON mo.id = (o.envelope #>> '{{data,model_id}}')::uuid

@@ -7,9 +7,11 @@ from uuid import UUID
 import numpy as np
 
 from gapsmith.core.codec import decode
+from gapsmith.core.properties import registered
 from gapsmith.store.database import Connection
 
-TARGETS: Final = ("gap_ev", "homo_ev", "lumo_ev")
+_COLUMNS: Final = {name: one.column for name, one in registered().items() if not one.heads}  # others follow from these
+TARGETS: Final = tuple(_COLUMNS.values())
 
 
 @dataclass(frozen=True)
@@ -33,22 +35,22 @@ def collect(connection: Connection, campaign_id: UUID | None = None) -> list[Lab
         campaign_id: only labels of the level of theory that this campaign labels with; none: of every level.
     """
     rows = connection.execute(
-        """SELECT k.id, k.gap_ev, k.homo_ev, k.lumo_ev, f.numbers, f.coordinates_angstrom, f.bonds, f.charges, asked.level
+        """SELECT k.id, k.properties, f.numbers, f.coordinates_angstrom, f.bonds, f.charges, asked.level
            FROM calculations k JOIN conformers f ON f.id = k.conformer_id
            CROSS JOIN LATERAL (
                SELECT g.levels #>> '{triage,title}' AS level FROM candidates c JOIN campaigns g ON g.id = c.campaign_id
-               WHERE c.triage_id = k.id AND c.gap_ev IS NOT NULL AND (%(campaign)s::uuid IS NULL
+               WHERE c.triage_id = k.id AND c.label_value IS NOT NULL AND (%(campaign)s::uuid IS NULL
                    OR g.levels #>> '{triage,version}' = (
                        SELECT levels #>> '{triage,version}' FROM campaigns WHERE id = %(campaign)s))
                ORDER BY g.created_at LIMIT 1) AS asked
-           WHERE k.state = 'done' AND k.gap_ev IS NOT NULL
+           WHERE k.state = 'done' AND k.properties <> '{}'
            ORDER BY k.finished_at, k.id""",
         {"campaign": campaign_id},
     ).fetchall()
     found = []
     for row in rows:
         molecule = decode(row["numbers"], row["coordinates_angstrom"], row["bonds"], row["charges"])
-        targets = {name: float(row[name]) for name in TARGETS if row[name] is not None}
+        targets = {_COLUMNS[name]: float(value) for name, value in row["properties"].items() if name in _COLUMNS}
         coordinates = molecule.coordinates.astype(np.float32)
         found.append(Label(row["id"], molecule.numbers, coordinates, targets, row["level"]))
     return found

@@ -7,10 +7,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.rows import dict_row
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
 from gapsmith.core.errors import UnavailableError
+from gapsmith.store import projection
 
 LOCK = 7_041_776_001  # advisory lock: an arbitrary constant
 
@@ -29,8 +31,10 @@ def migrate(url: str) -> str:
                     if MigrationContext.configure(connection).get_current_revision() != head:
                         config.attributes["connection"] = connection
                         command.upgrade(config, "head")
-                return head
             finally:
                 engine.dispose()
+            with psycopg.connect(url, row_factory=dict_row, connect_timeout=10) as connection:
+                projection.refresh(connection)
+            return head
     except psycopg.OperationalError as error:
         raise UnavailableError(f"Postgres cannot be reached to bring its schema up to date: {error}") from error

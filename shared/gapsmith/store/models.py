@@ -1,5 +1,6 @@
 """The model registry: versions of a kind, their lineage, who is live and why."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from gapsmith.core.messages import ModelPromoted
 from gapsmith.store import outbox
 from gapsmith.store.database import Connection
 from gapsmith.training.card import read_card
+from gapsmith.training.files import card_path
 
 NAMESPACE = UUID("5f0f5d1e-3c5e-4a59-9a52-6d2f9b3a7c10")
 
@@ -75,6 +77,14 @@ def live(connection: Connection, kind: str) -> Model | None:
     """The model that its service uses."""
     row = connection.execute(f"SELECT {_COLUMNS} FROM models WHERE kind = %s AND state = 'live'", (kind,)).fetchone()
     return Model(**row) if row else None
+
+
+def heads(connection: Connection) -> list[str] | None:
+    """What the live surrogate predicts, by its card; None if no surrogate is registered, or its card is not here."""
+    model = live(connection, "surrogate")
+    if model is None or not model.path or not (card := card_path(Path(model.path))).is_file():
+        return None
+    return [*json.loads(card.read_text()).get("config", {}).get("heads", {})]
 
 
 def get(connection: Connection, model_id: UUID) -> Model:

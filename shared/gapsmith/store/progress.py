@@ -16,6 +16,7 @@ class Best:
     molecule_id: int
     smiles: str
     gap_ev: float  # that counts: the certificate's if there is one, else the label's
+    unit: str
     level: str  # triage or certificate
 
 
@@ -111,7 +112,7 @@ _REASONS = """
 
 _BEST = """
     SELECT c.id AS candidate_id, c.molecule_id, m.smiles, o.value AS gap_ev,
-           CASE WHEN c.certified_gap_ev IS NULL THEN 'triage' ELSE 'certificate' END AS level
+           CASE WHEN c.certified_value IS NULL THEN 'triage' ELSE 'certificate' END AS level
     FROM candidate_outcomes o JOIN candidates c ON c.id = o.candidate_id JOIN molecules m ON m.id = c.molecule_id
     WHERE o.campaign_id = %(campaign)s ORDER BY abs(o.value - %(target)s), c.id LIMIT 1"""
 
@@ -148,7 +149,7 @@ def progress(connection: Connection, campaign_id: UUID) -> Progress:
         rejected_by_reason=reasons,
         dft_budget=config.budget.dft_jobs,
         certifies=config.dft.certify,
-        best=Best(**best) if best else None,
+        best=Best(unit=config.target.unit, **best) if best else None,
         model_version=0 if version is None else version,
         elapsed_s=campaign.elapsed_s,
         wall_time_s=config.budget.wall_time.total_seconds(),
@@ -163,12 +164,14 @@ def drift(connection: Connection, campaign_id: UUID, after_labels: int) -> float
     Of the labels after the first ``after_labels``, each with the last prediction made before it was computed.
     """
     row = connection.execute(
-        """SELECT sqrt(avg(((labels.gap_ev - p.gap_ev) / p.gap_std_ev) ^ 2)) AS drift
-           FROM (SELECT c.id, c.gap_ev, k.started_at FROM candidates c JOIN calculations k ON k.id = c.triage_id
-                 WHERE c.campaign_id = %s AND c.gap_ev IS NOT NULL
+        """SELECT sqrt(avg(((labels.value - (p.said ->> 'mean')::float8) / (p.said ->> 'std')::float8) ^ 2)) AS drift
+           FROM (SELECT c.id, c.label_value AS value, k.started_at, g.config #>> '{target,property}' AS property
+                 FROM candidates c JOIN calculations k ON k.id = c.triage_id JOIN campaigns g ON g.id = c.campaign_id
+                 WHERE c.campaign_id = %s AND c.label_value IS NOT NULL
                  ORDER BY k.finished_at, k.id OFFSET %s) AS labels
            CROSS JOIN LATERAL (
-               SELECT gap_ev, gap_std_ev FROM predictions WHERE candidate_id = labels.id
+               SELECT properties -> labels.property AS said FROM predictions
+               WHERE candidate_id = labels.id AND properties ? labels.property
                ORDER BY created_at >= labels.started_at, abs(extract(epoch FROM created_at - labels.started_at)) LIMIT 1
            ) AS p""",
         (campaign_id, after_labels),
@@ -188,7 +191,7 @@ class Attempt:
     state: str  # labelled, certified or failed
     reason: str | None  # why it, or its certificate, failed
     gap_ev: float | None  # DFT at the GFN2-xTB geometry
-    certified_gap_ev: float | None  # DFT at the DFT geometry
+    certified_value: float | None  # DFT at the DFT geometry
     value_ev: float | None  # that counts
     outcome: Outcome | None
     predicted_gap_ev: float | None  # before the label was known
@@ -219,11 +222,14 @@ class TrainedModel:
 def attempts(connection: Connection, campaign_id: UUID) -> list[Attempt]:
     """All DFT jobs of a campaign that have ended, in the order in which they did."""
     rows = connection.execute(
-        """SELECT c.id AS candidate_id, m.smiles, m.in_qm9, m.sa_score, c.state, c.reason, c.gap_ev, c.certified_gap_ev,
-                  o.value AS value_ev, o.outcome, p.gap_ev AS predicted_gap_ev, p.gap_std_ev AS predicted_gap_std_ev
+        """SELECT c.id AS candidate_id, m.smiles, m.in_qm9, m.sa_score, c.state, c.reason, c.label_value AS gap_ev,
+                  c.certified_value, o.value AS value_ev, o.outcome, (p.said ->> 'mean')::float8 AS predicted_gap_ev,
+                  (p.said ->> 'std')::float8 AS predicted_gap_std_ev
            FROM candidates c JOIN molecules m ON m.id = c.molecule_id JOIN calculations k ON k.id = c.triage_id
            LEFT JOIN candidate_outcomes o ON o.candidate_id = c.id
-           LEFT JOIN LATERAL (SELECT p.gap_ev, p.gap_std_ev FROM predictions p JOIN models ON models.id = p.model_id
+           JOIN campaigns g ON g.id = c.campaign_id
+           LEFT JOIN LATERAL (SELECT p.properties -> (g.config #>> '{target,property}') AS said
+                              FROM predictions p JOIN models ON models.id = p.model_id
                               WHERE p.candidate_id = c.id ORDER BY models.version DESC LIMIT 1) p ON true
            WHERE c.campaign_id = %s AND c.state IN ('labelled', 'certified', 'failed')
            ORDER BY k.finished_at, c.id""",

@@ -15,8 +15,8 @@ import psycopg
 from gapsmith.core.errors import InputError
 from gapsmith.store.database import Connection
 from gapsmith.store.query_cursor import Position
-from gapsmith.store.query_model import CandidateQuery, Range, SortKey, parse_fields, parse_sort, parse_states
-from gapsmith.store.query_rows import ALL_COLUMNS, COLUMNS, CandidateRow, Found, records
+from gapsmith.store.query_model import CandidateQuery, Range, parse_fields, parse_sort, parse_states
+from gapsmith.store.query_rows import Found, records
 from gapsmith.store.query_search import Search
 
 if TYPE_CHECKING:  # numpy is heavy
@@ -25,13 +25,9 @@ if TYPE_CHECKING:  # numpy is heavy
     from gapsmith.core.domain import Molecule
 
 __all__ = [
-    "ALL_COLUMNS",
-    "COLUMNS",
     "CandidateQuery",
-    "CandidateRow",
     "Page",
     "Range",
-    "SortKey",
     "batches",
     "find",
     "geometries",
@@ -96,15 +92,13 @@ def batches(connection: Connection, query: CandidateQuery) -> Iterator[list[Foun
         left, position = None if left is None else left - len(found), following
 
 
-def find(connection: Connection, query: CandidateQuery) -> list[CandidateRow]:
-    """Candidates that a query selects, with all columns.
+def find(connection: Connection, query: CandidateQuery) -> list[dict[str, Any]]:
+    """Candidates that a query selects, by column.
 
     Raises:
         InputError: there is no such campaign, the SMARTS or the SMILES is invalid.
     """
-    return [
-        CandidateRow(**row) for found in batches(connection, query) for row in records(connection, found, ALL_COLUMNS)
-    ]
+    return [row for found in batches(connection, query) for row in records(connection, found, query.columns)]
 
 
 @contextmanager

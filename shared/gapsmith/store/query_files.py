@@ -5,17 +5,18 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from psycopg.rows import tuple_row
 
 from gapsmith.core import output
+from gapsmith.core.columns import BY_NAME
 from gapsmith.core.output import plain
 from gapsmith.store.database import Connection
 from gapsmith.store.query import batches, geometries
 from gapsmith.store.query_model import CandidateQuery
-from gapsmith.store.query_rows import CandidateRow, Found, parameters, records, statement
+from gapsmith.store.query_rows import Found, parameters, records, statement
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,8 +107,7 @@ def _schema(columns: Sequence[str]) -> "pa.Schema":
     import pyarrow as pa
 
     types = {float: pa.float64(), int: pa.int64(), bool: pa.bool_(), datetime: pa.timestamp("us", tz="UTC")}
-    kinds = {name: (get_args(hint) or (hint,))[0] for name, hint in get_type_hints(CandidateRow).items()}
-    return pa.schema([(name, types.get(kinds[name], pa.string())) for name in columns])
+    return pa.schema([(name, types.get(BY_NAME[name].type, pa.string())) for name in columns])
 
 
 class _Sink:

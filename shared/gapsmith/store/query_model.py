@@ -3,19 +3,20 @@
 import difflib
 import hashlib
 import math
-from collections.abc import Sequence
-from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from gapsmith.core import columns
+from gapsmith.core.columns import SIMILARITY
 from gapsmith.core.errors import InputError
+from gapsmith.core.hints import hint
 from gapsmith.core.lifecycle import CandidateState
-from gapsmith.store.query_rows import ALL_COLUMNS, SIMILARITY
 
 MOST_TEXT: Final = 400  # characters of a SMARTS or a SMILES
 DEEPEST: Final = 30  # brackets within brackets of one: its reader calls itself for each
 LEAST_SIMILARITY: Final = 0.4
+CREATED: Final = columns.BY_NAME["created_at"].key
 
 
 class Range(BaseModel):
@@ -58,19 +59,6 @@ class Range(BaseModel):
             raise InputError(f"{field}: {message}; the least comes first, for example 3.9 and 4.1") from error
 
 
-class SortKey(StrEnum):
-    """What rows can be sorted by; rows without a value come last."""
-
-    GAP = "gap"
-    PREDICTED = "predicted"
-    UNCERTAINTY = "uncertainty"
-    XTB_GAP = "xtb_gap"
-    SA_SCORE = "sa_score"
-    HEAVY_ATOMS = "heavy_atoms"
-    CREATED = "created"
-    SIMILARITY = "similarity"
-
-
 class CandidateQuery(BaseModel):
     """Which candidates, in which order. What is None does not restrict."""
 
@@ -78,19 +66,16 @@ class CandidateQuery(BaseModel):
     campaign: str | None = Field(None, description="name of a campaign")
     states: tuple[CandidateState, ...] = Field((), description="any of these; none: all")
     hits: bool = Field(False, description="only with a DFT gap inside the campaign's window")
-    gap_ev: Range | None = Field(None, description="DFT gap: certified if there is one, else the label")
-    predicted_gap_ev: Range | None = Field(None, description="the surrogate's mean")
-    predicted_gap_std_ev: Range | None = Field(None, description="the surrogate's standard deviation")
-    xtb_gap_ev: Range | None = Field(None, description="GFN2-xTB's gap at its geometry")
-    heavy_atoms: Range | None = Field(None, description="atoms other than hydrogen")
-    sa_score: Range | None = Field(None, description="synthetic accessibility, 1 easy to 10 hard")
+    ranges: dict[str, Range] = Field({}, description="by the name of a filterable column")
     in_qm9: bool | None = Field(None, description="whether the molecule is in the training data")
     smarts: str | None = Field(None, max_length=MOST_TEXT, description="substructure")
     similar_to: str | None = Field(None, max_length=MOST_TEXT, description="SMILES of a molecule")
     min_similarity: Annotated[float, Field(ge=0, le=1)] = Field(
         LEAST_SIMILARITY, description="least Tanimoto similarity of Morgan fingerprints (radius 2, 2048 bits) to it"
     )
-    sort: SortKey | None = Field(None, description="none: most similar first with similar_to, else as created")
+    sort: str | None = Field(
+        None, description="key of a sortable column; none: most similar first with similar_to, else as created"
+    )
     descending: bool = False
     limit: Annotated[int, Field(gt=0)] | None = Field(None, description="at most so many rows")
     fields: tuple[str, ...] = Field((), description="columns, in this order; none: all")
@@ -115,19 +100,35 @@ class CandidateQuery(BaseModel):
             raise ValueError("no name has the character 0")
         return value
 
+    @field_validator("ranges")
+    @classmethod
+    def _filterable(cls, value: dict[str, Range]) -> dict[str, Range]:
+        known = [column.name for column in columns.RANGES]
+        for name in value:
+            if name not in known:
+                raise ValueError(f"{name!r} is not a column with a range{hint(name, known)}")
+        return {name: value[name] for name in known if name in value}  # one question has one digest
+
+    @field_validator("sort")
+    @classmethod
+    def _sortable(cls, value: str | None) -> str | None:
+        if value is not None and value not in columns.SORTABLE:
+            raise ValueError(f"candidates cannot be sorted by {value!r}{hint(value, columns.SORTABLE)}")
+        return value
+
     @field_validator("fields")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if name not in ALL_COLUMNS:
-                raise ValueError(f"{name!r} is no column{_hint(name, ALL_COLUMNS)}")
+            if name not in columns.BY_NAME:
+                raise ValueError(f"{name!r} is not a column{hint(name, columns.BY_NAME)}")
         if len(set(value)) < len(value):
             raise ValueError("a column is named twice")
         return value
 
     @model_validator(mode="after")
     def _comparable(self) -> Self:
-        if self.similar_to is None and (self.sort is SortKey.SIMILARITY or SIMILARITY in self.fields):
+        if self.similar_to is None and (self.sort == SIMILARITY or SIMILARITY in self.fields):
             raise ValueError("similarity needs similar_to: similar to which molecule?")
         return self
 
@@ -143,16 +144,18 @@ class CandidateQuery(BaseModel):
             raise InputError(f"{where}: {message}" if where else message) from error
 
     @property
-    def order(self) -> tuple[SortKey, bool]:
+    def order(self) -> tuple[str, bool]:
         """What rows are sorted by, and whether the largest come first."""
         if self.sort is not None:
             return self.sort, self.descending
-        return (SortKey.SIMILARITY, True) if self.similar_to is not None else (SortKey.CREATED, self.descending)
+        return (SIMILARITY, True) if self.similar_to is not None else (CREATED, self.descending)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the answer."""
-        return self.fields or tuple(name for name in ALL_COLUMNS if name != SIMILARITY or self.similar_to is not None)
+        return self.fields or tuple(
+            name for name in columns.BY_NAME if name != SIMILARITY or self.similar_to is not None
+        )
 
     @property
     def digest(self) -> str:
@@ -189,21 +192,12 @@ def parse_states(text: str | None, field: str) -> tuple[tuple[CandidateState, ..
     return tuple(dict.fromkeys(selected)), hits
 
 
-def parse_sort(text: str | None, field: str) -> tuple[SortKey | None, bool]:
-    """A key to sort by, and whether the largest come first, which a minus before it says; raises InputError."""
-    if text is None:
-        return None, False
-    name = text.strip().removeprefix("-")
-    if name not in list(SortKey):
-        raise InputError(f"{field}: {text!r} is nothing to sort by{_hint(name, list(SortKey))}")
-    return SortKey(name), text.strip().startswith("-")
+def parse_sort(text: str | None) -> tuple[str | None, bool]:
+    """A key to sort by, and whether the largest come first, which a minus before it says."""
+    name = None if text is None else text.strip()
+    return (None, False) if not name else (name.removeprefix("-"), name.startswith("-"))
 
 
 def parse_fields(text: str | None) -> tuple[str, ...]:
     """Names of columns, separated by commas; ``CandidateQuery`` checks them."""
     return tuple(name.strip() for name in text.split(",")) if text else ()
-
-
-def _hint(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, [str(one) for one in known], n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there is: {', '.join(known)}"

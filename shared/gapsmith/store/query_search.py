@@ -9,35 +9,18 @@ from uuid import UUID
 
 from psycopg.rows import tuple_row
 
+from gapsmith.core.columns import BY_NAME, SIMILARITY, SORTABLE
 from gapsmith.core.errors import InputError
 from gapsmith.core.lifecycle import CandidateState
 from gapsmith.store.database import Connection
 from gapsmith.store.query_cursor import Position
-from gapsmith.store.query_model import CandidateQuery, Range, SortKey
+from gapsmith.store.query_model import CandidateQuery
 from gapsmith.store.query_rows import Found
 
 if TYPE_CHECKING:
     from gapsmith.core.chemistry.substructure import Substructure
     from gapsmith.store.fingerprints import Similar
 
-_VALUES: Final = {  # what a key sorts by, and whether a candidate may have none
-    SortKey.GAP: ("c.best_gap_ev", True),
-    SortKey.PREDICTED: ("c.predicted_gap_ev", True),
-    SortKey.UNCERTAINTY: ("c.predicted_gap_std_ev", True),
-    SortKey.XTB_GAP: ("c.xtb_gap_ev", True),
-    SortKey.SA_SCORE: ("c.sa_score", False),
-    SortKey.HEAVY_ATOMS: ("c.heavy_atoms", False),
-    SortKey.CREATED: ("c.created_at", False),
-    SortKey.SIMILARITY: ("x.similarity", False),
-}
-_RANGES: Final = {
-    "gap_ev": "c.best_gap_ev",
-    "predicted_gap_ev": "c.predicted_gap_ev",
-    "predicted_gap_std_ev": "c.predicted_gap_std_ev",
-    "xtb_gap_ev": "c.xtb_gap_ev",
-    "heavy_atoms": "c.heavy_atoms",
-    "sa_score": "c.sa_score",
-}
 WALK: Final = 2000  # candidates of a step along the order, when a substructure is looked for
 RARE: Final = 20  # steps that are too many: then those with the right keys are looked up first
 SCREENED: Final = 4000  # of these at once
@@ -91,7 +74,8 @@ class Search:
         if query.hits:
             self._conditions.append(self._in_windows())
         key, descending = query.order
-        expression, nullable = _VALUES[key]
+        column = SORTABLE[key]
+        expression, nullable = "x.similarity" if key == SIMILARITY else column.sql, column.nullable
         self._segments = [Segment(expression, descending, f"{expression} IS NOT NULL" if nullable else None)]
         if nullable:
             self._segments.append(Segment("c.created_at", False, f"{expression} IS NULL"))
@@ -115,7 +99,7 @@ class Search:
     def _in_windows(self) -> str:
         """That the value that counts is inside its campaign's window, with numbers that the planner can see."""
         rows = self._connection.execute(
-            """SELECT id AS campaign, window_low_ev AS low, window_high_ev AS high FROM campaigns
+            """SELECT id AS campaign, window_low AS low, window_high AS high FROM campaigns
                WHERE %(only)s::uuid IS NULL OR id = %(only)s""",
             {"only": self._values.get("campaign_id")},
         ).fetchall()
@@ -123,7 +107,7 @@ class Search:
         for number, row in enumerate(rows):
             self._values |= {f"window_{number}_{name}": value for name, value in row.items()}
             ends = f"%(window_{number}_low)s AND %(window_{number}_high)s"
-            either.append(f"c.campaign_id = %(window_{number}_campaign)s AND c.best_gap_ev BETWEEN {ends}")
+            either.append(f"c.campaign_id = %(window_{number}_campaign)s AND c.value BETWEEN {ends}")
         return f"({' OR '.join(either) or 'false'})"
 
     def _prepare(self) -> None:
@@ -205,7 +189,7 @@ class Search:
     def _steps(self, position: Position) -> list[float]:
         """Similarities to try until a page is full: the most similar ones are found among few."""
         least = self._query.min_similarity
-        if self._similar is None or self._query.order != (SortKey.SIMILARITY, True):
+        if self._similar is None or self._query.order != (SIMILARITY, True):
             return [least]
         return [*(step for step in STEPS if step > least and (position.key is None or step < position.key)), least]
 
@@ -285,11 +269,11 @@ def conditions(query: CandidateQuery) -> tuple[list[str], dict[str, Any]]:
     if query.campaign is not None:
         parts.append("c.campaign_id = %(campaign_id)s")
     parts += _ranges(query)
-    for name in _RANGES:
-        for end in ("low", "high"):
-            value = getattr(getattr(query, name), end, None)
+    for name, wanted in query.ranges.items():
+        for end, value in (("low", wanted.low), ("high", wanted.high)):
             if value is not None:
-                values[f"{name}_{end}"] = value if name != "heavy_atoms" else _whole(value, up=end == "low")
+                whole = BY_NAME[name].type is int
+                values[f"{name}_{end}"] = _whole(value, up=end == "low") if whole else value
     if query.in_qm9 is not None:
         parts.append("EXISTS (SELECT FROM molecules q WHERE q.id = c.molecule_id AND q.in_qm9 = %(in_qm9)s)")
         values["in_qm9"] = query.in_qm9
@@ -299,14 +283,10 @@ def conditions(query: CandidateQuery) -> tuple[list[str], dict[str, Any]]:
 def _ranges(query: CandidateQuery) -> list[str]:
     """SQL of each range by itself."""
     found = []
-    for name, expression in _RANGES.items():
-        wanted: Range | None = getattr(query, name)
-        ends = [
-            f"{expression} {comparison} %({name}_{end})s"
-            for end, comparison in (("low", ">="), ("high", "<="))
-            if wanted is not None and getattr(wanted, end) is not None
-        ]
-        found += [" AND ".join(ends)] if ends else []
+    for name, wanted in query.ranges.items():
+        ends = (("low", ">=", wanted.low), ("high", "<=", wanted.high))
+        parts = [f"{BY_NAME[name].sql} {than} %({name}_{end})s" for end, than, value in ends if value is not None]
+        found.append(" AND ".join(parts))
     return found
 
 

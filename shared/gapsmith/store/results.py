@@ -4,13 +4,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
+from gapsmith.core import properties
 from gapsmith.core.campaign import CampaignConfig, Constraints
 from gapsmith.core.domain import Window
+from gapsmith.core.properties import Property
 from gapsmith.store import progress
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Database
 from gapsmith.store.progress import Attempt, DftCost, Progress, TrainedModel
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gapsmith.data.qm9 import QM9
 
 
 @dataclass(frozen=True)
@@ -40,11 +48,11 @@ def collect(database: Database, campaign: Campaign) -> Results:
 
 def base_rate(config: CampaignConfig) -> float:
     """Hit rate of drawing blindly: share of QM9's molecules, of the allowed elements and sizes, inside the window."""
-    return _base_rate(config.constraints, config.target.window)
+    return _base_rate(config.constraints, config.target.kind, config.target.window)
 
 
 @lru_cache(maxsize=128)
-def _base_rate(constraints: Constraints, window: Window) -> float:
+def _base_rate(constraints: Constraints, kind: Property, window: Window) -> float:
     import numpy as np
 
     from gapsmith.core.chemistry.elements import NUMBERS
@@ -56,8 +64,27 @@ def _base_rate(constraints: Constraints, window: Window) -> float:
     known = [1, *(NUMBERS[element] for element in constraints.elements)]
     foreign = np.add.reduceat(~np.isin(data.numbers, known), starts)
     fewest, most = constraints.heavy_atoms
-    gaps = data.properties["gap_ev"][(heavy >= fewest) & (heavy <= most) & (foreign == 0)]
-    return float(np.mean((gaps >= window.low_ev) & (gaps <= window.high_ev))) if len(gaps) else 0.0
+    values = _known(data, kind)
+    if values is None:
+        return 0.0
+    chosen = values[(heavy >= fewest) & (heavy <= most) & (foreign == 0)]
+    return float(np.mean((chosen >= window.low) & (chosen <= window.high))) if len(chosen) else 0.0
+
+
+def _known(data: "QM9", kind: Property) -> "np.ndarray | None":
+    """Values of a property over QM9; None where they do not follow from what QM9 has."""
+    import numpy as np
+
+    if kind.column in data.properties:
+        return data.properties[kind.column]
+    known = {name: properties.get(name).column for name in kind.heads}
+    if not known or any(column not in data.properties for column in known.values()):
+        return None
+    parts = [(weight, data.properties[known[name]]) for name, weight in kind.heads.items()]
+    total = np.zeros(len(data))
+    for weight, values in parts:
+        total += weight * values
+    return total
 
 
 def wilson(hits: int, jobs: int, z: float = 1.959964) -> tuple[float, float]:

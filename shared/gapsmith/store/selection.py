@@ -17,8 +17,8 @@ class Waiting:
 
     id: UUID
     queued: bool  # requested already, not begun
-    gap_ev: float
-    gap_std_ev: float
+    mean: float  # of the target's property
+    std: float
     out_of_distribution: bool
 
 
@@ -37,10 +37,12 @@ def waiting(connection: Connection, campaign_id: UUID, *, queued: Sequence[UUID]
     While a newly promoted model is still judging, what it has not come to yet keeps its last prediction.
     """
     rows = connection.execute(
-        """SELECT c.id, c.state = 'selected' AS queued, p.gap_ev, p.gap_std_ev, p.out_of_distribution
-           FROM candidates c
-           JOIN LATERAL (SELECT p.gap_ev, p.gap_std_ev, p.out_of_distribution FROM predictions p
-                         JOIN models m ON m.id = p.model_id WHERE p.candidate_id = c.id
+        """SELECT c.id, c.state = 'selected' AS queued, (p.said ->> 'mean')::float8 AS mean,
+                  (p.said ->> 'std')::float8 AS std, p.out_of_distribution
+           FROM candidates c JOIN campaigns g ON g.id = c.campaign_id
+           JOIN LATERAL (SELECT p.properties -> (g.config #>> '{target,property}') AS said, p.out_of_distribution
+                         FROM predictions p JOIN models m ON m.id = p.model_id
+                         WHERE p.candidate_id = c.id AND p.properties ? (g.config #>> '{target,property}')
                          ORDER BY (m.state = 'live') DESC, m.version DESC LIMIT 1) p ON true
            WHERE c.campaign_id = %s AND (c.state = 'scored' OR c.id = ANY(%s))
            ORDER BY c.created_at, c.id""",
@@ -49,12 +51,12 @@ def waiting(connection: Connection, campaign_id: UUID, *, queued: Sequence[UUID]
     return [Waiting(**row) for row in rows]
 
 
-def nearest(connection: Connection, campaign_id: UUID, target_ev: float, most: int) -> list[UUID]:
+def nearest(connection: Connection, campaign_id: UUID, target: float, most: int) -> list[UUID]:
     """Labelled candidates, those whose value that counts is nearest to the target first."""
     rows = connection.execute(
         """SELECT candidate_id FROM candidate_outcomes WHERE campaign_id = %s
            ORDER BY abs(value - %s), candidate_id LIMIT %s""",
-        (campaign_id, target_ev, most),
+        (campaign_id, target, most),
     ).fetchall()
     return [row["candidate_id"] for row in rows]
 

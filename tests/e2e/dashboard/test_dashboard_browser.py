@@ -77,7 +77,7 @@ def test_a_campaign_is_started_from_the_form(page: Page) -> None:
     page.goto("/")
     page.get_by_role("link", name="New campaign").click()
     page.get_by_label("Name", exact=False).first.fill("in-the-browser")
-    page.get_by_label("Gap, eV").fill("4.2")
+    page.get_by_label("Wanted value").fill("4.2")
     page.get_by_label("DFT jobs").fill("7")
     page.get_by_role("button", name="Start the campaign").click()
     expect(page).to_have_url(re.compile("/campaigns/in-the-browser$"), timeout=LONG_MS)

@@ -92,7 +92,9 @@ def test_services_answer_with_the_model_that_was_rolled_back_to(
     def deviation(candidate: UUID, model: UUID) -> float | None:
         with database.transaction() as connection:
             row = connection.execute(
-                "SELECT gap_std_ev FROM predictions WHERE candidate_id = %s AND model_id = %s", (candidate, model)
+                """SELECT (properties #>> '{gap,std}')::float8 AS gap_std_ev FROM predictions
+                   WHERE candidate_id = %s AND model_id = %s""",
+                (candidate, model),
             ).fetchone()
         return None if row is None else float(row["gap_std_ev"])
 

@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
+from psycopg.types.json import Jsonb
+from values import estimate
 
 from gapsmith.bus.inlet import Inlet
 from gapsmith.coordinator.service import CoordinatorService
@@ -117,7 +119,7 @@ class World:
         )
         assert is_open
         relaxed = candidates.add_conformer(connection, molecule, method="gfn2-xtb", molecule_id=None)
-        prediction = Prediction(candidate_id, guess.mean_ev, guess.std_ev, False)
+        prediction = Prediction(candidate_id, {"gap": estimate(guess.mean_ev, guess.std_ev)}, False)
         candidates.score(connection, relaxed, prediction, self.model_ids[-1])
         return candidate_id
 
@@ -138,7 +140,11 @@ class World:
                 campaign_id=campaign.id,
             )
             models.promote(connection, model_id, "better by 20 meV", source="trainer")
-            candidates.predict(connection, [Prediction(key, mean, 0.2, False) for key, mean in means.items()], model_id)
+            candidates.predict(
+                connection,
+                [Prediction(key, {"gap": estimate(mean, 0.2)}, False) for key, mean in means.items()],
+                model_id,
+            )
             self.model_ids.append(model_id)
             outbox.emit(
                 connection,
@@ -188,10 +194,17 @@ class World:
         with self.database.transaction() as connection:
             state = "failed" if failure else "done"
             connection.execute(
-                """UPDATE calculations SET state = %s, gap_ev = %s, failure_class = %s, failure_reason = %s,
+                """UPDATE calculations SET state = %s, gap_ev = %s, properties = %s, failure_class = %s, failure_reason = %s,
                           cpu_s = 20, wall_s = 21, finished_at = now(), result_conformer_id = conformer_id
                    WHERE id = %s""",
-                (state, gap_ev, "chemistry" if failure else None, failure, calculation_id),
+                (
+                    state,
+                    gap_ev,
+                    Jsonb({} if gap_ev is None else {"gap": gap_ev}),
+                    "chemistry" if failure else None,
+                    failure,
+                    calculation_id,
+                ),
             )
             outbox.emit(
                 connection,

@@ -55,7 +55,8 @@ def test_a_whole_campaign(world: Any) -> None:
         world.news()
     assert open_triage(world) == AHEAD
     best = world.rows(
-        """SELECT p.gap_ev FROM candidates c JOIN predictions p ON p.candidate_id = c.id WHERE c.state = 'selected'"""
+        """SELECT (p.properties #>> '{gap,mean}')::float8 AS gap_ev
+                   FROM candidates c JOIN predictions p ON p.candidate_id = c.id WHERE c.state = 'selected'"""
     )
     assert {row["gap_ev"] for row in best} <= {4.0, 4.1}
 
@@ -131,7 +132,7 @@ def test_events_that_come_twice_or_too_late_change_nothing(world: Any) -> None:
 
     def everything() -> list[Any]:
         return world.rows(
-            "SELECT id, state, triage_id, certificate_id, gap_ev FROM candidates ORDER BY id"
+            "SELECT id, state, triage_id, certificate_id, label_value FROM candidates ORDER BY id"
         ) + world.rows("SELECT id, state FROM calculations ORDER BY id")
 
     before = everything()
@@ -177,7 +178,7 @@ def test_campaigns_that_share_a_calculation_both_get_its_result(world: Any) -> N
     world.news()
     assert len(world.rows("SELECT 1 FROM calculations")) == 1
     world.compute(4.02)
-    assert [world.state(candidate)["gap_ev"] for candidate in made] == [4.02, 4.02]
+    assert [world.state(candidate)["label_value"] for candidate in made] == [4.02, 4.02]
     assert all(world.look(campaign).state is CampaignState.FINISHED for campaign in pair)
 
 
@@ -368,7 +369,8 @@ def test_errors_beyond_their_bars_start_a_training(world: Any) -> None:
         for _ in range(count):
             calculation = world.begin()
             (row,) = world.rows(
-                """SELECT p.gap_ev FROM candidates c JOIN predictions p ON p.candidate_id = c.id
+                """SELECT (p.properties #>> '{gap,mean}')::float8 AS gap_ev
+                   FROM candidates c JOIN predictions p ON p.candidate_id = c.id
                    WHERE c.triage_id = %s""",
                 calculation,
             )

@@ -64,7 +64,7 @@ def test_what_was_cancelled_or_failed_can_be_retried_and_counts(world: Any) -> N
     assert [world.state(one)["state"] for one in (cancelled, failed, done)] == ["selected", "selected", "labelled"]
     assert world.state(failed)["reason"] is None
     compute_all(world, 4.03)
-    assert [world.state(one)["gap_ev"] for one in (cancelled, failed, done)] == [4.03, 4.03, 6.0]
+    assert [world.state(one)["label_value"] for one in (cancelled, failed, done)] == [4.03, 4.03, 6.0]
 
 
 def test_a_cancelled_certificate_is_not_asked_for_again_until_it_is_retried(world: Any) -> None:
@@ -91,7 +91,7 @@ def test_a_retried_certificate_certifies(world: Any) -> None:
     assert change(world, "retry", certificate) == 1
     assert world.compute(4.05) == certificate
     now = world.state(hit)
-    assert (now["state"], now["certified_gap_ev"], now["reason"]) == ("certified", 4.05, None)
+    assert (now["state"], now["certified_value"], now["reason"]) == ("certified", 4.05, None)
 
 
 def test_a_retry_after_the_end_leaves_the_campaign_as_it_ended(world: Any) -> None:

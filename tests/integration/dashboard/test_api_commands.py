@@ -52,7 +52,7 @@ def test_campaigns_are_commanded_by_operators(api: TestClient, database: Databas
         assert campaign.document["config"]["budget"]["dft_jobs"] == 10
         assert campaign.pause().state == "paused"
         assert campaign.resume().state == "running"
-        assert campaign.retarget(4.5, 0.3).document["target_ev"] == 4.5
+        assert campaign.retarget(4.5, 0.3).document["target"]["value"] == 4.5
         with pytest.raises(TimeoutError, match="still running"):
             campaign.wait(timeout_s=0.2, every_s=0.1)
         assert campaign.stop().wait(timeout_s=5).ended

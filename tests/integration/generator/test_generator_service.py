@@ -4,6 +4,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from values import estimate
 
 from gapsmith.core.campaign import CampaignConfig, Constraints, Target
 from gapsmith.core.codec import decode
@@ -41,7 +42,7 @@ def ask(service: GeneratorService, campaign_id: UUID, **changes: object) -> Cand
         **{
             "campaign_id": campaign_id,
             "count": COUNT,
-            "target_gap_ev": 6.0,
+            "target": {"gap_ev": 6.0},
             "seed": 2**62 + 5,
             "heavy_atoms": CONSTRAINTS.heavy_atoms,
             "elements": CONSTRAINTS.elements,
@@ -106,7 +107,7 @@ def test_parents_are_regrown_and_remembered(service: GeneratorService, database:
     with database.transaction() as connection:
         for parent, molecule, molecule_id in selection.to_score(connection, parents):
             relaxed = candidates.add_conformer(connection, molecule, method="gfn2-xtb", molecule_id=molecule_id)
-            prediction = Prediction(parent, 6.0, 0.1, False)
+            prediction = Prediction(parent, {"gap": estimate(6.0, 0.1)}, False)
             candidates.score(connection, relaxed, prediction, service.model()[0])
             before[parent] = molecule
     told = ask(service, campaign_id, parents=parents, mask_fraction=0.3, seed=9)

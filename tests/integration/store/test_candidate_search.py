@@ -5,35 +5,30 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from many_candidates import FIRST, METHANE, MOST, SECOND, add_model, fill, molecules
+from many_candidates import FIRST, METHANE, MOST, SECOND, add_model, fill, molecules, prediction
 from rdkit import Chem
 
+from gapsmith.core import columns, properties
 from gapsmith.core.chemistry.identity import identify, tanimoto, unpack_fingerprints
 from gapsmith.core.chemistry.screening import matches
 from gapsmith.core.errors import InputError
 from gapsmith.core.lifecycle import CandidateState
 from gapsmith.store import campaigns, candidates, fingerprints, models, query_search
 from gapsmith.store.database import Database
-from gapsmith.store.query import CandidateQuery, Range, SortKey, bounded, find, page
+from gapsmith.store.query import CandidateQuery, Range, bounded, find, page
 
 pytestmark = pytest.mark.service
 
 SCAN = """
-    SELECT c.id AS candidate_id, g.name AS campaign, c.state, coalesce(c.certified_gap_ev, c.gap_ev) AS gap,
-           p.gap_ev AS predicted, p.gap_std_ev AS uncertainty, r.xtb_gap_ev AS xtb_gap, m.sa_score, m.heavy_atoms,
-           m.in_qm9, m.smiles, m.fingerprint, c.created_at AS created
+    SELECT c.id AS candidate_id, g.name AS campaign, c.state, coalesce(p.said, '{}') AS said, m.sa_score, m.heavy_atoms,
+           coalesce(t.properties, '{}') || coalesce(k.properties, '{}') AS computed, m.in_qm9,
+           m.smiles, m.fingerprint, c.created_at AS created
     FROM candidates c JOIN campaigns g ON g.id = c.campaign_id JOIN molecules m ON m.id = c.molecule_id
-    LEFT JOIN conformers r ON r.id = c.relaxed_conformer_id
-    LEFT JOIN LATERAL (SELECT q.gap_ev, q.gap_std_ev FROM predictions q JOIN models ON models.id = q.model_id
+    LEFT JOIN calculations t ON t.id = c.triage_id LEFT JOIN calculations k ON k.id = c.certificate_id
+    LEFT JOIN LATERAL (SELECT q.properties AS said FROM predictions q JOIN models ON models.id = q.model_id
                        WHERE q.candidate_id = c.id ORDER BY (models.state = 'live') DESC, models.version DESC LIMIT 1) p
         ON true"""
 WINDOWS = {FIRST: (3.5, 4.5), SECOND: (5.5, 6.5)}
-KEYS = {
-    "gap_ev": "gap",
-    "predicted_gap_ev": "predicted",
-    "predicted_gap_std_ev": "uncertainty",
-    "xtb_gap_ev": "xtb_gap",
-}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +43,7 @@ def filled(module_database: Database) -> Database:
 def scan(database: Database, query: CandidateQuery) -> list[tuple[UUID, float | None]]:
     """Ids and similarities, by Python alone."""
     with database.transaction() as connection:
-        rows = connection.execute(SCAN).fetchall()
+        rows = [flat(row) for row in connection.execute(SCAN)]
     if query.similar_to is not None:
         one = identify(Chem.MolFromSmiles(query.similar_to)).fingerprint
         similar = tanimoto(one, unpack_fingerprints([row["fingerprint"] for row in rows]))
@@ -61,15 +56,23 @@ def scan(database: Database, query: CandidateQuery) -> list[tuple[UUID, float | 
     return [(row["candidate_id"], row.get("similarity")) for row in [*valued, *rest]][: query.limit]
 
 
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with values by sort key."""
+    said, found = row.pop("said"), row.pop("computed")
+    for name in properties.registered():
+        row[name], estimate = found.get(name), said.get(name, {})
+        row[f"predicted_{name}"], row[f"predicted_{name}_std"] = estimate.get("mean"), estimate.get("std")
+    return row
+
+
 def selected(row: dict[str, Any], query: CandidateQuery) -> bool:
-    wanted = {KEYS.get(name, name): getattr(query, name) for name in (*KEYS, "heavy_atoms", "sa_score")}
     low, high = WINDOWS[row["campaign"]]
     return (
         query.campaign in (None, row["campaign"])
         and (not query.states or row["state"] in query.states)
         and (not query.hits or (row["gap"] is not None and low - 1e-9 <= row["gap"] <= high + 1e-9))
         and query.in_qm9 in (None, row["in_qm9"])
-        and all(inside(row[name], ends) for name, ends in wanted.items() if ends is not None)
+        and all(inside(row[columns.BY_NAME[name].key], ends) for name, ends in query.ranges.items())
         and (query.smarts is None or matches(Chem.MolFromSmiles(row["smiles"]), query.smarts))
         and (query.similar_to is None or row["similarity"] >= query.min_similarity)
     )
@@ -96,12 +99,15 @@ def questions() -> list[CandidateQuery]:
     chance, found = random.Random(7), []
     smarts = ["C=O", "c1ccncc1", "[N+]", "[H]N", "C#N", "S", "[$(C=O)]"]
     for _ in range(60):
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {"ranges": {}}
         for name, low, high in (("gap_ev", 3, 8), ("predicted_gap_ev", 3, 8), ("predicted_gap_std_ev", 0, 0.5),
-                                ("xtb_gap_ev", 2, 9), ("heavy_atoms", 3, 12), ("sa_score", 1, 6)):  # fmt: skip
+                                ("dipole_debye", 0, 6), ("predicted_homo_ev", -9, -5),
+                                ("electronegativity_ev", 1, 6), ("heavy_atoms", 3, 12), ("sa_score", 1, 6)):  # fmt: skip
             if chance.random() < 0.25:
                 ends = sorted((chance.uniform(low, high), chance.uniform(low, high)))
-                values[name] = {"low": ends[0]} if chance.random() < 0.3 else {"low": ends[0], "high": ends[1]}
+                values["ranges"][name] = (
+                    {"low": ends[0]} if chance.random() < 0.3 else {"low": ends[0], "high": ends[1]}
+                )
         if chance.random() < 0.3:
             values["states"] = tuple(chance.sample(list(CandidateState), 3))
         values["hits"] = chance.random() < 0.1
@@ -111,7 +117,7 @@ def questions() -> list[CandidateQuery]:
         if chance.random() < 0.4:
             values["similar_to"] = chance.choice(molecules()).smiles
             values["min_similarity"] = chance.choice([0.0, 0.2, 0.4, 0.6, 1.0])
-        keys = list(SortKey) if "similar_to" in values else [key for key in SortKey if key is not SortKey.SIMILARITY]
+        keys = [key for key in columns.SORTABLE if key != "similarity" or "similar_to" in values]
         values["sort"], values["descending"] = chance.choice([None, *keys]), chance.random() < 0.5
         values["limit"] = chance.choice([None, None, 5])
         found.append(CandidateQuery(**values))
@@ -123,7 +129,7 @@ def test_any_question_is_answered_as_by_a_plain_scan(filled: Database, query: Ca
     expected = scan(filled, query)
     with filled.transaction() as connection:
         rows = find(connection, query)
-    assert [(row.candidate_id, row.similarity) for row in rows] == expected
+    assert [(row["candidate_id"], row.get("similarity")) for row in rows] == expected
     if query.limit is None:
         assert paged(filled, query, 7) == expected
 
@@ -134,7 +140,7 @@ def test_the_questions_find_something() -> None:
 
 @pytest.mark.parametrize("size", [1, 50, 1000])
 def test_pages_of_every_size_hang_together(filled: Database, size: int) -> None:
-    query = CandidateQuery(sort=SortKey.GAP, descending=True, states=("labelled", "certified", "failed"))
+    query = CandidateQuery(sort="gap", descending=True, states=("labelled", "certified", "failed"))
     expected = scan(filled, query)
     assert len(expected) > 20
     assert paged(filled, query, size) == expected
@@ -150,16 +156,16 @@ def test_a_rare_substructure_is_found_by_keys_and_by_walking(
     monkeypatch.setattr(query_search, "FEW_SCREENED", few)
     monkeypatch.setattr(query_search, "MOST_SCREENED", most)
     for query in (
-        CandidateQuery(smarts="[N+]", sort=SortKey.SA_SCORE),
+        CandidateQuery(smarts="[N+]", sort="sa_score"),
         CandidateQuery(smarts="C=O"),
-        CandidateQuery(smarts="C#C", sort=SortKey.GAP, states=("labelled", "scored")),
+        CandidateQuery(smarts="C#C", sort="gap", states=("labelled", "scored")),
         CandidateQuery(smarts="S"),
     ):
         expected = scan(filled, query)
         assert bool(expected) == (query.smarts != "S")
         assert paged(filled, query, 20) == expected
         with filled.transaction() as connection:
-            assert [row.candidate_id for row in find(connection, query)] == [one for one, _ in expected]
+            assert [row["candidate_id"] for row in find(connection, query)] == [one for one, _ in expected]
 
 
 def test_a_search_that_runs_out_of_time_goes_on_where_it_was(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,20 +186,20 @@ def test_a_search_that_runs_out_of_time_goes_on_where_it_was(filled: Database, m
 def test_keys_are_computed_when_somebody_asks(filled: Database) -> None:
     with filled.transaction() as connection:
         one = find(connection, CandidateQuery(smarts="CC", limit=1))[0]
-    query = CandidateQuery(smarts="CC", similar_to=one.smiles, min_similarity=1.0)
+    query = CandidateQuery(smarts="CC", similar_to=one["smiles"], min_similarity=1.0)
     with filled.transaction() as connection:
-        expected = [row.candidate_id for row in find(connection, query)]
+        expected = [row["candidate_id"] for row in find(connection, query)]
         connection.execute("DELETE FROM similarity_keys")
         connection.execute("UPDATE substructure_keys SET keys = NULL")
         assert fingerprints.fill(connection) == MOST
         assert fingerprints.fill(connection) == 0
-        assert [row.candidate_id for row in find(connection, query)] == expected
+        assert [row["candidate_id"] for row in find(connection, query)] == expected
         assert expected
 
 
 def test_pages_are_complete_and_stable_while_candidates_are_added(database: Database) -> None:
     fill(database, most=60)
-    query = CandidateQuery(sort=SortKey.PREDICTED)
+    query = CandidateQuery(sort="predicted_gap")
     before = [found for found, _ in scan(database, query)]
     seen: list[UUID] = []
     cursor = None
@@ -210,9 +216,7 @@ def test_pages_are_complete_and_stable_while_candidates_are_added(database: Data
                 break
             new, _ = candidates.propose(connection, campaign.id, METHANE, one, model_id=model_id, in_qm9=False)
             relaxed = candidates.add_conformer(connection, METHANE, method="gfn2-xtb", molecule_id=None)
-            candidates.score(
-                connection, relaxed, candidates.Prediction(new, chance.uniform(3, 8), 0.1, False), model_id
-            )
+            candidates.score(connection, relaxed, prediction(new, chance.uniform(3, 8), chance, False), model_id)
     assert cursor is None
     assert len(set(seen)) == len(seen)
     assert [one for one in seen if one in set(before)] == before
@@ -220,7 +224,7 @@ def test_pages_are_complete_and_stable_while_candidates_are_added(database: Data
 
 def test_a_rollback_shows_the_predictions_of_the_model_that_is_live_again(database: Database) -> None:
     fill(database, most=30)
-    query = CandidateQuery(predicted_gap_ev=Range(low=0), sort=SortKey.PREDICTED)
+    query = CandidateQuery(ranges={"predicted_gap_ev": Range(low=0)}, sort="predicted_gap")
     with database.transaction() as connection:
         newer = connection.execute("SELECT id FROM models WHERE version = 1").fetchone()["id"]
         old = models.live(connection, "surrogate")
@@ -245,11 +249,11 @@ def test_what_is_no_cursor_is_refused(filled: Database, cursor: str) -> None:
 
 def test_a_cursor_belongs_to_its_question(filled: Database) -> None:
     with filled.transaction() as connection:
-        cursor = page(connection, CandidateQuery(sort=SortKey.GAP), size=3).cursor
-        for other in (CandidateQuery(sort=SortKey.CREATED), CandidateQuery(sort=SortKey.GAP, campaign=FIRST)):
+        cursor = page(connection, CandidateQuery(sort="gap"), size=3).cursor
+        for other in (CandidateQuery(sort="created"), CandidateQuery(sort="gap", campaign=FIRST)):
             with pytest.raises(InputError, match="cursor: it is not one"):
                 page(connection, other, cursor=cursor)
-        same = CandidateQuery(sort=SortKey.GAP, fields=("smiles",), limit=9)
+        same = CandidateQuery(sort="gap", fields=("smiles",), limit=9)
         assert page(connection, same, size=3, cursor=cursor).rows
 
 

@@ -45,7 +45,7 @@ def test_the_view_follows_the_rule(database: Database, target: tuple[float, floa
     with database.transaction() as connection:
         for label, certificate in product(GAPS_EV, GAPS_EV):
             row = connection.execute(
-                """WITH changed AS (UPDATE candidates SET gap_ev = %s, certified_gap_ev = %s
+                """WITH changed AS (UPDATE candidates SET label_value = %s, certified_value = %s
                                     WHERE state = 'scored' RETURNING id)
                    SELECT id FROM changed""",
                 (label, certificate),
@@ -85,7 +85,7 @@ class Readers:
         """Hits one by one, with their outcomes, from whoever lists them."""
         write_report(self.database, self.campaign, self.folder)
         with self.database.transaction() as connection:
-            query = [vars(row) for row in find(connection, CandidateQuery(hits=True))]
+            query = find(connection, CandidateQuery(hits=True))
         records = (self.folder / "hits.sdf").read_text().split("$$$$")[:-1]
         with Client(self.url) as client:
             through_client = list(client.candidates.search(state="hit"))
@@ -188,7 +188,7 @@ def test_all_readers_tell_of_one_set(
 
 def test_the_badge_of_a_molecule_follows_its_outcome(readers: Readers) -> None:
     with readers.database.transaction() as connection:
-        ids = {row.smiles: row.candidate_id for row in find(connection, CandidateQuery())}
+        ids = {row["smiles"]: row["candidate_id"] for row in find(connection, CandidateQuery())}
     for smiles, outcome in (("CC=O", "hit_by_label"), ("CCC=O", "hit_by_certificate"), ("C=CC=O", "missed")):
         assert f'data-state="{outcome}"' in readers.web.get(f"/candidates/{ids[smiles]}").text
     retarget(readers.database, 4.5, 0.2)

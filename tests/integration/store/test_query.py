@@ -23,7 +23,7 @@ from gapsmith.core.levels import shipped
 from gapsmith.core.lifecycle import CandidateState
 from gapsmith.core.settings import settings
 from gapsmith.store.database import Database
-from gapsmith.store.query import CandidateQuery, Range, SortKey, find, geometries
+from gapsmith.store.query import CandidateQuery, Range, find, geometries
 
 pytestmark = pytest.mark.service
 
@@ -38,7 +38,7 @@ def filled(module_database: Database) -> Database:
 def smiles(database: Database, **question: object) -> list[str]:
     """SMILES of what a query finds."""
     with database.transaction() as connection:
-        return [row.smiles for row in find(connection, CandidateQuery.model_validate(question))]
+        return [row["smiles"] for row in find(connection, CandidateQuery.model_validate(question))]
 
 
 def test_everything_in_the_order_of_creation(filled: Database) -> None:
@@ -47,22 +47,22 @@ def test_everything_in_the_order_of_creation(filled: Database) -> None:
 
 def test_the_gap_is_the_certified_one_where_there_is_one(filled: Database) -> None:
     with filled.transaction() as connection:
-        rows = find(connection, CandidateQuery(gap_ev=Range(low=3.9, high=4.1), sort=SortKey.GAP))
-    assert [(row.smiles, row.gap_ev, row.gap_level) for row in rows] == [
+        rows = find(connection, CandidateQuery(ranges={"gap_ev": Range(low=3.9, high=4.1)}, sort="gap"))
+    assert [(row["smiles"], row["gap_ev"], row["gap_level"]) for row in rows] == [
         ("CCC=O", 4.02, "certificate"),
         ("CC=O", 4.05, "triage"),
     ]
-    assert [row.level_of_theory for row in rows] == [shipped()["certificate"].title, shipped()["triage"].title]
-    assert [row.geometry for row in rows] == [LEVEL, "gfn2-xtb"]
-    assert [row.lumo_ev for row in rows] == pytest.approx([-2.98, -2.95])
-    assert rows[0].xtb_gap_ev == 3.0
-    assert rows[0].campaign == "carbonyls"
+    assert [row["level_of_theory"] for row in rows] == [shipped()["certificate"].title, shipped()["triage"].title]
+    assert [row["geometry"] for row in rows] == [LEVEL, "gfn2-xtb"]
+    assert [row["lumo_ev"] for row in rows] == pytest.approx([-2.98, -2.95])
+    assert rows[0]["electronegativity_ev"] == pytest.approx(7.0 - 4.02 / 2)
+    assert rows[0]["campaign"] == "carbonyls"
 
 
 def test_predictions_are_the_live_models(filled: Database) -> None:
     with filled.transaction() as connection:
-        rows = find(connection, CandidateQuery(predicted_gap_ev=Range(high=4.0), sort=SortKey.PREDICTED))
-    assert [(row.smiles, row.predicted_gap_ev, row.predicted_gap_std_ev) for row in rows] == [
+        rows = find(connection, CandidateQuery(ranges={"predicted_gap_ev": Range(high=4.0)}, sort="predicted_gap"))
+    assert [(row["smiles"], row["predicted_gap_ev"], row["predicted_gap_std_ev"]) for row in rows] == [
         ("C=CC=O", 3.9, 0.1),
         ("CCN", 4.0, 0.1),
     ]
@@ -74,7 +74,7 @@ def test_predictions_are_the_live_models(filled: Database) -> None:
         ({"states": ["labelled"]}, ["CC=O"]),
         ({"states": ["labelled", "certified"], "sort": "gap"}, ["C=CC=O", "CCC=O", "CC=O"]),
         ({"hits": True, "sort": "gap"}, ["CCC=O", "CC=O"]),
-        ({"heavy_atoms": {"low": 4}, "states": ["certified"]}, ["CCC=O", "C=CC=O"]),
+        ({"ranges": {"heavy_atoms": {"low": 4}}, "states": ["certified"]}, ["CCC=O", "C=CC=O"]),
         ({"smarts": "[CX3H1]=O", "sort": "gap", "descending": True, "limit": 2}, ["CC=O", "CCC=O"]),
         ({"smarts": "[NX3;H2]"}, ["CCN"]),
         ({"sort": "gap", "limit": 1, "descending": True}, ["CC=O"]),  # those without a gap come last either way
@@ -101,11 +101,13 @@ def test_an_invalid_smarts_is_refused(filled: Database) -> None:
 def test_geometries_are_the_best_there_are(filled: Database) -> None:
     with filled.transaction() as connection:
         rows = find(connection, CandidateQuery(states=(CandidateState.CERTIFIED,)))
-        found = geometries(connection, [row.conformer_id for row in rows])
+        found = geometries(connection, [row["conformer_id"] for row in rows])
     assert len(found) == 2
     for row in rows:
-        assert identify(Chem.MolFromSmiles(row.smiles)).heavy_atoms == int((found[row.conformer_id].numbers > 1).sum())
-        assert np.abs(found[row.conformer_id].coordinates).max() > 1.5  # shifted by 2, not the generated one
+        assert identify(Chem.MolFromSmiles(row["smiles"])).heavy_atoms == int(
+            (found[row["conformer_id"]].numbers > 1).sum()
+        )
+        assert np.abs(found[row["conformer_id"]].coordinates).max() > 1.5  # shifted by 2, not the generated one
 
 
 Ask = Callable[..., Result]
@@ -136,8 +138,9 @@ def test_a_terminal_gets_a_table(ask: Ask, monkeypatch: pytest.MonkeyPatch, caps
     command.main(["--gap", "3.9:4.1", "--sort", "gap"], standalone_mode=False)
     lines = capsys.readouterr().out.splitlines()
     certified = next(line.split() for line in lines if "CCC=O" in line)
-    assert certified[:6] == ["CCC=O", "4.020", "certificate", "4.10", "±", "0.10"]
-    assert lines[-3:] == ["2 candidates", *(f"gap: {shipped()[name].title}" for name in ("certificate", "triage"))]
+    assert certified[:6] == ["CCC=O", "carbonyls", "certified", "4.020", "certificate", "hit_by_certificate"]
+    assert certified[6:9] == ["4.10", "±", "0.10"]
+    assert lines[-3:] == ["2 candidates", *(f"DFT: {shipped()[name].title}" for name in ("certificate", "triage"))]
     command.main(["--campaign", "empty"], standalone_mode=False)
     assert capsys.readouterr().out == "no candidate is like that\n"
 

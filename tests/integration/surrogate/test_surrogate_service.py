@@ -13,6 +13,7 @@ from gapsmith.core.chemistry.conversion import from_rdkit
 from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.domain import Molecule
 from gapsmith.core.messages import CandidatesProposed, CandidatesScored, ModelPromoted
+from gapsmith.core.properties import registered
 from gapsmith.core.settings import Settings
 from gapsmith.store import campaigns, candidates, models
 from gapsmith.store.database import Database
@@ -93,7 +94,8 @@ def test_candidates_are_relaxed_and_scored(service: SurrogateService, database: 
         row["id"]: row
         for row in rows(
             database,
-            """SELECT c.id, c.state, c.reason, f.method, f.energy_hartree, f.xtb_gap_ev, p.gap_ev, p.gap_std_ev
+            """SELECT c.id, c.state, c.reason, f.method, f.energy_hartree, (f.properties ->> 'gap')::float8 AS xtb_gap_ev,
+                      (p.properties #>> '{gap,mean}')::float8 AS gap_ev, (p.properties #>> '{gap,std}')::float8 AS gap_std_ev
                FROM candidates c LEFT JOIN conformers f ON f.id = c.relaxed_conformer_id
                LEFT JOIN predictions p ON p.candidate_id = c.id""",
         )
@@ -138,8 +140,12 @@ def test_a_promoted_model_scores_again_what_waits(
     first, second = rows(database, "SELECT * FROM predictions ORDER BY created_at")
     assert first["model_id"] == old.id
     assert second["model_id"] == service.model().id != old.id
-    assert second["gap_ev"] == pytest.approx(first["gap_ev"], abs=1e-6)
-    assert second["gap_std_ev"] == pytest.approx(0.5 * first["gap_std_ev"], rel=1e-6)
+    before, after = first["properties"], second["properties"]
+    assert set(before) == set(after) == set(registered())  # the shipped weights predict all
+    for name in before:
+        assert after[name]["mean"] == pytest.approx(before[name]["mean"], abs=1e-6)
+        assert after[name]["std"] == pytest.approx(0.5 * before[name]["std"], rel=1e-6)
+        assert after[name]["low"] < after[name]["mean"] < after[name]["high"]
     assert [(event.rescored, event.candidate_ids) for event in told(database)] == [(False, ids), (True, ids)]
 
 

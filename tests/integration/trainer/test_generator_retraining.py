@@ -68,7 +68,7 @@ def test_what_the_gate_promotes_is_taken_up_and_what_it_rejects_never_is(
         assert str(rejected.id) not in loaded(log)
         assert live.parent_id == rejected.parent_id
 
-        tell(GenerateRequested(campaign_id=campaign_id, count=4, target_gap_ev=4.0, seed=1))
+        tell(GenerateRequested(campaign_id=campaign_id, count=4, target={"gap_ev": 4.0}, seed=1))
         wait_for(lambda: [event["sampled"] for event in told(CandidatesProposed)] == [4])
 
     card = read_card(Path(live.path), kind="generator")

@@ -91,10 +91,11 @@ def test_labels_come_oldest_first_and_once(world: World) -> None:
     world.label(known)
     with world.database.transaction() as connection:
         connection.execute(
-            """INSERT INTO candidates (id, campaign_id, conformer_id, state, triage_id, gap_ev)
-               SELECT gen_random_uuid(), campaign_id, conformer_id, 'certified', triage_id, gap_ev FROM candidates LIMIT 1"""
+            """INSERT INTO candidates (id, campaign_id, conformer_id, state, triage_id, label_value)
+               SELECT gen_random_uuid(), campaign_id, conformer_id, 'certified', triage_id, label_value
+               FROM candidates LIMIT 1"""
         )  # another candidate of the same calculation
-        connection.execute("UPDATE candidates SET gap_ev = NULL WHERE triage_id = %s", (known[2].calculation_id,))
+        connection.execute("UPDATE candidates SET label_value = NULL WHERE triage_id = %s", (known[2].calculation_id,))
         found = collect(connection)
     assert [label.calculation_id for label in found] == [known[i].calculation_id for i in (0, 1, 3)]
     np.testing.assert_array_equal(found[0].numbers, known[0].numbers)

@@ -53,7 +53,7 @@ def test_probability_of_known_windows(mean: float, std: float, expected: float) 
 
 @given(mean=gaps, std=deviations)
 def test_probability_is_symmetric_about_the_middle(mean: float, std: float) -> None:
-    means = np.array([mean, 2 * WINDOW.value_ev - mean])
+    means = np.array([mean, 2 * WINDOW.value - mean])
     left, right = window_probability(means, np.array([std, std]), WINDOW)
     assert 0.0 <= left <= 1.0
     assert left == pytest.approx(right, rel=1e-6, abs=1e-300)
@@ -61,7 +61,7 @@ def test_probability_is_symmetric_about_the_middle(mean: float, std: float) -> N
 
 @given(near=st.floats(0.0, 3.0), farther=st.floats(0.001, 3.0), std=deviations)
 def test_a_mean_farther_away_never_scores_higher(near: float, farther: float, std: float) -> None:
-    means = WINDOW.value_ev + np.array([near, near + farther])
+    means = WINDOW.value + np.array([near, near + farther])
     for strategy in ("probability", "nearest"):
         first, second = scores(strategy, means, np.full(2, std), np.zeros(2, dtype=bool), WINDOW, seed=0)
         assert first >= second
@@ -141,5 +141,5 @@ def test_as_many_enter_the_queue_as_leave_it(batch: tuple[np.ndarray, np.ndarray
 def test_erfc_form_agrees_with_the_distribution_function() -> None:
     for mean in np.linspace(2.0, 6.0, 41):
         normal = NormalDist(float(mean), 0.37)
-        expected = normal.cdf(WINDOW.high_ev) - normal.cdf(WINDOW.low_ev)
+        expected = normal.cdf(WINDOW.high) - normal.cdf(WINDOW.low)
         assert math.isclose(window_probability(np.array([mean]), np.array([0.37]), WINDOW)[0], expected, rel_tol=1e-6)

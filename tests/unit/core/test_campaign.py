@@ -28,7 +28,13 @@ def test_the_shipped_example_is_valid() -> None:
         ({"budget": {"dft_jobs": 0}}, ["budget.dft_jobs", "greater than 0", "0"]),
         ({"budget": {"wall_time": "soon"}}, ["budget.wall_time", "'soon'", "15m"]),
         ({"target": {"value": 4.0, "unit": "hartree"}}, ["target.unit", "eV", "hartree"]),
-        ({"target": {"value": 4.0, "property": "dipole"}}, ["target.property", "gap"]),
+        ({"target": {"value": 4.0, "property": "dipol"}}, ["target.property", "did you mean 'dipole'"]),
+        ({"target": {"value": -4.0, "property": "dipole"}}, ["target.value", "-4 is not a possible dipole", "debye"]),
+        (
+            {"target": {"value": 4.0, "property": "dipole", "unit": "eV"}},
+            ["target.unit", "measured in debye, not in eV"],
+        ),
+        ({"target": {"value": 4.0, "tolerance": 6.0}}, ["target.tolerance", "at most 5 eV"]),
         ({"target": {}}, ["target.value", "missing"]),
         ({"name": "a b"}, ["name", "a b"]),
         ({"constraints": {"elements": ["Si"]}}, ["constraints.elements.0", "Si"]),
@@ -49,6 +55,12 @@ def test_errors_name_the_field_the_value_and_what_is_allowed(change: dict[str, o
         parse_campaign({**LEAST, **change})
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_target_takes_its_unit_from_its_property() -> None:
+    target = parse_campaign({**LEAST, "target": {"property": "homo", "value": -6.1, "tolerance": 0.2}}).target
+    assert (target.unit, str(target), target.window.low) == ("eV", "-6.1 ± 0.2 eV", -6.3)
+    assert str(parse_campaign({**LEAST, "target": {"property": "dipole", "value": 3}}).target) == "3 ± 0.1 debye"
 
 
 def test_the_surrogate_alone_is_retrained_unless_more_is_asked_for() -> None:

@@ -22,7 +22,7 @@ from gapsmith.core.lifecycle import TRANSITIONS, CandidateState, Outcome
 )
 def test_a_window_ends_where_its_decimal_numbers_say(value: float, tolerance: float, low: float, high: float) -> None:
     window = Window(value, tolerance)
-    assert (window.low_ev, window.high_ev) == (low, high)
+    assert (window.low, window.high) == (low, high)
     assert window.holds(low)
     assert window.holds(high)
 

@@ -22,7 +22,7 @@ def test_an_event_survives_the_wire() -> None:
 
 
 def test_the_wire_format_is_cloudevents() -> None:
-    event = GenerateRequested(campaign_id=uuid4(), count=4, target_gap_ev=4.0, seed=1)
+    event = GenerateRequested(campaign_id=uuid4(), count=4, target={"gap_ev": 4.0}, seed=1)
     wire = json.loads(Envelope.wrap(event, source="coordinator").model_dump_json())
     assert wire["specversion"] == "1.0"
     assert wire["source"] == "gapsmith/coordinator"

@@ -19,14 +19,16 @@ from gapsmith.dashboard.reading.charts import calibration
 from gapsmith.dashboard.service import listen
 from gapsmith.dashboard.shared import Shared
 from gapsmith.store.progress import Attempt
-from gapsmith.store.query import Range, SortKey
+from gapsmith.store.query import Range
 
 PACKAGE = files("gapsmith.dashboard")
 VENDOR = PACKAGE / "static" / "vendor"
 
 
 def attempt(gap: float | None, predicted: float, deviation: float) -> Attempt:
-    return Attempt(uuid4(), "C", False, 1.0, "labelled" if gap else "failed", None, gap, None, predicted, deviation)
+    return Attempt(
+        uuid4(), "C", False, 1.0, "labelled" if gap else "failed", None, gap, None, gap, None, predicted, deviation
+    )
 
 
 def test_calibration_counts_labels_inside_central_intervals() -> None:
@@ -129,9 +131,9 @@ def test_an_address_is_a_question_and_back() -> None:
     )
     query = asked.query()
     assert query.campaign == "a"
-    assert query.gap_ev == Range(low=3.9)
+    assert query.ranges == {"gap_ev": Range(low=3.9)}
     assert query.smarts == "c1ccncc1"
-    assert (query.sort, query.descending, query.hits) == (SortKey.GAP, True, True)
+    assert (query.sort, query.descending, query.hits) == ("gap", True, True)
     assert asked.columns == ("state", "gap_ev")
     again = Question.of(QueryParams(asked.address().partition("?")[2]))
     assert again == asked

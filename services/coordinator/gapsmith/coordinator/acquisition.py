@@ -31,7 +31,7 @@ def window_probability(mean_ev: np.ndarray, std_ev: np.ndarray, window: Window) 
         (candidates,) within 0 to 1, accurate to full precision in the tails as well.
     """
     scale = np.asarray(std_ev, dtype=np.float64) * math.sqrt(2.0)
-    low, high = (window.low_ev - mean_ev) / scale, (window.high_ev - mean_ev) / scale
+    low, high = (window.low - mean_ev) / scale, (window.high - mean_ev) / scale
     # a difference of two numbers near 1 loses everything: below the mean it is taken in the mirrored, small tail
     below = low < 0
     inner, outer = np.where(below, -high, low), np.where(below, -low, high)
@@ -64,7 +64,7 @@ def scores(
     if strategy == "random":
         return np.random.default_rng(seed).random(len(mean_ev))
     if strategy == "nearest":
-        plain = 1.0 / (1.0 + np.abs(mean_ev - window.value_ev) / window.tolerance_ev)
+        plain = 1.0 / (1.0 + np.abs(mean_ev - window.value) / window.tolerance)
     else:
         plain = window_probability(mean_ev, std_ev, window)
     return np.where(out_of_distribution, OUT_OF_DISTRIBUTION_FACTOR * plain, plain)

@@ -33,12 +33,11 @@ def list_() -> None:
         rows = []
         for one in campaigns.every(connection):
             counts = candidates.counts(connection, one.id)
-            window = one.config.target.window
             rows.append(
                 {
                     "name": one.name,
                     "state": str(one.state),
-                    "target_ev": f"{window.value_ev:g} ± {window.tolerance_ev:g}",
+                    "target": f"{one.config.target.kind.noun} {one.config.target}",
                     "candidates": sum(counts.values()),
                     "labelled": counts.get("labelled", 0) + counts.get("certified", 0),
                     "hits": progress.counts(connection, one.id).hits_by_kind,

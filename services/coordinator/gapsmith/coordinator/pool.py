@@ -25,7 +25,7 @@ class Pool:
     ids: list[UUID]
     queued: np.ndarray  # (candidates,) bool: requested already, not begun
     score: np.ndarray  # (candidates,)
-    distance: np.ndarray  # (candidates,) of the predicted gap from the middle of the window, eV
+    distance: np.ndarray  # (candidates,) of the predicted value from the middle of the window
     fingerprints: np.ndarray  # (candidates, 256) uint8
 
 
@@ -37,16 +37,16 @@ def seed(config: CampaignConfig, stream: int, counter: int) -> int:
 def load(connection: Connection, campaign: Campaign, *, queued: Sequence[UUID] = (), counter: int = 0) -> Pool:
     """The campaign's scored candidates, and ``queued`` ones with them; ``counter`` varies the random strategy."""
     rows = selection.waiting(connection, campaign.id, queued=queued)
-    mean = np.array([row.gap_ev for row in rows], dtype=np.float64)
+    mean = np.array([row.mean for row in rows], dtype=np.float64)
     score = acquisition.scores(
         campaign.config.acquisition.strategy,
         mean,
-        np.array([row.gap_std_ev for row in rows], dtype=np.float64),
+        np.array([row.std for row in rows], dtype=np.float64),
         np.array([row.out_of_distribution for row in rows], dtype=bool),
         campaign.config.target.window,
         seed=seed(campaign.config, 0, counter),
     )
-    distance = np.abs(mean - campaign.config.target.window.value_ev)
+    distance = np.abs(mean - campaign.config.target.window.value)
     holds_place = np.array([row.queued for row in rows], dtype=bool)
     best = np.lexsort((distance, -score))
     order = np.concatenate([best[holds_place[best]], best[~holds_place[best]][:SHORTLIST]])

@@ -8,10 +8,17 @@ from gapsmith.core.campaign import CampaignConfig, parse_campaign
 from gapsmith.core.chemistry.screening import check_constraints
 from gapsmith.core.errors import InputError
 
-FIRST: Final = ("name", "target.value", "target.tolerance", "budget.dft_jobs", "budget.wanted_hits", "budget.wall_time")
-UNITS: Final = {"target.value": "eV", "target.tolerance": "eV"}
+FIRST: Final = (
+    "name",
+    "target.property",
+    "target.value",
+    "target.tolerance",
+    "budget.dft_jobs",
+    "budget.wanted_hits",
+    "budget.wall_time",
+)
 LABELS: Final = {
-    "target.value": "Gap",
+    "target.value": "Wanted value",
     "budget.dft_jobs": "DFT jobs",
     "constraints.sa_score": "Synthetic accessibility at most",
     "constraints.forbidden_smarts": "Forbidden SMARTS",
@@ -35,7 +42,6 @@ class Field:
     least: float | None = None
     most: float | None = None
     pattern: str | None = None
-    unit: str | None = None
     problem: str | None = None  # what is wrong with the value
 
 
@@ -154,7 +160,6 @@ def _field(name: str, part: Mapping[str, Any], required: bool) -> Field:
         least=limits.get("minimum", limits.get("exclusiveMinimum")),
         most=limits.get("maximum", limits.get("exclusiveMaximum")),
         pattern=part.get("pattern", "").strip("^$").replace("-]", "\\-]") or None,  # as browsers want it
-        unit=UNITS.get(name),
     )
     if "boolean" in kinds:
         return replace(field, kind="flag")

@@ -20,7 +20,7 @@ from gapsmith.core.messages import CandidatesProposed, GenerateRequested
 from gapsmith.core.settings import Settings
 from gapsmith.data.known import in_qm9
 from gapsmith.generator.generator import DEFAULT_WEIGHTS, Generator, Sampled
-from gapsmith.generator.vocabulary import MAX_ATOMS, NUMBER_OF_SYMBOL
+from gapsmith.generator.vocabulary import MAX_ATOMS, NUMBER_OF_SYMBOL, PROPERTIES
 from gapsmith.store import campaigns, candidates, requests, selection, tasks
 from gapsmith.store.database import Connection
 from gapsmith.store.tasks import Task
@@ -128,11 +128,13 @@ class GeneratorService(ModelService[Generator]):
         """New molecules; out of parents if there are any left to grow them from."""
         elements = None if request.elements is None else tuple(NUMBER_OF_SYMBOL[symbol] for symbol in request.elements)
         heavy_atoms = request.heavy_atoms or (1, MAX_ATOMS)
+        # what the generator cannot be asked for, the surrogate judges alone
+        conditions = {name: value for name, value in request.target.items() if name in PROPERTIES}
         stop = self.interrupt.is_set
         if not parents:
             return generator.sample(
                 request.count,
-                {"gap_ev": request.target_gap_ev},
+                conditions,
                 request.seed,
                 heavy_atoms=heavy_atoms,
                 elements=elements,
@@ -142,7 +144,7 @@ class GeneratorService(ModelService[Generator]):
             parents,
             request.count,
             DEFAULT_MASK_FRACTION if request.mask_fraction is None else request.mask_fraction,
-            {"gap_ev": request.target_gap_ev},
+            conditions,
             request.seed,
             heavy_atoms=heavy_atoms,
             elements=elements,

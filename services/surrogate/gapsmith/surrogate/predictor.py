@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gapsmith.core import properties
 from gapsmith.core.errors import CheckpointError, InputError
+from gapsmith.core.properties import Estimate
 from gapsmith.surrogate import calibration
 from gapsmith.surrogate.calibration import Calibration
 from gapsmith.surrogate.config import Config, parse
@@ -47,9 +49,23 @@ class Prediction:
     offsets: np.ndarray  # (molecules + 1,): where a molecule's atoms are in quantities of atoms
     of_atoms: tuple[str, ...]  # which of the heads are such quantities
 
+    molecular: dict[str, HeadPrediction]  # heads of whole molecules by quantity, in base units
+
     def __len__(self) -> int:
         """Number of molecules."""
         return len(self.mean_ev)
+
+    def properties(self) -> list[dict[str, Estimate]]:
+        """What follows for the registered properties of each molecule."""
+        return [
+            properties.predicted(
+                {
+                    name: Estimate(*(float(part[index]) for part in (head.mean, head.std, head.low, head.high)))
+                    for name, head in self.molecular.items()
+                }
+            )
+            for index in range(len(self))
+        ]
 
 
 class Predictor:
@@ -111,12 +127,14 @@ class Predictor:
         predicted = predict_molecules(self.models, molecules, device=self.device)
         calibrated = self.calibration
         distance = calibrated.distances(predicted.latent)
-        heads = {}
+        heads, molecular = {}, {}
         for name, mean in predicted.mean.items():
             std, unit = calibrated.std(predicted, name), self.config.heads[name].known_unit.in_base
             half, least = std * calibrated.interval[name], QUANTITIES[name].least
             low, high = np.maximum(mean - half, least), np.maximum(mean + half, least)
             heads[self.config.column(name)] = HeadPrediction(mean / unit, std / unit, low / unit, high / unit)
+            if QUANTITIES[name].level == "graph":
+                molecular[name] = HeadPrediction(mean, std, low, high)
         return Prediction(
             mean_ev=predicted.mean["gap"],
             std_ev=calibrated.std(predicted, "gap"),
@@ -125,6 +143,7 @@ class Predictor:
             out_of_distribution=distance > calibrated.ood_threshold,
             heads=heads,
             offsets=molecules.offsets,
+            molecular=molecular,
             of_atoms=tuple(
                 self.config.column(name) for name in predicted.mean if self.config.heads[name].level == "node"
             ),

@@ -12,6 +12,7 @@ import torch
 from gapsmith.bus.inlet import Handler, on
 from gapsmith.bus.model_service import ModelService
 from gapsmith.bus.service import Commit, Interrupted, serve
+from gapsmith.core import properties
 from gapsmith.core.chemistry.geometry import same_connectivity
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CalculationError
@@ -106,10 +107,8 @@ class SurrogateService(ModelService[Predictor]):
                 accepted.append(Accepted(candidate_id, molecule_id, after, outcome))
         predicted = predictor.predict([(one.molecule.numbers, one.molecule.coordinates) for one in accepted])
         predictions = [
-            candidates.Prediction(one.id, float(mean), float(std), bool(out))
-            for one, mean, std, out in zip(
-                accepted, predicted.mean_ev, predicted.std_ev, predicted.out_of_distribution, strict=True
-            )
+            candidates.Prediction(one.id, values, bool(out))
+            for one, values, out in zip(accepted, predicted.properties(), predicted.out_of_distribution, strict=True)
         ]
 
         def commit(connection: Connection) -> None:
@@ -122,7 +121,7 @@ class SurrogateService(ModelService[Predictor]):
                     method=METHOD.lower(),
                     molecule_id=one.molecule_id,
                     energy_hartree=one.relaxed.energy_hartree,
-                    xtb_gap_ev=one.relaxed.gap_ev,
+                    properties=properties.computed(one.relaxed.result),
                 )
                 candidates.score(connection, conformer_id, prediction, model_id)
             live = models.live(connection, KIND)
@@ -142,9 +141,9 @@ class SurrogateService(ModelService[Predictor]):
             waiting = selection.to_rescore(connection, model_id)
         predicted = predictor.predict([(molecule.numbers, molecule.coordinates) for _, _, molecule in waiting])
         predictions = [
-            candidates.Prediction(candidate_id, float(mean), float(std), bool(out))
-            for (candidate_id, _, _), mean, std, out in zip(
-                waiting, predicted.mean_ev, predicted.std_ev, predicted.out_of_distribution, strict=True
+            candidates.Prediction(candidate_id, values, bool(out))
+            for (candidate_id, _, _), values, out in zip(
+                waiting, predicted.properties(), predicted.out_of_distribution, strict=True
             )
         ]
         by_campaign: dict[UUID, list[UUID]] = {}

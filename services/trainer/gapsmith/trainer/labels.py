@@ -45,7 +45,7 @@ def write(path: Path, labels: Sequence[Label]) -> None:
         "offsets": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         "numbers": np.concatenate([label.numbers for label in labels]).astype(np.uint8),
         "coordinates_angstrom": np.concatenate([label.coordinates for label in labels]).astype(np.float32),
-        "targets_ev": np.array(rows, dtype=np.float64),
+        "targets": np.array(rows, dtype=np.float64),
         "calculations": np.frombuffer(calculations, np.uint8).reshape(-1, 16).copy(),
     }
     write_atomically(path, save(tensors))
@@ -63,7 +63,7 @@ def read(path: Path) -> list[Label]:
                 coordinates=tensors["coordinates_angstrom"][start:end],
                 targets={name: float(x) for name, x in zip(TARGETS, row, strict=True) if np.isfinite(x)},
             )
-            for index, (start, end, row) in enumerate(zip(offsets, offsets[1:], tensors["targets_ev"], strict=False))
+            for index, (start, end, row) in enumerate(zip(offsets, offsets[1:], tensors["targets"], strict=False))
         ]
     except (OSError, SafetensorError, KeyError, IndexError, ValueError) as error:
         raise DataError(f"{path} holds no labels ({error!r}): delete its folder, and it is written again") from error

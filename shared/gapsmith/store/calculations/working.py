@@ -1,11 +1,13 @@
 """Calculations are owned by lease, and ended in one transaction with the event that tells of it."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from gapsmith.core import properties
 from gapsmith.core.domain import Level
 from gapsmith.core.errors import FailureClass
 from gapsmith.core.lifecycle import CalculationState
@@ -83,6 +85,7 @@ def finish(connection: Connection, calculation_id: UUID, owner: str, result: Res
         "software": Jsonb(dict(result.software)),
         "findings": list(result.findings),
         "result": Jsonb(dict(result.extra)),
+        "properties": Jsonb(properties.computed({**asdict(result), **result.extra})),
     }
     changes = "".join(f", {name} = %({name})s" for name in values)
     changes += ", failure_class = NULL, failure_reason = NULL"

@@ -28,7 +28,7 @@ def plan(config: CampaignConfig) -> list[str]:
     total = timedelta(seconds=first + dft)
     lines = [
         f"campaign    {config.name}",
-        f"target      gap {window.low_ev:g} to {window.high_ev:g} eV{_base_rate(window.low_ev, window.high_ev)}",
+        f"target      {config.target.kind.noun} {window.low:g} to {window.high:g} {config.target.unit}{_base_rate(config)}",
         f"molecules   {', '.join(limits.elements)} and H, {fewest} to {most} heavy atoms, SA score up to "
         f"{limits.sa_score:g}, {len(limits.forbidden_smarts)} forbidden and {len(limits.required_smarts)} required "
         "patterns" + (", none of QM9" if limits.novel else ""),
@@ -54,12 +54,15 @@ def _retraining(retraining: Retraining) -> str:
     )
 
 
-def _base_rate(low_ev: float, high_ev: float) -> str:
+def _base_rate(config: CampaignConfig) -> str:
     """Share of QM9 in the window, if QM9 was prepared before: a dry run prepares nothing."""
     from gapsmith.data import qm9
 
     if not qm9.path().is_file():
         return ""
-    gaps = qm9.load(qm9.path()).properties["gap_ev"]
-    share = float(((gaps >= low_ev) & (gaps <= high_ev)).mean())
+    window = config.target.window
+    values = qm9.load(qm9.path()).properties.get(config.target.kind.column)
+    if values is None:
+        return ""
+    share = float(((values >= window.low) & (values <= window.high)).mean())
     return f" ({share:.2%} of QM9's molecules)"

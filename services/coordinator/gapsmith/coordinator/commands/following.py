@@ -72,7 +72,7 @@ def _watch(database: "Database", campaign: "Campaign", supervised: "Machine | No
     from gapsmith.store.progress import progress
 
     window = campaign.config.target.window
-    title = f"{campaign.name}: molecules with a gap of {window.value_ev:g} ± {window.tolerance_ev:g} eV"
+    title = f"{campaign.name}: molecules with a gap of {window.value:g} ± {window.tolerance:g} eV"
     with watcher(title) as view:
         while not stopped:
             try:

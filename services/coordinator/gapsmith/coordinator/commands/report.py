@@ -89,18 +89,13 @@ def write_report(database: "Database", campaign: "Campaign", folder: Path) -> Re
 def _query(name: str, *, hits: bool) -> "CandidateQuery":
     """Hits by their best gap, as 'gapsmith query --state hit' finds them; or all candidates but the rejected."""
     from gapsmith.core.lifecycle import CandidateState
-    from gapsmith.store.query import CandidateQuery, SortKey
+    from gapsmith.store.query import CandidateQuery
 
     return CandidateQuery(
         campaign=name,
         states=tuple(state for state in CandidateState if state is not CandidateState.REJECTED),
         hits=hits,
-        sort=SortKey.GAP if hits else SortKey.CREATED,
-        gap_ev=None,
-        predicted_gap_ev=None,
-        heavy_atoms=None,
-        smarts=None,
-        limit=None,
+        sort="gap" if hits else "created",
     )
 
 
@@ -124,7 +119,7 @@ def _rows(found: "Sequence[Attempt]", campaign: "Campaign", *outcomes: "Outcome"
         {
             "smiles": one.smiles,
             "label_ev": one.gap_ev,
-            "certified_ev": one.certified_gap_ev,
+            "certified_ev": one.certified_value,
             "predicted_ev": _with_error(one.predicted_gap_ev, one.predicted_gap_std_ev),
             "in_qm9": "yes" if one.in_qm9 else "no",
             "sa_score": round(one.sa_score, 1),
@@ -152,11 +147,10 @@ def lines(results: "Results") -> list[str]:
     config, p = results.campaign.config, results.progress
     hits = _rows(results.attempts, results.campaign, Outcome.HIT_BY_CERTIFICATE, Outcome.HIT_BY_LABEL)
     missed = _rows(results.attempts, results.campaign, Outcome.MISSED)
-    window = config.target.window
     return [
         f"# {results.campaign.name}",
         "",
-        f"Wanted: molecules with a HOMO-LUMO gap of {window.value_ev:g} ± {window.tolerance_ev:g} eV. A *hit by label* is "
+        f"Wanted: molecules with a {config.target.kind.noun} of {config.target}. A *hit by label* is "
         "inside the window by its label, and has no certificate (yet); a *hit by certificate* is inside it by its "
         "certificate. What is inside by its label and outside by its certificate is *missed*.",
         "",

@@ -28,7 +28,9 @@ def draw(results: "Results", path: Path) -> None:
     _hits(left, results)
     _predictions(middle, results, window)
     _distribution(right, results, window)
-    figure.suptitle(f"{results.campaign.name}: gap of {window.value_ev:g} ± {window.tolerance_ev:g} eV")
+    figure.suptitle(
+        f"{results.campaign.name}: {results.campaign.config.target.kind.noun} of {results.campaign.config.target}"
+    )
     figure.savefig(path, dpi=130)
 
 
@@ -54,32 +56,43 @@ def _predictions(axes: Axes, results: "Results", window: "Window") -> None:
     known = np.array([row for row in found if None not in row], dtype=np.float64).reshape(-1, 4)
     predicted, deviation, label, hit = known.T
     inside = hit > 0
-    ends = [*predicted, *label, window.low_ev, window.high_ev]
+    ends = [*predicted, *label, window.low, window.high]
     limits = (min(ends) - 0.3, max(ends) + 0.3)
-    axes.axhspan(window.low_ev, window.high_ev, color=WANTED, alpha=0.5, lw=0)
+    axes.axhspan(window.low, window.high, color=WANTED, alpha=0.5, lw=0)
     axes.plot(limits, limits, color=OTHER, lw=0.8)
     for chosen, color, name in ((inside, HIT, "hits"), (~inside, OTHER, "others")):
         axes.errorbar(
             predicted[chosen], label[chosen], xerr=deviation[chosen], fmt="o", ms=4, lw=0.8, color=color, label=name
         )
-    axes.set(xlabel="predicted gap, eV", ylabel="DFT gap, eV", title="Prediction and label", xlim=limits, ylim=limits)
+    axes.set(
+        xlabel=f"predicted {_named(results)}",
+        ylabel=f"DFT {_named(results)}",
+        title="Prediction and label",
+        xlim=limits,
+        ylim=limits,
+    )
     axes.legend(frameon=False, loc="upper left")
 
 
 def _distribution(axes: Axes, results: "Results", window: "Window") -> None:
     gaps = [a.gap_ev for a in results.attempts if a.gap_ev is not None]
-    axes.axvspan(window.low_ev, window.high_ev, color=WANTED, alpha=0.5, lw=0, label="wanted")
+    axes.axvspan(window.low, window.high, color=WANTED, alpha=0.5, lw=0, label="wanted")
     if gaps:
         axes.hist(gaps, bins=_bins(gaps, window), color=OTHER, rwidth=0.92)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="DFT gap, eV", ylabel="molecules", title="Gaps of the computed molecules")
+    axes.set(xlabel=f"DFT {_named(results)}", ylabel="molecules", title="Computed molecules")
     axes.legend(frameon=False)
+
+
+def _named(results: "Results") -> str:
+    target = results.campaign.config.target
+    return f"{target.kind.noun}, {target.unit}"
 
 
 def _bins(gaps: list[float], window: "Window") -> list[float]:
     """Edges of bins as wide as the window, or a multiple if there were too many; the window's lower end is an edge."""
-    width = 2 * window.tolerance_ev
+    width = 2 * window.tolerance
     width *= max(1, math.ceil((max(gaps) - min(gaps)) / (MOST_BINS * width)))
-    first = math.floor((min(gaps) - window.low_ev) / width)
-    last = math.floor((max(gaps) - window.low_ev) / width) + 1
-    return [window.low_ev + width * step for step in range(first, last + 1)]
+    first = math.floor((min(gaps) - window.low) / width)
+    last = math.floor((max(gaps) - window.low) / width) + 1
+    return [window.low + width * step for step in range(first, last + 1)]

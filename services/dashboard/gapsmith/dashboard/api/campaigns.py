@@ -128,14 +128,12 @@ def _open(connection: Connection, name: str, wanted: CampaignState | None) -> Ca
 
 
 def _line(connection: Connection, one: Campaign) -> dict[str, Any]:
-    window = one.config.target.window
     return {
         "name": one.name,
         "id": one.id,
         "state": str(one.state),
         "stop_reason": one.stop_reason,
-        "target_ev": window.value_ev,
-        "tolerance_ev": window.tolerance_ev,
+        "target": one.config.target,
         "elapsed_s": one.elapsed_s,
         "created_at": one.created_at,
         "ended_at": one.ended_at,

@@ -124,13 +124,13 @@ def _story(context: Context, candidate_id: UUID) -> CandidateStory:
 
 
 def _sdf(found: CandidateStory, geometry: Geometry) -> str:
-    tags = {"smiles": found.row.smiles, "geometry": geometry.kind, "method": geometry.method}
-    return output.sdf_record(geometry.molecule, found.row.inchikey, tags)
+    tags = {"smiles": found.row["smiles"], "geometry": geometry.kind, "method": geometry.method}
+    return output.sdf_record(geometry.molecule, found.row["inchikey"], tags)
 
 
 def _xyz(found: CandidateStory, geometry: Geometry) -> str:
     molecule = geometry.molecule
-    lines = [str(len(molecule)), f"{found.row.smiles} {geometry.kind} {geometry.method}"]
+    lines = [str(len(molecule)), f"{found.row['smiles']} {geometry.kind} {geometry.method}"]
     for number, (x, y, z) in zip(molecule.numbers.tolist(), molecule.coordinates.tolist(), strict=True):
         lines.append(f"{SYMBOLS[number]:2} {x:14.8f} {y:14.8f} {z:14.8f}")
     return "\n".join(lines) + "\n"

@@ -1,50 +1,30 @@
 """What the API answers, as models: they make its documentation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
-from gapsmith.core.campaign import CampaignConfig
+from gapsmith.core import columns
+from gapsmith.core.campaign import CampaignConfig, Target
 from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.domain import Level
 from gapsmith.core.levels import LevelOfTheory
 from gapsmith.store.candidate_story import CandidateStory, Computed, Judgement, Property, Step
 from gapsmith.store.progress import Progress
 
-
-class Candidate(BaseModel):
-    """Columns of a candidate; with ``fields`` only those. Units stand in the names."""
-
-    smiles: str | None = None
-    inchikey: str | None = None
-    formula: str | None = None
-    campaign: str | None = None
-    state: str | None = None
-    gap_ev: float | None = Field(None, description="DFT")
-    gap_level: str | None = Field(None, description="triage or certificate: the role of gap_ev's level of theory")
-    outcome: str | None = Field(None, description="hit_by_label, hit_by_certificate or missed")
-    predicted_gap_ev: float | None = None
-    predicted_gap_std_ev: float | None = None
-    out_of_distribution: bool | None = Field(None, description="the surrogate's warning")
-    xtb_gap_ev: float | None = None
-    homo_ev: float | None = None
-    lumo_ev: float | None = None
-    dipole_debye: float | None = None
-    heavy_atoms: int | None = None
-    sa_score: float | None = None
-    in_qm9: bool | None = None
-    reason: str | None = Field(None, description="of rejected, failed, withdrawn")
-    level_of_theory: str | None = Field(None, description="of gap_ev: method // geometry [name and definition hash]")
-    geometry: str | None = Field(None, description="method of the best geometry there is")
-    created_at: datetime | None = None
-    candidate_id: UUID | None = None
-    molecule_id: int | None = None
-    conformer_id: UUID | None = Field(None, description="of that geometry")
-    similarity: float | None = Field(None, description="Tanimoto, to the molecule asked for")
+_COLUMNS: Final[dict[str, Any]] = {
+    one.name: (one.type | None, Field(None, title=one.title, description=one.description or None))
+    for one in columns.ALL
+}
+if TYPE_CHECKING:
+    Candidate = BaseModel
+else:
+    Candidate = create_model(
+        "Candidate", __doc__="Columns of a candidate; with ``fields`` only those. Units stand in the names.", **_COLUMNS
+    )
 
 
 class CandidatePage(BaseModel):
@@ -99,7 +79,7 @@ def candidate_detail(story: CandidateStory) -> CandidateDetail:
         for one in story.geometries
     ]
     return CandidateDetail(
-        candidate=Candidate(**asdict(story.row)),
+        candidate=Candidate.model_validate(story.row),
         parent_id=story.parent_id,
         parent_smiles=story.parent_smiles,
         mask_fraction=story.mask_fraction,
@@ -120,8 +100,7 @@ class CampaignLine(BaseModel):
     id: UUID
     state: str = Field(description="running, paused, finished or stopped")
     stop_reason: str | None
-    target_ev: float
-    tolerance_ev: float
+    target: Target
     elapsed_s: float = Field(description="running time, without pauses")
     created_at: datetime
     ended_at: datetime | None
@@ -155,8 +134,8 @@ class NewTarget(BaseModel):
 
     model_config = {"extra": "forbid"}
 
-    value: float = Field(gt=0, le=30, allow_inf_nan=False, description="HOMO-LUMO gap in eV")
-    tolerance: float = Field(gt=0, le=5, allow_inf_nan=False, description="in eV: a hit lies within value ± tolerance")
+    value: float = Field(allow_inf_nan=False, description="in the unit of the campaign's property")
+    tolerance: float = Field(gt=0, allow_inf_nan=False, description="a hit lies within value ± tolerance")
 
 
 class JobLine(BaseModel):

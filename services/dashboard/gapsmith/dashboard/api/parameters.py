@@ -1,9 +1,10 @@
 """The question about candidates as an address writes it; its names are those of the columns."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from gapsmith.core import columns
 from gapsmith.core.errors import InputError
 from gapsmith.store.query import CandidateQuery, Range, parse_fields, parse_sort, parse_states
 from gapsmith.store.query_model import LEAST_SIMILARITY, MOST_TEXT
@@ -11,26 +12,13 @@ from gapsmith.store.query_model import LEAST_SIMILARITY, MOST_TEXT
 PAGE, MOST_PAGE = 50, 1000
 Number = Annotated[float | None, Field(allow_inf_nan=False)]
 Text = Annotated[str | None, Field(max_length=MOST_TEXT)]
-RANGES = ("gap_ev", "predicted_gap_ev", "predicted_gap_std_ev", "xtb_gap_ev", "heavy_atoms", "sa_score")
 
 
-class CandidateParameters(BaseModel):
-    """Query parameters of ``/candidates``. Without ``state`` all but the rejected."""
+class Parameters(BaseModel):
+    """Query parameters of ``/candidates`` but for the ends of ranges. Without ``state`` all but the rejected."""
 
     model_config = ConfigDict(extra="forbid")
 
-    gap_ev_min: Number = Field(None, description="DFT gap, certified if there is one, else the label")
-    gap_ev_max: Number = None
-    predicted_gap_ev_min: Number = Field(None, description="the surrogate's mean")
-    predicted_gap_ev_max: Number = None
-    predicted_gap_std_ev_min: Number = Field(None, description="the surrogate's standard deviation")
-    predicted_gap_std_ev_max: Number = None
-    xtb_gap_ev_min: Number = Field(None, description="GFN2-xTB's gap")
-    xtb_gap_ev_max: Number = None
-    heavy_atoms_min: Number = Field(None, description="atoms other than hydrogen")
-    heavy_atoms_max: Number = None
-    sa_score_min: Number = Field(None, description="synthetic accessibility, 1 easy to 10 hard")
-    sa_score_max: Number = None
     in_qm9: bool | None = Field(None, description="whether the molecule is in the models' training data")
     campaign: Text = Field(None, description="name of a campaign")
     state: Text = Field(
@@ -41,9 +29,8 @@ class CandidateParameters(BaseModel):
     smarts: Text = Field(None, description="substructure", examples=["c1ccncc1"])
     similar_to: Text = Field(None, description="SMILES of a molecule", examples=["CC(=O)C=C"])
     min_similarity: float = Field(LEAST_SIMILARITY, ge=0, le=1, description="least Tanimoto similarity to it")
-    sort: Annotated[str | None, Field(max_length=40)] = Field(
-        None,
-        description="gap, predicted, uncertainty, xtb_gap, sa_score, heavy_atoms, created or similarity; -gap: largest first",
+    sort: Annotated[str | None, Field(max_length=80)] = Field(
+        None, description=f"{', '.join(columns.SORTABLE)}; -gap: largest first"
     )
     fields: Annotated[str | None, Field(max_length=1000)] = Field(
         None, description="columns, separated by commas; none: all"
@@ -60,7 +47,7 @@ class CandidateParameters(BaseModel):
     def query(self) -> CandidateQuery:
         """The question; raises InputError that names the parameter."""
         states, hits = parse_states(self.state, "state")
-        key, descending = parse_sort(self.sort, "sort")
+        key, descending = parse_sort(self.sort)
         if self.format == "json" and (self.limit or 0) > MOST_PAGE:
             raise InputError(
                 f"limit: a page has at most {MOST_PAGE} candidates, not {self.limit}; follow 'next', or take everything as "
@@ -69,10 +56,11 @@ class CandidateParameters(BaseModel):
         if self.format != "json" and self.cursor is not None:
             raise InputError("cursor: a file has no pages; leave it out, or use format=json")
         ranges = {
-            name: Range.between(getattr(self, f"{name}_min"), getattr(self, f"{name}_max"), name) for name in RANGES
+            one.name: Range.between(getattr(self, f"{one.name}_min"), getattr(self, f"{one.name}_max"), one.name)
+            for one in columns.RANGES
         }
         return CandidateQuery.ask(
-            **ranges,
+            ranges={name: ends for name, ends in ranges.items() if ends is not None},
             states=states,
             hits=hits,
             sort=key,
@@ -81,3 +69,14 @@ class CandidateParameters(BaseModel):
             limit=self.limit,
             **{name: getattr(self, name) for name in ("campaign", "in_qm9", "smarts", "similar_to", "min_similarity")},
         )
+
+
+_ENDS: Final[dict[str, Any]] = {
+    f"{one.name}_{end}": (Number, Field(None, description=f"{one.title}: {one.description}"))
+    for one in columns.RANGES
+    for end in ("min", "max")
+}
+if TYPE_CHECKING:
+    CandidateParameters = Parameters
+else:
+    CandidateParameters = create_model("CandidateParameters", __base__=Parameters, **_ENDS)

@@ -6,57 +6,19 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
+from gapsmith.core import columns
 from gapsmith.core.errors import InputError, NotFound
 from gapsmith.core.lifecycle import CandidateState
 from gapsmith.dashboard.drawing import svg
-from gapsmith.dashboard.pages.question import RANGES, SHOWN, Question, unknown
+from gapsmith.dashboard.pages.question import Question, unknown
 from gapsmith.dashboard.rendering import page, render
 from gapsmith.dashboard.site import Site
 from gapsmith.store import campaigns, candidates, query
-from gapsmith.store.query import ALL_COLUMNS, COLUMNS
 from gapsmith.store.query_files import KINDS
 from gapsmith.store.query_rows import Found
 
 SIZE: Final = 50
 SECONDS: Final = 8.0  # that a question may take
-HEADINGS: Final = {
-    "smiles": "SMILES",
-    "inchikey": "InChIKey",
-    "formula": "Formula",
-    "campaign": "Campaign",
-    "state": "State",
-    "gap_ev": "DFT gap, eV",
-    "gap_level": "Level",
-    "outcome": "Outcome",
-    "predicted_gap_ev": "Predicted gap, eV",
-    "predicted_gap_std_ev": "Deviation, eV",
-    "out_of_distribution": "Unlike training data",
-    "xtb_gap_ev": "xTB gap, eV",
-    "homo_ev": "HOMO, eV",
-    "lumo_ev": "LUMO, eV",
-    "dipole_debye": "Dipole, D",
-    "heavy_atoms": "Heavy atoms",
-    "sa_score": "SA score",
-    "in_qm9": "In QM9",
-    "reason": "Reason",
-    "level_of_theory": "Level of theory",
-    "geometry": "Geometry",
-    "created_at": "Proposed",
-    "candidate_id": "Candidate",
-    "molecule_id": "Molecule",
-    "conformer_id": "Conformer",
-    "similarity": "Similarity",
-}
-SORTS: Final = {  # column: key
-    "gap_ev": "gap",
-    "predicted_gap_ev": "predicted",
-    "predicted_gap_std_ev": "uncertainty",
-    "xtb_gap_ev": "xtb_gap",
-    "sa_score": "sa_score",
-    "heavy_atoms": "heavy_atoms",
-    "created_at": "created",
-    "similarity": "similarity",
-}
 STATES: Final = (
     ("", "all but rejected"),
     ("hit", "hits: DFT gap in the window"),
@@ -87,7 +49,7 @@ def router(site: Site) -> APIRouter:
             return HTMLResponse(render("candidates/results.html", **values), headers=headers)  # a problem is shown, too
         with site.database.transaction() as connection:
             names = [one.name for one in campaigns.every(connection)][::-1]
-        filters = {"names": names, "ranges": RANGES, "states": STATES, "all_columns": ALL_COLUMNS}
+        filters = {"names": names, "ranges": columns.RANGES, "states": STATES, "all": columns.ALL}
         return page(request, "candidates/index.html", status=status, **filters, **values)
 
     @routes.get("/candidates/export.{kind}")
@@ -96,7 +58,7 @@ def router(site: Site) -> APIRouter:
             raise NotFound(f"there is no export as {kind!r}; there is: {', '.join(FORMATS)}")
         chosen = [Found(_uuid(text), None, None) for text in dict.fromkeys(ids.split(",")) if text]
         with site.database.transaction() as connection:
-            content = b"".join(KINDS[kind](connection, COLUMNS, iter([chosen])))
+            content = b"".join(KINDS[kind](connection, query.CandidateQuery().columns, iter([chosen])))
         headers = {"Content-Disposition": f'attachment; filename="candidates.{kind}"'}
         return Response(content, headers=headers, media_type=FORMATS[kind])
 
@@ -123,9 +85,7 @@ def _answer(site: Site, asked: Question, strange: Any) -> tuple[dict[str, Any], 
     """What the results show, and the status of the page."""
     values: dict[str, Any] = {
         "asked": asked,
-        "headings": HEADINGS,
-        "sorts": SORTS,
-        "shown": SHOWN,
+        "columns": [columns.BY_NAME[name] for name in asked.columns if name in columns.BY_NAME and name != "smiles"],
         "rows": [],
         "following": None,
         "size": SIZE,

@@ -8,11 +8,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from gapsmith.core.output import sdf_record
-from gapsmith.dashboard.reading.molecule import Candidate, candidate
+from gapsmith.dashboard.reading.molecule import candidate
 from gapsmith.dashboard.rendering import page, render
 from gapsmith.dashboard.site import Site
 from gapsmith.store import calculation_files, conformers, query
-from gapsmith.store.candidate_story import Property
 from gapsmith.store.job_story import Story
 from gapsmith.store.query import CandidateQuery
 
@@ -21,35 +20,6 @@ LASTING: Final = {
     "Cache-Control": "private, max-age=86400, immutable"
 }  # a geometry and a file of a result never change
 GEOMETRIES: Final = {"generated": "generated", "relaxed": "GFN2-xTB", "certified": "DFT"}
-
-
-def properties(one: Candidate) -> list[Property]:
-    """What anybody says of the molecule, polarizability and zero-point energy included."""
-    role = {calculation.role: calculation.extra for calculation in one.story.calculations}
-    triage, certificate = role.get("triage", {}), role.get("certificate", {})
-    more = [
-        Property(
-            "zero-point energy",
-            "hartree",
-            None,
-            None,
-            None,
-            triage.get("zero_point_energy_hartree"),
-            certificate.get("zero_point_energy_hartree"),
-        ),
-        Property("polarizability", "bohr³", None, None, None, _isotropic(triage), _isotropic(certificate)),
-    ]
-    return [
-        line
-        for line in (*one.story.properties, *more)
-        if any(value is not None for value in (line.predicted, line.xtb, line.triage, line.certificate))
-    ]
-
-
-def _isotropic(extra: Mapping[str, Any]) -> float | None:
-    """A third of the polarizability's trace."""
-    tensor = extra.get("polarizability_bohr3")
-    return sum(tensor[axis][axis] for axis in range(3)) / 3 if tensor else None
 
 
 def spectra(job: Story | None) -> Mapping[str, Any] | None:
@@ -81,7 +51,7 @@ def router(site: Site) -> APIRouter:
             one=one,
             row=one.story.row,
             window=one.campaign.config.target.window,
-            properties=properties(one),
+            properties=one.story.properties,
             spectra=spectra(one.spectra),
             labels=GEOMETRIES,
             geometries={str(each.conformer_id): _geometry(each.conformer_id) for each in one.story.geometries},

@@ -8,19 +8,11 @@ from urllib.parse import quote, urlencode
 from pydantic import ValidationError
 from starlette.datastructures import QueryParams
 
+from gapsmith.core.columns import BY_NAME, ENDS, SHOWN, SIMILARITY, Column
 from gapsmith.core.errors import InputError
 from gapsmith.dashboard.api.parameters import CandidateParameters
 from gapsmith.store.query import CandidateQuery
 
-RANGES: Final = (  # column, label, unit
-    ("gap_ev", "DFT gap", "eV"),
-    ("predicted_gap_ev", "Predicted gap", "eV"),
-    ("predicted_gap_std_ev", "Predicted deviation", "eV"),
-    ("xtb_gap_ev", "xTB gap", "eV"),
-    ("heavy_atoms", "Heavy atoms", ""),
-    ("sa_score", "SA score", ""),
-)
-ENDS: Final = tuple(f"{name}_{end}" for name, _, _ in RANGES for end in ("min", "max"))
 TEXTS: Final = ("campaign", "state", "smarts", "similar_to", "min_similarity", "in_qm9", "sort")
 NAMES: Final = (*TEXTS, *ENDS, "fields")
 NUMBERS: Final = (*ENDS, "min_similarity")  # in which a comma may stand for the point
@@ -32,10 +24,8 @@ NEEDED: Final = (  # that a line is made of, whichever columns are shown
     "reason",
     "level_of_theory",
     "outcome",
-    "predicted_gap_std_ev",
     "out_of_distribution",
 )
-SHOWN: Final = ("state", "gap_ev", "predicted_gap_ev", "xtb_gap_ev", "heavy_atoms", "sa_score", "in_qm9", "campaign")
 
 
 @dataclass(frozen=True)
@@ -61,11 +51,17 @@ class Question:
     def columns(self) -> tuple[str, ...]:
         """Columns that are shown."""
         chosen = tuple(self.texts["fields"].split(",")) if "fields" in self.texts else SHOWN
-        return chosen if "similar_to" not in self.texts or "similarity" in chosen else ("similarity", *chosen)
+        return chosen if "similar_to" not in self.texts or SIMILARITY in chosen else (SIMILARITY, *chosen)
+
+    def further(self, prominent: Sequence[Column]) -> bool:
+        """Whether something is asked besides these ranges that the form keeps folded away."""
+        open_ones = {f"{one.name}_{end}" for one in prominent for end in ("min", "max")}
+        return any(name not in open_ones for name in self.texts if name in NUMBERS or name == "in_qm9")
 
     def query(self) -> CandidateQuery:
         """The question itself, as the API understands the same address; raises InputError that names what is wrong."""
-        fields = ",".join(dict.fromkeys((*self.columns, *NEEDED)))
+        deviations = [name for one in self.columns if (name := BY_NAME[one].deviation if one in BY_NAME else "")]
+        fields = ",".join(dict.fromkeys((*self.columns, *NEEDED, *deviations)))
         try:
             return CandidateParameters.model_validate({**self.texts, "fields": fields}).query()
         except ValidationError as error:

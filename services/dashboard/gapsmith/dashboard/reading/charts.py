@@ -10,7 +10,7 @@ from gapsmith.core.lifecycle import Outcome
 from gapsmith.dashboard.reading import loop
 from gapsmith.store import results
 from gapsmith.store.database import Database
-from gapsmith.store.distributions import BIN_EV, distributions
+from gapsmith.store.distributions import bin_width, distributions
 from gapsmith.store.progress import Attempt
 
 LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # nominal coverage of the calibration curve
@@ -25,12 +25,14 @@ def charts(database: Database, name: str) -> dict[str, Any]:
     window = campaign.config.target.window
     with database.transaction() as connection:
         gaps = distributions(connection, campaign.id, window)
+    kind = campaign.config.target.kind
     return {
-        "window": {"low": window.low_ev, "high": window.high_ev, "value": window.value_ev},
+        "property": {"noun": kind.noun, "unit": kind.unit},
+        "window": {"low": window.low, "high": window.high, "value": window.value},
         "hits": _hits(found.attempts, found.base_rate, campaign.config.dft.certify),
         "best": _best(found.attempts, window),
         "gaps": {
-            "bin": BIN_EV,
+            "bin": bin_width(window),
             "series": [{"name": one.name, "x": list(one.counts), "y": list(one.counts.values())} for one in gaps],
         },
         "parity": _parity(found.attempts),
@@ -56,9 +58,9 @@ def _best(attempts: Sequence[Attempt], window: Window) -> dict[str, Any]:
     nearest: list[float | None] = []
     for one in attempts:
         before = nearest[-1] if nearest else None
-        distance = None if one.value_ev is None else abs(one.value_ev - window.value_ev)
+        distance = None if one.value_ev is None else abs(one.value_ev - window.value)
         nearest.append(min((d for d in (before, distance) if d is not None), default=None))
-    return {"distance": nearest, "tolerance": window.tolerance_ev}
+    return {"distance": nearest, "tolerance": window.tolerance}
 
 
 def _parity(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from gapsmith.core.lifecycle import Outcome
+from gapsmith.core.properties import get
 from gapsmith.store import events
 from gapsmith.store.database import Connection
 from gapsmith.store.events import Told
@@ -65,12 +66,11 @@ def _finished(event: Told, data: Mapping[str, Any]) -> tuple[str, str]:
     if data["state"] != "done":
         reason = f": {event.failure_reason}" if event.failure_reason else ""
         return "failed", f"{level} of {molecule} {data['state']}{reason}"
-    gap = data.get("gap_ev") if data.get("gap_ev") is not None else event.gap_ev
-    if gap is None:
+    if event.value is None:
         return "done", f"{level} of {molecule} done"
     outcome = f", {event.outcome.replace('_', ' ')}" if event.outcome else ""
     hit = event.outcome is not None and Outcome(event.outcome).hit
-    return "hit" if hit else "done", f"{molecule}: {gap:.2f} eV{outcome} ({level})"
+    return "hit" if hit else "done", f"{molecule}: {event.value:.2f} {get(event.property).unit}{outcome} ({level})"
 
 
 def _training(event: Told, data: Mapping[str, Any]) -> tuple[str, str]:

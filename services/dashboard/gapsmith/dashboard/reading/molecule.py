@@ -53,10 +53,10 @@ class Candidate:
 def candidate(connection: Connection, candidate_id: UUID) -> Candidate:
     """Everything of one candidate; raises InputError if there is none of that id."""
     found = candidate_story.story(connection, candidate_id)
-    campaign = by_name(connection, found.row.campaign)
+    campaign = by_name(connection, found.row["campaign"])
     assert campaign is not None  # the candidate refers to it
     asked = [one.job_id for one in found.calculations]
-    jobs = job_story.of_molecule(connection, found.row.molecule_id, asked, limit=MOST_JOBS)
+    jobs = job_story.of_molecule(connection, found.row["molecule_id"], asked, limit=MOST_JOBS)
     return Candidate(
         story=found,
         campaign=campaign,

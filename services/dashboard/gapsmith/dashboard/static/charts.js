@@ -47,41 +47,41 @@
         line: { color: colour("bad"), width: 1.5, dash: "dash" }, hovertemplate: "%{y:.2f} expected<extra></extra>" });
       return [traces, layout("DFT jobs, failures included", "hits", { yaxis: { rangemode: "tozero", tickformat: "d" } })];
     },
-    gaps({ gaps, window: wanted }) {
+    gaps({ gaps, window: wanted, property }) {
       if (!gaps.series.length) return null;
       const versions = gaps.series.filter((one) => one.name !== "DFT");
       const centre = (one) => one.x.map((edge) => edge + gaps.bin / 2);
       const traces = versions.map((one, index) => ({
         x: centre(one), y: one.y, name: one.name, mode: "lines", line: { shape: "hvh", width: index === versions.length - 1 ? 2.4 : 1.2,
           color: faded(colour("lumo"), versions.length === 1 ? 1 : 0.35 + 0.65 * index / (versions.length - 1)) },
-        hovertemplate: `%{y} predicted near %{x:.1f} eV<extra>${one.name}</extra>`,
+        hovertemplate: `%{y} predicted near %{x:.1f} ${property.unit}<extra>${one.name}</extra>`,
       }));
       const dft = gaps.series.find((one) => one.name === "DFT");
       if (dft) traces.push({ type: "bar", x: centre(dft), y: dft.y, width: gaps.bin, name: "DFT", marker: { color: faded(colour("accent"), 0.75) },
-        hovertemplate: "%{y} computed near %{x:.1f} eV<extra>DFT</extra>" });
-      return [traces, layout("gap, eV", "molecules", { shapes: [band("x", wanted.low, wanted.high)], yaxis: { rangemode: "tozero" } })];
+        hovertemplate: `%{y} computed near %{x:.1f} ${property.unit}<extra>DFT</extra>` });
+      return [traces, layout(`${property.noun}, ${property.unit}`, "molecules", { shapes: [band("x", wanted.low, wanted.high)], yaxis: { rangemode: "tozero" } })];
     },
-    parity({ parity, window: wanted }) {
+    parity({ parity, window: wanted, property }) {
       if (!parity.length) return null;
-      const ends = range([...parity.flatMap((one) => [one.predicted, one.dft]), wanted.low, wanted.high], 0.3);
+      const ends = range([...parity.flatMap((one) => [one.predicted, one.dft]), wanted.low, wanted.high], wanted.high - wanted.low);
       const points = (chosen, name, shade) => ({
         x: chosen.map((one) => one.predicted), y: chosen.map((one) => one.dft), customdata: chosen.map((one) => one.id), name, mode: "markers",
         error_x: { type: "data", array: chosen.map((one) => one.deviation), thickness: 1, width: 0, color: faded(shade, 0.55) },
         marker: { color: shade, size: 7 }, text: chosen.map((one) => one.smiles),
-        hovertemplate: "%{text}<br>predicted %{x:.2f} eV, DFT %{y:.2f} eV<extra></extra>",
+        hovertemplate: `%{text}<br>predicted %{x:.2f} ${property.unit}, DFT %{y:.2f} ${property.unit}<extra></extra>`,
       });
       const traces = [
         { x: ends, y: ends, mode: "lines", line: { color: colour("line"), width: 1.5 }, hoverinfo: "skip", showlegend: false },
         points(parity.filter((one) => !one.hit), "others", colour("muted")), points(parity.filter((one) => one.hit), "hits", colour("accent")),
       ];
-      return [traces, layout("predicted gap, eV", "DFT gap, eV", { shapes: [band("y", wanted.low, wanted.high)], xaxis: { range: ends }, yaxis: { range: ends } })];
+      return [traces, layout(`predicted ${property.noun}, ${property.unit}`, `DFT ${property.noun}, ${property.unit}`, { shapes: [band("y", wanted.low, wanted.high)], xaxis: { range: ends }, yaxis: { range: ends } })];
     },
-    best({ best }) {
+    best({ best, property }) {
       const known = best.distance.filter((value) => value !== null);
       if (!known.length) return null;
       const trace = { x: best.distance.map((_, index) => index + 1), y: best.distance, mode: "lines", line: { shape: "hv", color: colour("accent"), width: 2.5 },
-        hovertemplate: "%{y:.3f} eV after %{x} jobs<extra></extra>" };
-      return [[trace], layout("DFT jobs", "distance, eV", { showlegend: false, shapes: [band("y", 0, best.tolerance)], yaxis: { rangemode: "tozero" } })];
+        hovertemplate: `%{y:.3f} ${property.unit} after %{x} jobs<extra></extra>` };
+      return [[trace], layout("DFT jobs", `distance, ${property.unit}`, { showlegend: false, shapes: [band("y", 0, best.tolerance)], yaxis: { rangemode: "tozero" } })];
     },
     calibration({ calibration }) {
       if (!calibration.labels) return null;

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from gapsmith.core.levels import GFN2
-from gapsmith.core.units import AU_TO_DEBYE, BOHR_TO_ANGSTROM
+from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.core.xtb import Evaluator
 from gapsmith.dft_queue.engines.protocol import Found
 from gapsmith.dft_queue.jobs import CalculationInput
@@ -55,13 +55,9 @@ class TbliteSurface:
         energy, _ = self.gradient(positions)
         result = self._evaluate.result
         assert result is not None  # a point was computed
-        homo_ev, lumo_ev = self._evaluate.frontier_ev()
         values = {
             "energy_hartree": energy,
-            "homo_ev": homo_ev,
-            "lumo_ev": lumo_ev if np.isfinite(lumo_ev) else None,
-            "gap_ev": lumo_ev - homo_ev if np.isfinite(lumo_ev) else None,
-            "dipole_debye": float(np.linalg.norm(result.get("dipole"))) * AU_TO_DEBYE,
+            **self._evaluate.values(),
             "mulliken_e": tuple(float(charge) for charge in np.ravel(result.get("charges"))),
         }
         return Found(values)

@@ -1,0 +1,31 @@
+"""Whether a target can be reached at all: what must predict it and what must compute it."""
+
+from collections.abc import Collection
+
+from gapsmith.core import properties
+from gapsmith.core.campaign import CampaignConfig
+from gapsmith.core.domain import Level
+from gapsmith.core.errors import InputError
+from gapsmith.core.levels import configured
+
+
+def check_target(config: CampaignConfig, heads: Collection[str] | None) -> None:
+    """Raise InputError unless the surrogate predicts the target's property and the campaign's levels compute it.
+
+    Args:
+        config: of the campaign.
+        heads: of the live surrogate; None: unknown, no surrogate is registered yet.
+    """
+    name = config.target.property
+    if heads is not None and name not in (known := properties.predictable(heads)):
+        raise InputError(
+            f"target.property: the live surrogate does not predict {name!r}; it predicts {', '.join(known) or 'nothing'}"
+        )
+    for level in (Level.TRIAGE, Level.CERTIFICATE) if config.dft.certify else (Level.TRIAGE,):
+        known = properties.computable(configured()[level].properties)
+        if name not in known:
+            asked = ", ".join(properties.get(name).asks)
+            raise InputError(
+                f"target.property: the level {level} does not compute {name!r}, only {', '.join(known)}; give it the "
+                f"properties [{asked}] in a levels file (GAPSMITH_LEVELS)"
+            )
