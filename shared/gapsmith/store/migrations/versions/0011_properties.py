@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 # Of each property: mean, standard deviation and the ends of the 90 % interval, which old predictions take from a Gaussian.
 PREDICTIONS = """
@@ -48,4 +48,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Values of other properties would be lost."""
-    raise RuntimeError("0010 cannot be taken back")
+    raise RuntimeError("0011 cannot be taken back")
