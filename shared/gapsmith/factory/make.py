@@ -163,7 +163,7 @@ def _make_labels(
             finally:
                 labelling.flush()
             if labelling.undecided:
-                click.echo(
+                echo(
                     f"{labelling.undecided} calculations ended without a label for a reason that is not the molecule's: "
                     "see gapsmith jobs list --state failed,cancelled; gapsmith jobs retry, and then this command again, "
                     "computes them",
