@@ -37,7 +37,7 @@ READ: dict[str, list[tuple[str, str, str]]] = {
     "csv_unbalanced_quote.csv": [("formaldehyde", FORMALDEHYDE, FORMALDEHYDE), ("hcn", "CHN", "CHN")],
     "sdf_blank_before_mend.sdf": [("benzene", BENZENE, BENZENE), ("furan", FURAN, FURAN)],
     "sdf_no_mend.sdf": [("benzene", "ends without a line 'M  END'", "blank line found"), ("furan", FURAN, FURAN)],
-    "sdf_methyl_radical.sdf": [("1", "CH3", "1 unpaired electrons; only closed shells")],
+    "sdf_methyl_radical.sdf": [("1", "CH3", "1 unpaired electron; only closed shells")],
     "sdf_3d_no_hydrogens.sdf": [
         ("benzene", "6 of its hydrogens have no position", "write the file with explicit hydrogens")
     ],
@@ -77,7 +77,7 @@ READ: dict[str, list[tuple[str, str, str]]] = {
 NOTED = {
     "csv_unbalanced_quote.csv": "quotation mark does not close",
     "xyz_deuterium.xyz": "D is read as hydrogen",
-    "xyz_dianion_comment.xyz": "charge -2 and 0 unpaired electrons are its comment's",
+    "xyz_dianion_comment.xyz": "charge -2 and multiplicity 1 are its comment's",
 }
 
 

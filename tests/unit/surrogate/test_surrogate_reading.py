@@ -124,7 +124,7 @@ def test_what_dft_refuses_is_not_predicted(weights: Path, tmp_path: Path) -> Non
     for row, reason in zip(rows(out), words, strict=True):
         assert reason in row["error"]
         assert row["gap_ev"] == ""
-    assert "charge 1 and 1 unpaired electrons are its comment's" in rows(out)[-1]["notes"]
+    assert "charge 1 and multiplicity 2 are its comment's" in rows(out)[-1]["notes"]
 
 
 def test_a_smiles_is_an_argument_and_a_pipe_gets_csv(weights: Path) -> None:

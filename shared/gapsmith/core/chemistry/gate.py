@@ -120,7 +120,9 @@ def _check_electrons(numbers: np.ndarray, charge: int, spin: int, needed: Requir
     if reason := electron_fault(int(numbers.sum()), charge, spin):
         raise InvalidMolecule("spin", reason)
     if spin and not needed.open_shell:
-        raise InvalidMolecule("radical", f"it has {spin} unpaired electrons; only closed shells are handled here")
+        raise InvalidMolecule(
+            "radical", f"it has {spin} unpaired electron{'s' * (spin > 1)}; only closed shells are handled here"
+        )
 
 
 def _embedded(record: Record, needed: Requirements, charge: int, spin: int) -> Admitted:

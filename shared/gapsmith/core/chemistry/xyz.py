@@ -173,7 +173,7 @@ def _with_comment(record: Record, comment: str, fields: Mapping[str, str], numbe
     if multiplicity is not None:
         unpaired = multiplicity - 1
     if charge or unpaired:
-        notes.append(f"charge {charge or 0} and {unpaired or 0} unpaired electrons are its comment's")
+        notes.append(f"charge {charge or 0} and multiplicity {(unpaired or 0) + 1} are its comment's")
     if "Lattice" in fields:
         notes.append("its lattice is not used: it is read as one molecule")
     rest = {key: value for key, value in fields.items() if key not in ("Properties", "Lattice")}
