@@ -103,6 +103,10 @@ ALL: Final = (
         "out_of_distribution", "Unlike training data", bool, "c.out_of_distribution", "the surrogate's warning"
     ),
     Column(
+        "xtb_gap_ev", "xTB gap", float, "c.xtb_gap_ev", "HOMO-LUMO gap by GFN2-xTB at its geometry", "eV",
+        sortable=True, filterable=True,
+    ),
+    Column(
         "heavy_atoms", "Heavy atoms", int, "c.heavy_atoms", "atoms other than hydrogen",
         sortable=True, filterable=True, nullable=False, shown=True, covered=True,
     ),
