@@ -63,7 +63,7 @@ def test_nothing_in_single_precision_is_subnormal() -> None:
     field.grids.build()
     least = np.finfo(np.float32).tiny
     far = 0
-    for values, _ in field._numint._values(field.mol, field.grids):
+    for _, values, _ in field._numint._values(field.mol, field.grids):
         assert not ((values != 0) & (np.abs(values) < least)).any()
         far += int((values == 0).sum())
     assert far > 0

@@ -5,6 +5,7 @@ old BLAS. Kept once as float32 and multiplied by numpy's BLAS, an iteration's ex
 Only these values and their products are float32; the functional, the sums and the SCF are float64. Gaps move by less than
 0.01 meV (tested). Numbers too small to matter are set to zero: far from the atoms basis functions fall below float32's normal
 range, and processors multiply such subnormal numbers ten to twenty times more slowly.
+Points are taken in small blocks of neighbours, and a function that vanishes at all points of a block is left out there.
 """
 
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 from pyscf.dft.numint import NumInt
 
-BLOCK = 8192  # grid points at a time: intermediate arrays stay small
+BLOCK = 1024  # grid points at a time, neighbours in space: many basis functions vanish at all of them
+VANISHING = 1e-7  # a basis function below it at all points of a block is left out there
 NEGLIGIBLE = 1e-16  # of basis functions, orbital coefficients and potential times weight
 MOST_OF_MEMORY = 0.5  # share of the memory limit that the values may take
 
@@ -27,20 +29,22 @@ def in_single_precision(values: np.ndarray) -> np.ndarray:
 class CachedNumInt(NumInt):  # type: ignore[misc]  # PySCF has no types
     """Restricted GGA integration with cached basis-function values; anything else is left to PySCF."""
 
-    _kept: tuple[Any, Any, list[tuple[np.ndarray, np.ndarray]]] | None = None
+    _kept: tuple[Any, Any, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] | None = None
 
     def reset(self, *_: Any) -> None:
         """Forget the values: the geometry changed."""
         self._kept = None
 
-    def _values(self, mol: Any, grids: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Blocks of (values and gradients (4, points, functions) float32, weights (points,) float64)."""
+    def _values(self, mol: Any, grids: Any) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Blocks of (functions (kept,) int64, their values and gradients (4, kept, points) float32, weights (points,))."""
         if self._kept is None or self._kept[0] is not grids.coords or self._kept[1] is not mol:
             blocks = []
             for start in range(0, len(grids.weights), BLOCK):
                 points = grids.coords[start : start + BLOCK]
-                values = self.eval_ao(mol, points, deriv=1)
-                blocks.append((in_single_precision(values.transpose(0, 2, 1)), grids.weights[start : start + BLOCK]))
+                values = self.eval_ao(mol, points, deriv=1).transpose(0, 2, 1)  # (4, functions, points)
+                functions = np.flatnonzero(np.abs(values).max(axis=(0, 2)) > VANISHING)
+                weights = grids.weights[start : start + BLOCK]
+                blocks.append((functions, in_single_precision(values[:, functions]), weights))
             self._kept = (grids.coords, mol, blocks)
         return self._kept[2]
 
@@ -62,11 +66,12 @@ class CachedNumInt(NumInt):  # type: ignore[misc]  # PySCF has no types
         if coefficients is None or not simple or size_mb > MOST_OF_MEMORY * max_memory:
             return super().nr_rks(mol, grids, xc_code, dms, relativity, hermi, max_memory, verbose)
         occupied = dms.mo_occ > 0
-        orbitals = in_single_precision((coefficients[:, occupied] * np.sqrt(dms.mo_occ[occupied])).T)
+        orbitals = in_single_precision(coefficients[:, occupied] * np.sqrt(dms.mo_occ[occupied]))
         electrons = energy = 0.0
         potential = np.zeros((mol.nao, mol.nao), dtype=np.float64)
-        for values, weights in self._values(mol, grids):
-            psi = [orbitals @ part for part in values]  # 4 x (occupied, points)
+        for functions, values, weights in self._values(mol, grids):
+            own = orbitals[functions].T
+            psi = [own @ part for part in values]  # 4 x (occupied, points)
             rho = np.stack([np.einsum("ip,ip->p", psi[0], part, dtype=np.float64) for part in psi])
             rho[1:] *= 2.0
             energy_density, derivative = self.eval_xc_eff(xc_code, rho, deriv=1, xctype="GGA", spin=0)[:2]
@@ -78,5 +83,5 @@ class CachedNumInt(NumInt):  # type: ignore[misc]  # PySCF has no types
             scaled = values[0] * factors[0]
             for part, factor in zip(values[1:], factors[1:], strict=True):
                 scaled += part * factor
-            potential += values[0] @ scaled.T
+            potential[np.ix_(functions, functions)] += values[0] @ scaled.T
         return electrons, energy, potential + potential.T
