@@ -44,6 +44,20 @@ def records(words: Sequence[str], options: ReadOptions) -> Iterator[Record]:
             yield Record(word, word, error=str(error))
 
 
+def check(words: Sequence[str]) -> None:
+    """Raise InputError if nothing of what is named is there."""
+    problems = [problem for word in words if (problem := _problem(word)) is not None]
+    if len(problems) == len(words):
+        raise InputError(problems[0])
+
+
+def _problem(word: str) -> str | None:
+    source = _source(word)
+    if isinstance(source, Record):
+        return source.error
+    return f"{word} does not exist or is not a file" if isinstance(source, Path) and not source.is_file() else None
+
+
 def _source(word: str) -> "Path | BinaryIO | Record":
     """What a word means; what does not exist is a file if it has a file's ending, and otherwise a SMILES."""
     if word == STANDARD_INPUT:

@@ -107,9 +107,12 @@ def test_an_interrupted_file_is_taken_up_where_it_was(home: Path, tmp_path: Path
 
 def test_jobs_are_queued_for_others_and_an_sdf_of_the_cheap_level_comes_back(home: Path, tmp_path: Path) -> None:
     (tmp_path / "a.smi").write_text("O water\nCCO ethanol\nCC(=O)[O-] acetate\n")
-    code, out, errors = finished(start(home, "dft", tmp_path / "a.smi", "--level", "xtb", "--no-wait"))
-    assert (code, out) == (0, "")
-    assert "3 queued; 0.0 CPU-seconds" in errors
+    (tmp_path / "bad.csv").write_text("name,mass\nwater,18\n")  # no column of SMILES
+    words = (tmp_path / "a.smi", tmp_path / "bad.csv", "--level", "xtb", "--no-wait")
+    code, out, errors = finished(start(home, "dft", *words))
+    assert (code, out) == (1, "")  # the good ones are queued all the same
+    assert f"refused: {tmp_path / 'bad.csv'}: " in errors
+    assert "3 queued, 1 refused; 0.0 CPU-seconds" in errors
     code, out, errors = finished(start(home, "dft", tmp_path / "a.smi", "--level", "xtb", "-o", tmp_path / "out.sdf"))
     assert code == 0, errors
     read = list(Chem.SDMolSupplier(str(tmp_path / "out.sdf"), removeHs=False))

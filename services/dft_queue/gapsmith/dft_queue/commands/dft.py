@@ -49,7 +49,7 @@ LEVELS_FILE = click.option(
 
 
 @click.command(cls=WithLevels)
-@click.argument("files", type=click.Path(path_type=Path), metavar="FILE...", nargs=-1, required=True)
+@click.argument("molecules", metavar="MOLECULES...", nargs=-1, required=True)
 @click.option("--level", default="triage", show_default=True, metavar="LEVEL", help="Level of theory, by name.")
 @click.option(
     "-o",
@@ -77,7 +77,7 @@ LEVELS_FILE = click.option(
 @click.option("--no-wait", is_flag=True, help="Queue only.")
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Workers to start here.  [GAPSMITH_DFT_WORKERS]")
 def dft(
-    files: tuple[Path, ...],
+    molecules: tuple[str, ...],
     level: str,
     output: Path | None,
     levels_file: Path | None,
@@ -92,16 +92,21 @@ def dft(
     no_wait: bool,
     workers: int | None,
 ) -> None:
-    """Compute the molecules of FILEs (.smi, .csv, .sdf, .xyz, QCSchema .json, also with .gz) at a level of theory.
+    """Compute molecules with DFT at a level of theory, through the queue.
+
+    MOLECULES are files (.smi, .csv, .sdf, .xyz or QCSchema .json, also with .gz), SMILES, or - for standard input.
 
     What the database already has is reused. What cannot be computed is refused with the reason, and the rest goes on: every
-    record gets a row. Ctrl-C leaves the jobs in the queue; the same command takes up where it was. Workers are started if
-    none run. The exit code is 0 if all records were computed, 1 if some failed or were refused.
+    record gets a row, and so does a file that cannot be read. Ctrl-C leaves the jobs in the queue; the same command takes up
+    where it was. Workers are started if none run.
+
+    The exit code is 0 if all records were computed, 1 if some failed or were refused.
 
     The levels of theory that there are: gapsmith dft levels
 
     For example: gapsmith dft molecules.sdf --level certificate -o results.csv
     """
+    from gapsmith.cli.molecules import check
     from gapsmith.core.chemistry.reader import ReadOptions
     from gapsmith.dft_queue.commands.molecules import Wish
     from gapsmith.dft_queue.commands.results import check_output, rows, write
@@ -114,8 +119,7 @@ def dft(
         check_output(output)
     theory = _levels(levels_file)[level]
     find(theory.engine)
-    for file in files:
-        _check_input(file)
+    check(molecules)
     wish = Wish(theory, geometry_method, charge, spin, allow_fragments)
     with ExitStack() as cleanup:
         stopped: list[int] = []
@@ -124,7 +128,7 @@ def dft(
         computing = cleanup.enter_context(DftWorkers(workers, "gapsmith dft"))
         database = cleanup.enter_context(Database.from_settings(computing.connected, connections=2))
         submission = Submission(database, wish, priority=priority, retry_failed=retry_failed)
-        _submit(submission, files, wish, ReadOptions(smiles_column, name_column), stopped)
+        _submit(submission, molecules, wish, ReadOptions(smiles_column, name_column), stopped)
         echo(_asked_for(submission.asked), err=True)
         if not stopped and not no_wait:
             _wait(database, submission.asked, computing, stopped)
@@ -144,34 +148,28 @@ def _levels(path: Path | None) -> "Levels":
     return configured() if path is None else Levels.load(path)
 
 
-def _check_input(file: Path) -> None:
-    from gapsmith.core.errors import InputError
-
-    if not file.is_file():
-        raise InputError(f"{file} does not exist or is no file")
-
-
 def _submit(
-    submission: "Submission", files: tuple[Path, ...], wish: "Wish", reading: "ReadOptions", stopped: list[int]
+    submission: "Submission", molecules: tuple[str, ...], wish: "Wish", reading: "ReadOptions", stopped: list[int]
 ) -> None:
     """Queue all molecules, some at a time; those that are refused are told of at once."""
-    from gapsmith.dft_queue.commands.molecules import Entry, entries
+    from gapsmith.cli.molecules import records
+    from gapsmith.dft_queue.commands.molecules import Entry, entry
     from gapsmith.dft_queue.commands.submitting import TOGETHER
 
     some: list[Entry] = []
-    for file in files:
-        for one in entries(file, wish, reading):
-            if one.refusal is not None:
-                where = f"{file}: " if len(files) > 1 else ""
-                echo(f"refused: {where}{one.name}: {one.refusal}", err=True)
-            for note in one.notes:
-                echo(f"note: {one.where}: {note}", err=True)
-            some.append(one)
-            if len(some) == TOGETHER:
-                submission.add(some)
-                some = []
-            if stopped:
-                break
+    for record in records(molecules, reading):
+        one = entry(record, wish)
+        if one.refusal is not None:
+            where = f"{one.where}: " if len(molecules) > 1 and one.where != one.name else ""
+            echo(f"refused: {where}{one.name}: {one.refusal}", err=True)
+        for note in one.notes:
+            echo(f"note: {one.where}: {note}", err=True)
+        some.append(one)
+        if len(some) == TOGETHER:
+            submission.add(some)
+            some = []
+        if stopped:
+            break
     submission.add(some)
 
 
