@@ -14,6 +14,7 @@ from gapsmith.core.errors import Conflict, NotFound
 from gapsmith.core.levels import LevelOfTheory, configured
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import CampaignChanged
+from gapsmith.core.reasons import Reason
 from gapsmith.core.targets import check_target
 from gapsmith.store import candidates, models, outbox, tasks
 from gapsmith.store.database import Connection
@@ -28,6 +29,7 @@ class Campaign:
     config: CampaignConfig
     state: CampaignState
     stop_reason: str | None
+    stop_code: str | None  # a ReasonCode
     elapsed_s: float
     created_at: datetime
     ended_at: datetime | None
@@ -49,7 +51,9 @@ class Campaign:
         return lines
 
 
-_SELECT = "SELECT id, name, config, state, stop_reason, elapsed_s, created_at, ended_at, levels FROM campaigns"
+_SELECT = (
+    "SELECT id, name, config, state, stop_reason, stop_code, elapsed_s, created_at, ended_at, levels FROM campaigns"
+)
 _CHANGED = "SELECT name, state FROM campaigns WHERE id = %s FOR NO KEY UPDATE"  # candidates may still be added to it
 
 
@@ -101,7 +105,7 @@ def every(connection: Connection, *, state: CampaignState | None = None) -> list
 
 
 def set_state(
-    connection: Connection, campaign_id: UUID, state: CampaignState, *, source: str, reason: str | None = None
+    connection: Connection, campaign_id: UUID, state: CampaignState, *, source: str, reason: Reason | None = None
 ) -> None:
     """Change a campaign's state; the tasks of one that ends are cancelled.
 
@@ -117,8 +121,9 @@ def set_state(
     if old.ended:
         raise Conflict(f"campaign {row['name']!r} is {old}: it cannot become {state}")
     connection.execute(
-        """UPDATE campaigns SET state = %s, stop_reason = %s, ended_at = CASE WHEN %s THEN now() END WHERE id = %s""",
-        (state, reason, state.ended, campaign_id),
+        """UPDATE campaigns SET state = %s, stop_code = %s, stop_reason = %s, ended_at = CASE WHEN %s THEN now() END
+           WHERE id = %s""",
+        (state, *(reason or (None, None)), state.ended, campaign_id),
     )
     if state.ended:
         tasks.cancel(connection, campaign_id)
@@ -158,11 +163,11 @@ def extend(connection: Connection, campaign_id: UUID, budget: Budget, *, source:
     if campaign.state is CampaignState.STOPPED:
         raise Conflict(f"campaign {campaign.name!r} was stopped for good; start another one: gapsmith run FILE")
     if campaign.state is CampaignState.FINISHED:
-        candidates.reopen(connection, campaign_id, campaign.stop_reason or "")
+        candidates.reopen(connection, campaign_id)
     state = CampaignState.RUNNING if campaign.state.ended else campaign.state
     config = campaign.config.model_copy(update={"budget": budget})
     connection.execute(
-        "UPDATE campaigns SET config = %s, state = %s, stop_reason = NULL, ended_at = NULL WHERE id = %s",
+        "UPDATE campaigns SET config = %s, state = %s, stop_code = NULL, stop_reason = NULL, ended_at = NULL WHERE id = %s",
         (Jsonb(config.model_dump(mode="json")), state, campaign_id),
     )
     outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state=state), source=source)

@@ -11,6 +11,7 @@ from gapsmith.core.codec import decode, encode
 from gapsmith.core.domain import Molecule
 from gapsmith.core.lifecycle import CandidateState
 from gapsmith.core.properties import Estimate
+from gapsmith.core.reasons import ReasonCode
 from gapsmith.store import fingerprints
 from gapsmith.store.database import Connection
 
@@ -90,7 +91,7 @@ def propose(
     *,
     model_id: UUID,
     in_qm9: bool,
-    refused: str | None = None,
+    refused: ReasonCode | None = None,
     parent_id: UUID | None = None,
     mask_fraction: float | None = None,
 ) -> tuple[UUID, bool]:
@@ -114,22 +115,24 @@ def propose(
     conformer_id = add_conformer(connection, molecule, method="generated", molecule_id=molecule_id)
     candidate_id = uuid4()
     insert = """INSERT INTO candidates (id, campaign_id, molecule_id, conformer_id, model_id, parent_id, mask_fraction,
-                                        state, reason) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+                                        state, reason_code, reason)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
                 ON CONFLICT DO NOTHING RETURNING id"""
     values = (candidate_id, campaign_id, molecule_id, conformer_id, model_id, parent_id, mask_fraction)
     if refused is None:
-        if connection.execute(insert, (*values, CandidateState.PROPOSED, None)).fetchone():
+        if connection.execute(insert, (*values, CandidateState.PROPOSED, None, None)).fetchone():
             return candidate_id, True
-        refused = "duplicate"
-    connection.execute(insert, (*values, CandidateState.REJECTED, refused))
+        refused = ReasonCode.DUPLICATE
+    connection.execute(insert, (*values, CandidateState.REJECTED, refused, refused))
     return candidate_id, False
 
 
-def reject(connection: Connection, candidate_id: UUID, reason: str) -> None:
+def reject(connection: Connection, candidate_id: UUID, reason: ReasonCode) -> None:
     """Refuse a proposed candidate."""
     connection.execute(
-        "UPDATE candidates SET state = 'rejected', reason = %s, updated_at = now() WHERE id = %s AND state = 'proposed'",
-        (reason, candidate_id),
+        """UPDATE candidates SET state = 'rejected', reason_code = %s, reason = %s, updated_at = now()
+           WHERE id = %s AND state = 'proposed'""",
+        (reason, reason, candidate_id),
     )
 
 
@@ -202,20 +205,23 @@ _VALUE = """(SELECT k.properties ->> (g.config #>> '{target,property}') FROM cam
 _TRIAGE = "FROM calculations k WHERE c.campaign_id = %s AND c.state = 'selected' AND k.id = c.triage_id"
 _CERTIFICATE = "FROM calculations k WHERE c.campaign_id = %s AND c.state = 'labelled' AND k.id = c.certificate_id"
 _SETTLEMENTS: Final = (  # what the end of a calculation means for the candidates that wait for it
-    f"""UPDATE candidates c SET state = 'labelled', label_value = {_VALUE}, reason = NULL, updated_at = now()
-        {_TRIAGE} AND k.state = 'done'""",
-    f"""UPDATE candidates c SET state = 'failed', reason = concat_ws(': ', k.failure_class, k.failure_reason),
+    f"""UPDATE candidates c SET state = 'labelled', label_value = {_VALUE}, reason_code = NULL, reason = NULL,
                updated_at = now()
+        {_TRIAGE} AND k.state = 'done'""",
+    f"""UPDATE candidates c SET state = 'failed', reason_code = k.failure_class,
+               reason = concat_ws(': ', k.failure_class, k.failure_reason), updated_at = now()
         {_TRIAGE} AND k.state = 'failed'""",
     # cancelled for another campaign's sake: this campaign may choose it again (what a user cancels is withdrawn by then)
     f"""UPDATE candidates c SET state = 'scored', triage_id = NULL, updated_at = now()
         {_TRIAGE} AND k.state = 'cancelled'""",
-    f"""UPDATE candidates c SET state = 'certified', certified_value = {_VALUE}, reason = NULL, updated_at = now(),
+    f"""UPDATE candidates c SET state = 'certified', certified_value = {_VALUE}, reason_code = NULL, reason = NULL,
+               updated_at = now(),
                certified_conformer_id = k.result_conformer_id
         {_CERTIFICATE} AND k.state = 'done' AND k.rearranged IS NULL""",
-    f"""UPDATE candidates c SET reason = 'certificate: the molecule rearranged: ' || k.rearranged, updated_at = now()
+    f"""UPDATE candidates c SET reason_code = '{ReasonCode.CERTIFICATE_REARRANGED}', updated_at = now(),
+               reason = 'certificate: the molecule rearranged: ' || k.rearranged
         {_CERTIFICATE} AND k.state = 'done' AND k.rearranged IS NOT NULL AND c.reason IS NULL""",
-    f"""UPDATE candidates c SET updated_at = now(),
+    f"""UPDATE candidates c SET updated_at = now(), reason_code = '{ReasonCode.CERTIFICATE_FAILED}',
                reason = concat_ws(': ', 'certificate failed', k.failure_class, k.failure_reason)
         {_CERTIFICATE} AND k.state = 'failed' AND c.reason IS NULL""",
     f"""UPDATE candidates c SET certificate_id = NULL, updated_at = now()
@@ -232,14 +238,14 @@ def settle(connection: Connection, campaign_id: UUID) -> None:
 def withdraw(connection: Connection, campaign_id: UUID, certificate_ids: Sequence[UUID], reason: str) -> None:
     """Take back a campaign's selected candidates, and the certificates of labelled ones that have not ended."""
     connection.execute(
-        """UPDATE candidates SET state = 'withdrawn', reason = %s, updated_at = now()
+        """UPDATE candidates SET state = 'withdrawn', reason_code = %s, reason = %s, updated_at = now()
            WHERE campaign_id = %s AND state = 'selected'""",
-        (reason, campaign_id),
+        (ReasonCode.CAMPAIGN_ENDED, reason, campaign_id),
     )
     connection.execute(
-        """UPDATE candidates SET reason = %s, updated_at = now()
+        """UPDATE candidates SET reason_code = %s, reason = %s, updated_at = now()
            WHERE campaign_id = %s AND state = 'labelled' AND certificate_id = ANY(%s)""",
-        (f"certificate withdrawn: {reason}", campaign_id, list(certificate_ids)),
+        (ReasonCode.CERTIFICATE_WITHDRAWN, f"certificate withdrawn: {reason}", campaign_id, list(certificate_ids)),
     )
 
 
@@ -248,40 +254,46 @@ def give_up(connection: Connection, calculation_ids: Sequence[UUID], reason: str
     connection.execute(
         """UPDATE candidates c SET updated_at = now(),
                   state = CASE WHEN c.triage_id = k.id THEN 'withdrawn' ELSE c.state END,
+                  reason_code = CASE WHEN c.triage_id = k.id THEN %(code)s ELSE %(certificate_code)s END,
                   reason = CASE WHEN c.triage_id = k.id THEN %(reason)s ELSE 'certificate ' || %(reason)s END
            FROM unnest(%(ids)s::uuid[]) AS k (id)
            WHERE c.triage_id = k.id AND c.state = 'selected' OR c.certificate_id = k.id AND c.state = 'labelled'""",
-        {"ids": list(calculation_ids), "reason": reason},
+        {
+            "ids": list(calculation_ids),
+            "reason": reason,
+            "code": ReasonCode.CANCELLED,
+            "certificate_code": ReasonCode.CERTIFICATE_CANCELLED,
+        },
     )
 
 
-def wait_again(connection: Connection, calculation_ids: Sequence[UUID], given_up: str) -> None:
-    """Select failed candidates again whose calculations are tried again, and those that were given up for a reason.
+def wait_again(connection: Connection, calculation_ids: Sequence[UUID]) -> None:
+    """Select failed candidates again whose calculations are tried again, and those that a person had given up.
 
     Only of campaigns that go on; labelled ones wait for their certificates again.
     """
     connection.execute(
-        """UPDATE candidates c SET updated_at = now(), reason = NULL,
+        """UPDATE candidates c SET updated_at = now(), reason_code = NULL, reason = NULL,
                   state = CASE WHEN c.triage_id = k.id THEN 'selected' ELSE c.state END
            FROM unnest(%(ids)s::uuid[]) AS k (id), campaigns g
            WHERE g.id = c.campaign_id AND g.state IN ('running', 'paused')
-             AND (c.triage_id = k.id AND (c.state = 'failed' OR c.state = 'withdrawn' AND c.reason = %(reason)s)
+             AND (c.triage_id = k.id AND (c.state = 'failed' OR c.state = 'withdrawn' AND c.reason_code = %(code)s)
                   OR c.certificate_id = k.id AND c.state = 'labelled')""",
-        {"ids": list(calculation_ids), "reason": given_up},
+        {"ids": list(calculation_ids), "code": ReasonCode.CANCELLED},
     )
 
 
-def reopen(connection: Connection, campaign_id: UUID, reason: str) -> None:
-    """Let what the end of a campaign took back, for its ``reason``, be chosen and certified again."""
+def reopen(connection: Connection, campaign_id: UUID) -> None:
+    """Let what the end of a campaign took back be chosen and certified again."""
     connection.execute(
-        """UPDATE candidates SET state = 'scored', triage_id = NULL, reason = NULL, updated_at = now()
-           WHERE campaign_id = %s AND state = 'withdrawn' AND reason = %s""",
-        (campaign_id, reason),
+        """UPDATE candidates SET state = 'scored', triage_id = NULL, reason_code = NULL, reason = NULL, updated_at = now()
+           WHERE campaign_id = %s AND state = 'withdrawn' AND reason_code = %s""",
+        (campaign_id, ReasonCode.CAMPAIGN_ENDED),
     )
     connection.execute(
-        """UPDATE candidates SET certificate_id = NULL, reason = NULL, updated_at = now()
-           WHERE campaign_id = %s AND state = 'labelled' AND reason = %s""",
-        (campaign_id, f"certificate withdrawn: {reason}"),
+        """UPDATE candidates SET certificate_id = NULL, reason_code = NULL, reason = NULL, updated_at = now()
+           WHERE campaign_id = %s AND state = 'labelled' AND reason_code = %s""",
+        (campaign_id, ReasonCode.CERTIFICATE_WITHDRAWN),
     )
 
 

@@ -206,7 +206,7 @@ def retry(connection: Connection, jobs: JobFilter, *, source: str = "cli") -> li
     """
     jobs.check(connection)
     changed = [Changed(**row) for row in choosing.queue_again(connection, *jobs.conditions())]
-    candidates.wait_again(connection, [one.id for one in changed], CANCELLED)
+    candidates.wait_again(connection, [one.id for one in changed])
     events = [CalculationRequested(calculation_id=one.id, queue=one.queue, priority=one.priority) for one in changed]
     outbox.emit_all(connection, events, source=source)
     return changed

@@ -25,6 +25,7 @@ from gapsmith.core.messages import (
     TrainingFinished,
     TrainingRequested,
 )
+from gapsmith.core.reasons import STOPPED_BY_USER, ReasonCode
 from gapsmith.core.settings import settings
 from gapsmith.store import calculations, campaigns, inbox, outbox, tasks
 from gapsmith.store.progress import progress
@@ -73,7 +74,7 @@ def test_a_whole_campaign(world: Any) -> None:
 
     ended = world.look(campaign)
     assert ended.state is CampaignState.FINISHED
-    assert ended.stop_reason == "the budget of 6 DFT jobs is spent"
+    assert (ended.stop_code, ended.stop_reason) == ("dft_budget", "the budget of 6 DFT jobs is spent")
     with world.database.transaction() as connection:
         seen = progress(connection, campaign.id)
     assert (seen.dft_done, seen.dft_failed, seen.dft_running, seen.dft_queued) == (6, 1, 0, 0)
@@ -189,7 +190,7 @@ def test_stopping_one_campaign_leaves_what_another_one_waits_for(world: Any) -> 
     made = [world.score(campaign, shared)[0] for campaign in pair]
     world.news()
     with world.database.transaction() as connection:
-        campaigns.set_state(connection, pair[0].id, CampaignState.STOPPED, source="cli", reason="stopped by its user")
+        campaigns.set_state(connection, pair[0].id, CampaignState.STOPPED, source="cli", reason=STOPPED_BY_USER)
     world.news()
     assert world.state(made[0])["state"] == "withdrawn"
     assert world.state(made[0])["reason"] == "stopped by its user"
@@ -269,7 +270,7 @@ def test_an_end_takes_back_what_is_open(world: Any, state: CampaignState) -> Non
     world.begin()
     if state is CampaignState.STOPPED:
         with world.database.transaction() as connection:
-            campaigns.set_state(connection, campaign.id, state, source="cli", reason="stopped by its user")
+            campaigns.set_state(connection, campaign.id, state, source="cli", reason=STOPPED_BY_USER)
         world.news()
         reason = "stopped by its user"
     else:
@@ -279,8 +280,11 @@ def test_an_end_takes_back_what_is_open(world: Any, state: CampaignState) -> Non
     assert world.look(campaign).state is state
     states = sorted(world.state(candidate)["state"] for candidate in made)
     assert states == ["labelled"] + ["scored"] * 4 + ["withdrawn"] * 3
-    reasons = {row["reason"] for row in world.rows("SELECT reason FROM candidates WHERE reason IS NOT NULL")}
-    assert reasons == {reason, f"certificate withdrawn: {reason}"}
+    reasons = world.rows("SELECT reason_code, reason FROM candidates WHERE reason IS NOT NULL")
+    assert {(row["reason_code"], row["reason"]) for row in reasons} == {
+        (ReasonCode.CAMPAIGN_ENDED, reason),
+        (ReasonCode.CERTIFICATE_WITHDRAWN, f"certificate withdrawn: {reason}"),
+    }
     assert not world.rows("SELECT 1 FROM calculations WHERE state IN ('queued', 'running')")
     world.news()
     world.tick()
@@ -410,8 +414,7 @@ def test_a_generator_that_finds_nothing_new_ends_the_campaign(world: Any) -> Non
     world.news()
     ended = world.look(campaign)
     assert ended.state is CampaignState.FINISHED
-    assert ended.stop_reason is not None
-    assert ended.stop_reason.startswith("nothing more was found")
+    assert ended.stop_code == ReasonCode.NOTHING_MORE_FOUND
     assert answered == len(world.events(GenerateRequested)) < 20
 
 

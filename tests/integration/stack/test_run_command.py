@@ -14,6 +14,7 @@ import pytest
 from gapsmith.coordinator.commands import following
 from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.lifecycle import CampaignState
+from gapsmith.core.reasons import STOPPED_BY_USER
 from gapsmith.store import campaigns, heartbeats
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Database
@@ -50,7 +51,7 @@ def create(database: Database, name: str) -> Campaign:
 
 def set_state(database: Database, name: str, state: CampaignState) -> None:
     with database.transaction() as connection:
-        campaigns.set_state(connection, by_name(database, name).id, state, source="test", reason="done")
+        campaigns.set_state(connection, by_name(database, name).id, state, source="test", reason=STOPPED_BY_USER)
 
 
 def by_name(database: Database, name: str) -> Campaign:

@@ -21,6 +21,7 @@ from gapsmith.coordinator.policy import (
 )
 from gapsmith.core.campaign import CampaignConfig, parse_campaign
 from gapsmith.core.lifecycle import CampaignState
+from gapsmith.core.reasons import Reason, ReasonCode
 
 WORKERS = 2
 
@@ -147,26 +148,31 @@ def test_training_follows_drift_and_time(fields: dict[str, Any], trains: bool) -
 @pytest.mark.parametrize(
     ("sections", "fields", "reason"),
     [
-        ({}, {"used_jobs": 6, "labels": 6}, "the budget of 6 DFT jobs is spent"),
-        ({}, {"elapsed_s": 3600.0, "open_triage": 2}, "the wall time of 60 min is over"),
+        ({}, {"used_jobs": 6, "labels": 6}, Reason(ReasonCode.DFT_BUDGET, "the budget of 6 DFT jobs is spent")),
+        ({}, {"elapsed_s": 3600.0, "open_triage": 2}, Reason(ReasonCode.WALL_TIME, "the wall time of 60 min is over")),
         (
             {"budget": {"wanted_hits": 2}},
             {"certified_hits": 2, "hits": 3, "open_triage": 2},
-            "2 of 2 wanted certified hits were found",
+            Reason(ReasonCode.HITS_FOUND, "2 of 2 wanted certified hits were found"),
         ),
         (
             {"budget": {"wanted_hits": 2}, "dft": {"certify": False}},
             {"hits": 2},
-            "2 of 2 wanted hits were found",
+            Reason(ReasonCode.HITS_FOUND, "2 of 2 wanted hits were found"),
         ),
-        ({}, {"requests": Requests(made=12, barren=10)}, "nothing more was found: 10 requests in a row"),
+        (
+            {},
+            {"requests": Requests(made=12, barren=10)},
+            Reason(ReasonCode.NOTHING_MORE_FOUND, "nothing more was found: 10 requests in a row"),
+        ),
     ],
     ids=["budget", "time", "certified hits", "hits", "exhausted"],
 )
-def test_stop_rules(sections: dict[str, Any], fields: dict[str, Any], reason: str) -> None:
+def test_stop_rules(sections: dict[str, Any], fields: dict[str, Any], reason: Reason) -> None:
     stop = decide(campaign(**sections), snapshot(**fields)).stop
     assert stop is not None
-    assert stop.startswith(reason)
+    assert stop.code is reason.code
+    assert stop.text.startswith(reason.text)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +209,7 @@ class World:
         """Decide, and carry it out."""
         decisions = decide(self.config, self.now)
         if decisions.stop:
-            self.stopped = decisions.stop
+            self.stopped = decisions.stop.text
             self.now = replace(self.now, state=CampaignState.FINISHED)
         now, asked = self.now, self.now.requests
         count = len(decisions.generate)

@@ -152,11 +152,12 @@ def _table(found: dict[str, Any]) -> list[str]:
 
 def _change(name: str, state: str) -> None:
     from gapsmith.core.lifecycle import CampaignState
+    from gapsmith.core.reasons import STOPPED_BY_USER
     from gapsmith.store import campaigns
 
     with open_database() as database, database.transaction() as connection:
         one = _find(connection, name)
-        reason = "stopped by its user" if state == "stopped" else None
+        reason = STOPPED_BY_USER if state == "stopped" else None
         campaigns.set_state(connection, one.id, CampaignState(state), source="cli", reason=reason)
     echo(f"campaign {name} is {state}")
 

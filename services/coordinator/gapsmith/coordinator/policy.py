@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from gapsmith.core.campaign import CampaignConfig, Retraining
 from gapsmith.core.lifecycle import CampaignState
+from gapsmith.core.reasons import Reason, ReasonCode
 
 QUEUE_AHEAD = 1  # triage jobs that wait beyond one per worker, so that no worker ever waits for the coordinator
 FIRST_WAIT_S = 300.0  # the first DFT starts by then with what there is, or after FIRST_WAIT_SHARE of the wall time
@@ -68,7 +69,7 @@ class Decisions:
     generate: tuple[bool, ...] = ()  # one request each; True regrows parents
     certify: bool = False  # request certificates of all hits without one
     train: bool = False
-    stop: str | None = None  # end the campaign, for this reason
+    stop: Reason | None = None  # end the campaign, for this reason
 
 
 def decide(config: CampaignConfig, now: Snapshot) -> Decisions:
@@ -96,23 +97,25 @@ def _due(policy: Retraining, now: Snapshot) -> bool:
     return new >= policy.every_labels or drifted or late
 
 
-def stop_reason(config: CampaignConfig, now: Snapshot) -> str | None:
-    """Why the campaign should end, if it should, in one sentence."""
+def stop_reason(config: CampaignConfig, now: Snapshot) -> Reason | None:
+    """Why the campaign should end, if it should."""
     budget = config.budget
     hits, kind = (now.certified_hits, "certified hits") if config.dft.certify else (now.hits, "hits")
     if budget.wanted_hits is not None and hits >= budget.wanted_hits:
-        return f"{hits} of {budget.wanted_hits} wanted {kind} were found"
+        return Reason(ReasonCode.HITS_FOUND, f"{hits} of {budget.wanted_hits} wanted {kind} were found")
     if now.elapsed_s >= budget.wall_time.total_seconds():
-        return f"the wall time of {budget.wall_time.total_seconds() / 60:g} min is over"
+        minutes = budget.wall_time.total_seconds() / 60
+        return Reason(ReasonCode.WALL_TIME, f"the wall time of {minutes:g} min is over")
     busy = now.open_triage + now.open_certificates + (now.uncertified_hits if config.dft.certify else 0)
     if busy:
         return None
     if now.used_jobs >= budget.dft_jobs:
-        return f"the budget of {budget.dft_jobs} DFT jobs is spent"
+        return Reason(ReasonCode.DFT_BUDGET, f"the budget of {budget.dft_jobs} DFT jobs is spent")
     if now.waiting == 0 and now.requests.open == 0 and now.proposals.unjudged == 0 and _exhausted(now):
-        return (
+        return Reason(
+            ReasonCode.NOTHING_MORE_FOUND,
             f"nothing more was found: {now.requests.barren} requests in a row gave no molecule that is new, allowed "
-            "and stable; wider constraints may help"
+            "and stable; wider constraints may help",
         )
     return None
 

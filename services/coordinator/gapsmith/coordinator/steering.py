@@ -100,8 +100,8 @@ def rerank(connection: Connection, campaign_id: UUID) -> None:
 def _carry_out(connection: Connection, campaign: Campaign, now: Snapshot, decisions: Decisions) -> None:
     if decisions.stop:
         campaigns.set_state(connection, campaign.id, CampaignState.FINISHED, source=SOURCE, reason=decisions.stop)
-        _abandon(connection, campaign.id, decisions.stop)
-        log.info("campaign ends", campaign=campaign.name, reason=decisions.stop)
+        _abandon(connection, campaign.id, decisions.stop.text)
+        log.info("campaign ends", campaign=campaign.name, code=decisions.stop.code, reason=decisions.stop.text)
         return
     if decisions.certify:
         _certify(connection, campaign)

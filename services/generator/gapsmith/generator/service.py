@@ -17,6 +17,7 @@ from gapsmith.core.chemistry.screening import screen
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InvalidMolecule
 from gapsmith.core.messages import CandidatesProposed, GenerateRequested
+from gapsmith.core.reasons import ReasonCode
 from gapsmith.core.settings import Settings
 from gapsmith.data.known import in_qm9
 from gapsmith.generator.generator import DEFAULT_WEIGHTS, Generator, Sampled
@@ -36,7 +37,7 @@ class Proposal:
     molecule: Molecule
     identity: Identity
     known: bool  # in QM9
-    refused: str | None  # by the campaign's constraints
+    refused: ReasonCode | None  # by the campaign's constraints
     parent_id: UUID | None
 
 

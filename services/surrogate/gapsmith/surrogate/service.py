@@ -17,6 +17,7 @@ from gapsmith.core.chemistry.geometry import same_connectivity
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CalculationError
 from gapsmith.core.messages import CandidatesProposed, CandidatesScored, ModelPromoted
+from gapsmith.core.reasons import ReasonCode
 from gapsmith.core.settings import Settings
 from gapsmith.core.xtb import METHOD, Relaxed, relax
 from gapsmith.store import candidates, models, outbox, selection, tasks
@@ -28,7 +29,6 @@ from gapsmith.surrogate.trainable import KIND
 log = structlog.get_logger()
 
 CHUNK = 8  # candidates of a task: the coordinator hears of them every few seconds
-RELAXATION_FAILED, BONDS_CHANGED, QUARANTINED = "relaxation_failed", "bonds_changed", "quarantined"
 
 
 class Accepted(NamedTuple):
@@ -92,15 +92,15 @@ class SurrogateService(ModelService[Predictor]):
         with self.database.transaction() as connection:
             open_ones = selection.to_score(connection, [UUID(text) for text in task.payload["candidate_ids"]])
         accepted: list[Accepted] = []
-        refused: list[tuple[UUID, str]] = []
+        refused: list[tuple[UUID, ReasonCode]] = []
         for candidate_id, molecule, molecule_id in open_ones:
             if self.interrupt.is_set():
                 raise Interrupted
             if task.attempts >= MOST_ATTEMPTS:  # one of them ends the process or the task each time
-                refused.append((candidate_id, QUARANTINED))
+                refused.append((candidate_id, ReasonCode.QUARANTINED))
                 continue
             outcome = relax_candidate(molecule)
-            if isinstance(outcome, str):
+            if isinstance(outcome, ReasonCode):
                 refused.append((candidate_id, outcome))
             else:
                 after = replace(molecule, coordinates=outcome.coordinates)
@@ -161,15 +161,15 @@ class SurrogateService(ModelService[Predictor]):
         return commit
 
 
-def relax_candidate(molecule: Molecule) -> Relaxed | str:
+def relax_candidate(molecule: Molecule) -> Relaxed | ReasonCode:
     """The relaxed molecule, or why it is refused: the relaxation fails or changes the bonds."""
     try:
         relaxed = relax(molecule.numbers, molecule.coordinates, charge=int(molecule.charges.sum()))
     except CalculationError as error:
-        log.info("candidate refused", reason=RELAXATION_FAILED, detail=error.reason)
-        return RELAXATION_FAILED
+        log.info("candidate refused", reason=ReasonCode.RELAXATION_FAILED, detail=error.reason)
+        return ReasonCode.RELAXATION_FAILED
     if not same_connectivity(molecule, relaxed.coordinates):
-        return BONDS_CHANGED
+        return ReasonCode.BONDS_CHANGED
     return relaxed
 
 

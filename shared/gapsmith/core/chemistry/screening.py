@@ -11,6 +11,7 @@ from gapsmith.core.campaign import Constraints
 from gapsmith.core.chemistry.elements import NUMBERS, SYMBOLS
 from gapsmith.core.chemistry.identity import Identity
 from gapsmith.core.errors import InputError
+from gapsmith.core.reasons import ReasonCode
 
 _ALL: Final = frozenset(NUMBERS.values())
 _HYDROGEN: Final = frozenset({1})
@@ -51,10 +52,8 @@ def _subject(mol: Chem.Mol, pattern: Chem.Mol) -> Chem.Mol:
         return Chem.AddHs(mol) if wants_hydrogen else Chem.RemoveHs(mol)
 
 
-def screen(mol: Chem.Mol, identity: Identity, constraints: Constraints, *, in_qm9: bool = False) -> str | None:
+def screen(mol: Chem.Mol, identity: Identity, constraints: Constraints, *, in_qm9: bool = False) -> ReasonCode | None:
     """Why the constraints refuse a molecule, or None if they do not.
-
-    The reason is elements, heavy_atoms, sa_score, forbidden_smarts, required_smarts or known.
 
     Args:
         mol: sanitised.
@@ -64,16 +63,16 @@ def screen(mol: Chem.Mol, identity: Identity, constraints: Constraints, *, in_qm
     """
     fewest, most = constraints.heavy_atoms
     if {atom.GetSymbol() for atom in mol.GetAtoms()} - {"H", *constraints.elements}:
-        return "elements"
+        return ReasonCode.ELEMENTS
     if not fewest <= identity.heavy_atoms <= most:
-        return "heavy_atoms"
+        return ReasonCode.HEAVY_ATOMS
     if identity.sa_score > constraints.sa_score:
-        return "sa_score"
+        return ReasonCode.SA_SCORE
     if any(matches(mol, smarts) for smarts in constraints.forbidden_smarts):
-        return "forbidden_smarts"
+        return ReasonCode.FORBIDDEN_SMARTS
     if not all(matches(mol, smarts) for smarts in constraints.required_smarts):
-        return "required_smarts"
-    return "known" if constraints.novel and in_qm9 else None
+        return ReasonCode.REQUIRED_SMARTS
+    return ReasonCode.KNOWN if constraints.novel and in_qm9 else None
 
 
 def check_constraints(constraints: Constraints) -> None:

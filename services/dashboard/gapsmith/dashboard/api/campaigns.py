@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Depends, Request, Response
 from gapsmith.core.campaign import CampaignConfig
 from gapsmith.core.errors import Conflict, NotFound
 from gapsmith.core.lifecycle import CampaignState
+from gapsmith.core.reasons import STOPPED_BY_USER
 from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.answers import UNCHANGED, answered
 from gapsmith.dashboard.api.models import CampaignDetail, CampaignLine, CampaignList, NewTarget, PinnedLevel
@@ -84,7 +85,7 @@ def router(context: Context, access: Access) -> APIRouter:
             summary=words,
         )
         def change(principal: Operator, name: str) -> CampaignDetail:
-            reason = "stopped by its user" if state is CampaignState.STOPPED else None
+            reason = STOPPED_BY_USER if state is CampaignState.STOPPED else None
             with context.database.transaction() as connection:
                 one = _open(connection, name, state)
                 campaigns.set_state(connection, one.id, state, source=principal.source, reason=reason)
@@ -133,6 +134,7 @@ def _line(connection: Connection, one: Campaign) -> dict[str, Any]:
         "id": one.id,
         "state": str(one.state),
         "stop_reason": one.stop_reason,
+        "stop_code": one.stop_code,
         "target": one.config.target,
         "elapsed_s": one.elapsed_s,
         "created_at": one.created_at,

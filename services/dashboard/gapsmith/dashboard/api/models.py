@@ -100,6 +100,7 @@ class CampaignLine(BaseModel):
     id: UUID
     state: str = Field(description="running, paused, finished or stopped")
     stop_reason: str | None
+    stop_code: str | None = Field(description="why it ended, to count by")
     target: Target
     elapsed_s: float = Field(description="running time, without pauses")
     created_at: datetime

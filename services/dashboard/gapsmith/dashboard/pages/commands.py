@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from gapsmith.core.errors import InputError
 from gapsmith.core.lifecycle import CampaignState
+from gapsmith.core.reasons import STOPPED_BY_USER
 from gapsmith.dashboard import csrf
 from gapsmith.dashboard.forms import empty_form, filled_form, read
 from gapsmith.dashboard.pages import access
@@ -39,7 +40,7 @@ def router(site: Site) -> APIRouter:
     @routes.post("/campaigns/{name}/state", dependencies=ours)
     def change(request: Request, name: str, state: Annotated[CampaignState, Form()]) -> Response:
         source = operator(request)
-        reason = "stopped by its user" if state is CampaignState.STOPPED else None
+        reason = STOPPED_BY_USER if state is CampaignState.STOPPED else None
         with site.database.transaction() as connection:
             campaigns.set_state(connection, find(connection, name).id, state, source=source, reason=reason)
         site.shared.outdate()
