@@ -73,7 +73,7 @@ def extend(connection: "Connection", campaign: "Campaign", budget: "Budget") -> 
     reason = policy.stop_reason(changed.config, snapshot.take(connection, changed, workers=1))
     if reason is not None:
         raise InputError(
-            f"campaign {campaign.name} would end at once: {reason}; what is done counts, so raise dft_jobs, wall_time "
+            f"campaign {campaign.name} would end at once: {reason.text}; what is done counts, so raise dft_jobs, wall_time "
             "or wanted_hits beyond it"
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.cli import options
 from gapsmith.core.terminal import echo
 from gapsmith.generator.commands.wishes import within
 
@@ -14,12 +15,10 @@ if TYPE_CHECKING:
     from gapsmith.generator.evaluation.measuring import Effort, Progress
     from gapsmith.generator.evaluation.results import Report
 
-FOLDER = Path("results/evaluation")
-
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Other weights than the shipped ones.")
+@options.weights
 @click.option(
     "--evaluator",
     type=click.Path(path_type=Path),
@@ -54,32 +53,18 @@ FOLDER = Path("results/evaluation")
     metavar="EV",
     help="A wanted gap that gets a row of its own; may be given several times.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of all that is drawn.")
+@options.seed
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Steps of the reverse diffusion.")
 @click.option(
     "--guidance", type=float, callback=within(least=0), metavar="W", help="How hard a wanted gap pulls; 0 not at all."
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="NAME",
-    help="cpu, cuda or cuda:1; auto takes a GPU if there is one.",
-)
+@options.device
 @click.option(
     "--threads", type=click.IntRange(1), metavar="N", help="CPU threads, and processes of PoseBusters.  [all cores]"
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=FOLDER,
-    show_default=True,
-    metavar="DIR",
-    help="Folder for quality.json and quality.png.",
-)
+@options.evaluation_folder
 @click.option("--card", is_flag=True, help="Write the numbers into the card of the weights too.")
-def generator(file: Path | None, output: Path, **options: Any) -> None:
+def generator(file: Path | None, output: Path, **given: Any) -> None:
     """Measure the generator, or the molecules of FILE (.sdf, .xyz, QCSchema .json), beside real ones.
 
     Stability by EDM's table, strict validity, uniqueness, novelty, connectedness, PoseBusters, distances of bond lengths,
@@ -92,20 +77,20 @@ def generator(file: Path | None, output: Path, **options: Any) -> None:
     from gapsmith.generator.evaluation.console import check_folder, prepare, progress
     from gapsmith.generator.evaluation.report import lines
 
-    if file is not None and options["card"]:
+    if file is not None and given["card"]:
         raise InputError("--card is of the generator's weights; a file of molecules has no card")
-    if strange := [gap for gap in options["gaps"] if not math.isfinite(gap)]:
+    if strange := [gap for gap in given["gaps"] if not math.isfinite(gap)]:
         raise InputError(f"--gap: {strange[0]} is not a finite number")
     check_folder(output)
     prepare()
-    effort = _effort(options)
+    effort = _effort(given)
     with progress() as show:
-        report, settings = _of_file(file, effort, show) if file is not None else _of_weights(effort, options, show)
+        report, settings = _of_file(file, effort, show) if file is not None else _of_weights(effort, given, show)
     for note in report.notes[:10]:
         echo(f"warning: {note}", fg="yellow", err=True)
     if len(report.notes) > 10:
         echo(f"warning: and {len(report.notes) - 10} records more like these", fg="yellow", err=True)
-    _write(report, settings | {"seed": effort.seed}, output, file, options)
+    _write(report, settings | {"seed": effort.seed}, output, file, given)
     for line in lines(report):
         echo(line)
     echo(f"\nnumbers  {output / 'quality.json'}\npicture  {output / 'quality.png'}")
@@ -160,11 +145,11 @@ def _of_weights(effort: "Effort", options: dict[str, Any], show: "Progress") -> 
 
     import torch
 
-    from gapsmith.generator.commands.request import usable_device
     from gapsmith.generator.evaluation.conditional import DEFAULT_EVALUATOR, Evaluator
     from gapsmith.generator.evaluation.measuring import measure_generator
     from gapsmith.generator.generator import Generator
     from gapsmith.generator.sampling import SamplingOptions
+    from gapsmith.training.devices import usable_device
 
     torch.set_num_threads(effort.processes)
     device = usable_device(options["device"])

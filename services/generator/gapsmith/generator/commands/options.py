@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from gapsmith.cli import options
 from gapsmith.generator.commands.wishes import within
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -47,14 +48,7 @@ def common(command: Command) -> Command:
             ),
             click.option("--elements", metavar="C,N,O", help="Elements of new atoms besides H.  [C,N,O,F]"),
             click.option("--heavy-atoms", metavar="4-9", help="Atoms other than hydrogen of a molecule."),
-            click.option(
-                "--seed",
-                type=click.IntRange(0),
-                default=0,
-                show_default=True,
-                metavar="N",
-                help="The same seed gives the same molecules on the same machine.",
-            ),
+            options.seed,
             click.option(
                 "--steps",
                 type=click.IntRange(1),
@@ -75,20 +69,9 @@ def common(command: Command) -> Command:
                 metavar="T",
                 help="1 draws as the data are, below 1 what is likeliest.",
             ),
-            click.option(
-                "--device",
-                default="auto",
-                show_default=True,
-                metavar="NAME",
-                help="cpu, cuda or cuda:1; auto takes a GPU if there is one.",
-            ),
-            click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [all cores]"),
-            click.option(
-                "--weights",
-                type=click.Path(path_type=Path),
-                metavar="FILE",
-                help="Other weights than the shipped ones.",
-            ),
+            options.device,
+            options.threads,
+            options.weights,
         )
     ):
         command = option(command)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 
 from gapsmith.core import output
 from gapsmith.core.errors import InputError
@@ -18,6 +17,7 @@ from gapsmith.generator.commands.writing import WRITERS
 from gapsmith.generator.generator import DEFAULT_WEIGHTS
 from gapsmith.generator.sampling import SamplingOptions
 from gapsmith.generator.vocabulary import MAX_ATOMS
+from gapsmith.training.devices import usable_device
 
 PROPERTIES: Final = {
     "gap": "gap_ev",
@@ -97,17 +97,3 @@ def _check_sizes(lead: Lead, free: np.ndarray, heavy_atoms: tuple[int, int], siz
             f"--heavy-atoms asks for at least {fewest}, but {lead.where} has {total} and may grow by {size_change}; raise "
             "--size-change"
         )
-
-
-def usable_device(name: str) -> str:
-    """A device that is there; raises InputError."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts
-        raise InputError(
-            f"--device: {name!r} cannot be used here ({str(error).splitlines()[0]}); cpu always can"
-        ) from error
-    return str(device)

@@ -5,30 +5,21 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gapsmith.cli import options
 from gapsmith.core.terminal import bar, echo
 
 if TYPE_CHECKING:
     from gapsmith.surrogate.evaluate import Evaluation
 
-FOLDER = Path("results/evaluation")
-
 
 @click.command()
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Other weights than the shipped ones.")
+@options.weights
 @click.option("--split", type=click.Choice(("test", "validation")), default="test", show_default=True, help="Of QM9.")
 @click.option("--limit", type=click.IntRange(2), metavar="N", help="Molecules of a set at most, the first ones.")
 @click.option("--campaigns", is_flag=True, help="Measure on the DFT labels in the database too.")
-@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or cuda:1.")
-@click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [all cores]")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=FOLDER,
-    show_default=True,
-    metavar="DIR",
-    help="Folder for surrogate.json and surrogate.png.",
-)
+@options.device
+@options.threads
+@options.evaluation_folder
 def surrogate(
     weights: Path | None, split: str, limit: int | None, campaigns: bool, device: str, threads: int | None, output: Path
 ) -> None:
@@ -50,6 +41,7 @@ def surrogate(
     from gapsmith.surrogate.labels import campaign_labels
     from gapsmith.surrogate.picture import draw
     from gapsmith.surrogate.predictor import SHIPPED
+    from gapsmith.training.devices import usable_device
     from gapsmith.training.files import write_atomically
 
     torch.set_num_threads(threads or os.cpu_count() or 1)
@@ -60,7 +52,7 @@ def surrogate(
             chosen,
             split,
             limit,
-            device=device,
+            device=usable_device(device),
             labels=labels,
             on_progress=lambda name, done, of: shown.show(done, of, label=name),
         )

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import click
 
+from gapsmith.cli import options
 from gapsmith.core.terminal import echo
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ BACKENDS = ("auto", "single", "horovod", "torch")
 )
 @click.option("--network-interface", default="lo", show_default=True, help="That several processes find each other by.")
 @click.option("--threads", type=click.IntRange(min=1), help="Of a process; the machine's cores divided if not given.")
-@click.option("--device", default="auto", show_default=True, help="Torch device: auto, cpu, cuda.")
+@options.device
 @click.option("--split", help="Of the base data; the kind's own if not given.")
 @click.option("--molecules", type=click.IntRange(min=1), help="Only so many of every source, to try things out.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@options.seed
 @click.option("--accumulate", type=click.IntRange(min=1), default=1, show_default=True, help="Batches of a step.")
 @click.option(
     "--scaling",
@@ -107,6 +108,7 @@ def _alone(paths: "Paths") -> Iterator[None]:
 def _resumed(kind: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
     from gapsmith.core.errors import InputError
     from gapsmith.trainer.assignment import Assignment
+    from gapsmith.training.devices import usable_device
 
     if not paths.assignment.is_file():
         raise InputError(f"{paths.folder} holds no training to resume; leave --resume out to begin one")
@@ -117,13 +119,14 @@ def _resumed(kind: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
         raise InputError("a resumed training keeps its configuration; leave out --config, --set and --start")
     steps, budget = given["steps"], _seconds(given["time_budget"])
     ended_by = {"steps": steps, "time_budget_s": budget} if steps or budget else {}
-    return replace(found, processes=given["processes"], device=_device(given["device"]), **ended_by)
+    return replace(found, processes=given["processes"], device=usable_device(given["device"]), **ended_by)
 
 
 def _new(kind: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
     from gapsmith.core.errors import InputError
     from gapsmith.trainer.assignment import Assignment
     from gapsmith.training.configuration import changed, read
+    from gapsmith.training.devices import usable_device
     from gapsmith.training.protocol import trainable
     from gapsmith.training.resume import saved
 
@@ -139,7 +142,7 @@ def _new(kind: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
         config=changed(config, given["changes"]),
         time_budget_s=_seconds(given["time_budget"]),
         start=None if given["start"] is None else str(given["start"].absolute()),
-        device=_device(given["device"]),
+        device=usable_device(given["device"]),
         **{
             name: given[name]
             for name in (
@@ -184,14 +187,6 @@ def _seconds(text: str | None) -> float | None:
         return float(TypeAdapter(Duration).validate_python(text).total_seconds())
     except ValidationError as error:
         raise InputError(f"--time-budget {text}: write for example 90s, 15m or 1h30m") from error
-
-
-def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _run(assignment: "Assignment", paths: "Paths", backend: "Backend | None", given: dict[str, Any]) -> None:
