@@ -23,6 +23,16 @@ _REFUSAL = re.compile(
 )
 
 
+def unreachable(url: str, reason: str) -> str:
+    """Why there is no connection to a server, in one sentence: it is not there, or it refuses."""
+    if _REFUSAL.search(reason):
+        return (
+            f"Postgres at {_address(url)} refuses the connection: {reason.rpartition('FATAL:')[2].strip()}; correct the "
+            "user, password or database in GAPSMITH_POSTGRES_URL"
+        )
+    return f"Postgres at {_address(url)} cannot be reached: {reason.strip()}"
+
+
 class Database:
     """A pool of connections to one database."""
 
@@ -91,14 +101,8 @@ class Database:
                     raise
 
     def _explained(self, error: Exception) -> str:
-        reason = self._failures[0] if isinstance(error, PoolTimeout) and self._failures else str(error).strip()
-        if isinstance(error, PoolTimeout) and _REFUSAL.search(reason):
-            said = reason.rpartition("FATAL:")[2].strip()
-            return (
-                f"Postgres at {self.address} refuses the connection: {said}; correct the user, password or database in "
-                "GAPSMITH_POSTGRES_URL"
-            )
-        return f"Postgres at {self.address} cannot be reached: {reason}"
+        refused = isinstance(error, PoolTimeout) and self._failures
+        return unreachable(self.url, self._failures[0] if refused else str(error))
 
     @contextmanager
     def snapshot(self, statement_ms: int) -> Iterator[Connection]:
@@ -115,8 +119,7 @@ class Database:
     @property
     def address(self) -> str:
         """Host, port and database, without the password."""
-        parts: dict[str, Any] = conninfo_to_dict(self.url)
-        return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+        return _address(self.url)
 
     def close(self) -> None:
         """Close all connections."""
@@ -146,3 +149,8 @@ def _remembering(failures: list[str]) -> type[Connection]:
             return made
 
     return Remembering
+
+
+def _address(url: str) -> str:
+    parts: dict[str, Any] = conninfo_to_dict(url)
+    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"

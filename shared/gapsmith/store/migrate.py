@@ -13,12 +13,13 @@ from sqlalchemy.engine import make_url
 
 from gapsmith.core.errors import UnavailableError
 from gapsmith.store import projection
+from gapsmith.store.database import unreachable
 
 LOCK = 7_041_776_001  # advisory lock: an arbitrary constant
 
 
 def migrate(url: str) -> str:
-    """Apply what is missing and return the revision; raises UnavailableError if the server is not there."""
+    """Apply what is missing and return the revision; raises UnavailableError if the server is not there or refuses."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     try:
@@ -37,4 +38,4 @@ def migrate(url: str) -> str:
                 projection.refresh(connection)
             return head
     except psycopg.OperationalError as error:
-        raise UnavailableError(f"Postgres cannot be reached to bring its schema up to date: {error}") from error
+        raise UnavailableError(unreachable(url, str(error))) from error

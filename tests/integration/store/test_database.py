@@ -8,6 +8,7 @@ from psycopg.conninfo import make_conninfo
 
 from gapsmith.core.errors import UnavailableError
 from gapsmith.store.database import Database
+from gapsmith.store.migrate import migrate
 
 pytestmark = pytest.mark.service
 
@@ -42,6 +43,11 @@ def test_a_refusal_is_told_at_once_and_is_not_an_unreachable_server(
     assert "wrong" not in text
 
 
+def test_a_migration_tells_a_refusal_too(postgres_url: str) -> None:
+    with pytest.raises(UnavailableError, match="refuses the connection: password authentication failed"):
+        migrate(make_conninfo(postgres_url, password="wrong"))
+
+
 def test_an_unreachable_server_is_named_with_the_reason(postgres_url: str) -> None:
     text = problem(make_conninfo(postgres_url, port="1"), timeout_s=2.0)
     assert ":1/" in text
@@ -51,7 +57,7 @@ def test_an_unreachable_server_is_named_with_the_reason(postgres_url: str) -> No
 
 def test_an_error_in_the_block_is_not_taken_for_the_connection(postgres_url: str) -> None:
     with Database(postgres_url) as database:
-        with pytest.raises(psycopg.errors.UndefinedTable), database.transaction() as connection:
-            connection.execute("SELECT 1 FROM nowhere")
+        with pytest.raises(psycopg.errors.DivisionByZero), database.transaction() as connection:
+            connection.execute("SELECT 1 / 0")
         with database.transaction() as connection:
             assert connection.execute("SELECT 1 AS one").fetchone() == {"one": 1}
