@@ -144,6 +144,9 @@ class TaskService(Service):
         if task is None:
             return False
         self._current, self.doing, self.campaign_id = task, task.kind, task.campaign_id
+        self.interrupt.clear()  # it may be of a task that was taken away
+        if self.stopping.is_set():
+            self.interrupt.set()
         try:
             with concerning(campaign_id=task.campaign_id, event_id=task.id):  # it has the id of the event that asked
                 self._do(task)
