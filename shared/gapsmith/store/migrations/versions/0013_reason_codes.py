@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 
 
 def upgrade() -> None:
@@ -29,4 +29,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Counts would be lost."""
-    raise RuntimeError("0012 cannot be taken back")
+    raise RuntimeError("0013 cannot be taken back")
