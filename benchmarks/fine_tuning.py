@@ -33,24 +33,24 @@ def measure() -> dict[str, Any]:
     """Fine-tune the shipped surrogate in every way."""
     import torch
 
-    from gapsmith.surrogate.predictor import SHIPPED
+    from gapsmith.surrogate import WEIGHTS
     from gapsmith.training.checkpoint import load_weights, read_card
     from gapsmith.training.loop import TrainingPlan, train
     from gapsmith.training.protocol import trainable
 
     torch.set_num_threads(1)
-    kind, weights = trainable("surrogate"), SHIPPED
-    card = read_card(weights, kind="surrogate")
+    architecture, weights = trainable("equivariant_gnn"), WEIGHTS
+    card = read_card(weights, role="surrogate")
     labels = load_labels()
     teaching, judging = labels[:TEACHING], labels[TEACHING:]
 
     def parent() -> torch.nn.Module:
-        model = kind.build(card["config"])
+        model = architecture.build(card["config"])
         load_weights(model, weights)
         return model
 
     def scores(model: torch.nn.Module) -> dict[str, float]:
-        base, new = kind.evaluate(model, limit=BASE_MOLECULES), kind.evaluate_labels(model, judging)
+        base, new = architecture.evaluate(model, limit=BASE_MOLECULES), architecture.evaluate_labels(model, judging)
         return {
             "qm9_gap_mae_ev": round(base["gap_mae_ev"], 4),
             "qm9_nll": round(base["gap_nll"], 3),
@@ -62,14 +62,14 @@ def measure() -> dict[str, Any]:
     for name, change in VARIANTS.items():
         given = {"tuned": "all", "replay_fraction": 0.75, "steps": 150, **change}
         started, model = time.monotonic(), parent()
-        kind.freeze(model, given["tuned"])
-        source = kind.fine_tuning_source(
-            teaching, batch_size=BATCH_SIZE, replay_fraction=given["replay_fraction"], seed=0, device="cpu"
+        architecture.freeze(model, given["tuned"])
+        source = architecture.fine_tuning_source(
+            model, teaching, batch_size=BATCH_SIZE, replay_fraction=given["replay_fraction"], seed=0, device="cpu"
         )
         plan = TrainingPlan(steps=given["steps"], learning_rate=given["learning_rate"], warmup_steps=15)
-        model, _ = train(kind, model, source, plan)
+        model, _ = train(architecture, model, source, plan)
         trained_s = time.monotonic() - started
-        kind.finish(model, teaching)
+        architecture.finish(model, teaching)
         rows[name] = {**scores(model), "training_s": round(trained_s, 1)}
         print(name, rows[name], flush=True)
     return {"teaching": len(teaching), "judging": len(judging), "variants": rows}

@@ -23,7 +23,7 @@ def measure() -> dict[str, Any]:
     """Fine-tune the shipped generator in every way."""
     import torch
 
-    from gapsmith.generator.generator import DEFAULT_WEIGHTS
+    from gapsmith.generator import WEIGHTS
     from gapsmith.trainer.gate import Scores, judge
     from gapsmith.training.checkpoint import load_weights, read_card
     from gapsmith.training.judging import judged_by
@@ -31,19 +31,19 @@ def measure() -> dict[str, Any]:
     from gapsmith.training.protocol import trainable
 
     torch.set_num_threads(1)
-    kind = trainable("generator")
-    card = read_card(DEFAULT_WEIGHTS, kind="generator")
+    architecture = trainable("masked_diffusion")
+    card = read_card(WEIGHTS, role="generator")
     labels = load_labels()
     teaching, judging = labels[:TEACHING], labels[TEACHING:]
 
     def parent() -> torch.nn.Module:
-        model = kind.build(card["config"])
-        load_weights(model, DEFAULT_WEIGHTS)
+        model = architecture.build(card["config"])
+        load_weights(model, WEIGHTS)
         return model
 
     def measured(model: torch.nn.Module) -> Scores:
-        base = kind.evaluate(model, limit=BASE_MOLECULES)["loss"]
-        each = [found["loss"] for label in judging if (found := kind.evaluate_labels(model, [label]))]
+        base = architecture.evaluate(model, limit=BASE_MOLECULES)["loss"]
+        each = [found["loss"] for label in judging if (found := architecture.evaluate_labels(model, [label]))]
         return Scores(base={"loss": base}, labels={"loss": tuple(each)})
 
     started = time.monotonic()
@@ -53,15 +53,15 @@ def measure() -> dict[str, Any]:
     for name, change in VARIANTS.items():
         given = {"tuned": "all", "replay_fraction": 0.75, "steps": 150, **change}
         started, model = time.monotonic(), parent()
-        kind.freeze(model, given["tuned"])
-        source = kind.fine_tuning_source(
-            teaching, batch_size=BATCH_SIZE, replay_fraction=given["replay_fraction"], seed=0, device="cpu"
+        architecture.freeze(model, given["tuned"])
+        source = architecture.fine_tuning_source(
+            model, teaching, batch_size=BATCH_SIZE, replay_fraction=given["replay_fraction"], seed=0, device="cpu"
         )
         plan = TrainingPlan(steps=given["steps"], learning_rate=given["learning_rate"], warmup_steps=15)
-        model, _ = train(kind, model, source, plan)
+        model, _ = train(architecture, model, source, plan)
         trained_s = time.monotonic() - started
         candidate = measured(model)
-        verdict = judge(candidate, live, judged_by(kind))
+        verdict = judge(candidate, live, judged_by(architecture))
         rows[name] = {**_losses(candidate, live), "training_s": round(trained_s, 1), "promoted": verdict.promoted}
         print(name, rows[name], verdict.sentence, flush=True)
     return {"teaching": len(teaching), "judging": len(live.labels["loss"]), "variants": rows}

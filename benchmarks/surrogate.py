@@ -11,11 +11,12 @@ from torch_geometric.nn import SchNet
 
 from gapsmith.core.xtb import relax
 from gapsmith.data import qm9
+from gapsmith.surrogate import WEIGHTS
 from gapsmith.surrogate.data import Molecules, base_split
 from gapsmith.surrogate.evaluate import evaluate
 from gapsmith.surrogate.graph import Graph, graph
 from gapsmith.surrogate.inference import PAIRS_PER_BATCH, batches
-from gapsmith.surrogate.predictor import SHIPPED, Predictor
+from gapsmith.surrogate.predictor import Predictor
 
 RELAXED = 30
 COMPARED = 500  # molecules of the comparison of speeds
@@ -34,7 +35,7 @@ def measure() -> dict[str, Any]:
         relax(data.numbers[atoms], start.astype(np.float64))
         times.append(time.process_time() - started)
     return {
-        **evaluate(SHIPPED, "test").numbers(),
+        **evaluate(WEIGHTS, "test").numbers(),
         "relaxation_median_cpu_s": round(statistics.median(times), 3),
         "speed": speeds(base_split("test").take(np.arange(COMPARED))),
     }
@@ -45,7 +46,7 @@ def speeds(molecules: Molecules) -> dict[str, Any]:
 
     SchNet (Schuett et al., NeurIPS 2017) is untrained and has one output. Both see the same batches and pairs.
     """
-    predictor = Predictor.load(SHIPPED)
+    predictor = Predictor.load(WEIGHTS)
     features, cutoff = predictor.config.trunk.features, predictor.config.trunk.cutoff_angstrom
     found = {}
     for name, network in {

@@ -18,6 +18,7 @@ from gapsmith.core.properties import Estimate
 from gapsmith.data import qm9
 from gapsmith.store import campaigns
 from gapsmith.store.database import Connection, Database
+from gapsmith.training.shipped import shipped_domains
 
 TABLES = ("molecules", "conformers", "candidates", "predictions", "substructure_keys", "similarity_keys")
 GENERATED, RELAXED, CALCULATION, CANDIDATE = range(4)  # kinds of ids
@@ -77,8 +78,9 @@ def _copy(connection: Connection, table: str, columns: str, rows: Iterator[Seque
 def _model(connection: Connection) -> UUID:
     new = identifier(9, 1)
     connection.execute(
-        "INSERT INTO models (id, kind, version, state, path, sha256) VALUES (%s, 'surrogate', 0, 'live', '', '')",
-        (new,),
+        """INSERT INTO models (id, role, architecture, domain, version, state, path, sha256)
+           SELECT %s, 'surrogate', 'equivariant_gnn', %s, 0, 'live', '', ''""",
+        (new, Jsonb(shipped_domains()["surrogate"].as_dict())),
     )
     return new
 

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from benchmarks.scaling.group import Answer, Exchange, Training
+from gapsmith.surrogate import WEIGHTS
 from gapsmith.surrogate.batches import MixedSource, Share
 from gapsmith.surrogate.config import DEFAULT, load
 from gapsmith.surrogate.data import Molecules, base_split
 from gapsmith.surrogate.network import SurrogateNetwork
-from gapsmith.surrogate.predictor import SHIPPED
 from gapsmith.surrogate.trainable import SurrogateTrainable, build
 from gapsmith.trainer.communicator import end_process, join
 from gapsmith.training.checkpoint import load_weights
@@ -75,7 +75,7 @@ class Rank:
     def model(self) -> SurrogateNetwork:
         """The shipped network, anew."""
         model = build(self.config.as_dict())
-        load_weights(model, SHIPPED)
+        load_weights(model, WEIGHTS)
         return model
 
     def train(self, wanted: Training) -> Answer:

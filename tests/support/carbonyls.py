@@ -2,6 +2,7 @@
 
 from uuid import UUID, uuid4
 
+from model_cards import DOMAIN
 from psycopg.types.json import Jsonb
 from rdkit import Chem
 from rdkit.Chem import AllChem
@@ -88,8 +89,9 @@ def add_models(connection: Connection) -> list[UUID]:
     new = [uuid4(), uuid4()]
     for version, (model, state) in enumerate(zip(new, ("live", "rejected"), strict=True)):
         connection.execute(
-            "INSERT INTO models (id, kind, version, state, path, sha256) VALUES (%s, 'surrogate', %s, %s, '', '')",
-            (model, version, state),
+            """INSERT INTO models (id, role, architecture, domain, version, state, path, sha256)
+               VALUES (%s, 'surrogate', 'equivariant_gnn', %s, %s, %s, '', '')""",
+            (model, Jsonb(DOMAIN.as_dict()), version, state),
         )
     return new
 

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from model_cards import ARCHITECTURES, DOMAIN
 from psycopg.types.json import Jsonb
 from rdkit import Chem
 from rdkit.Chem import AllChem
@@ -159,15 +160,15 @@ def calculation(connection: Connection, campaign_id: UUID, conformer_id: UUID, l
     return new
 
 
-def model(connection: Connection, kind: str) -> UUID:
-    """The live model of a kind."""
-    if (known := models.live(connection, kind)) is not None:
+def model(connection: Connection, role: str) -> UUID:
+    """The live model of a role."""
+    if (known := models.live(connection, role)) is not None:
         return known.id
     new = uuid4()
     connection.execute(
-        """INSERT INTO models (id, kind, version, state, path, sha256, verdict)
-           VALUES (%s, %s, 0, 'live', '/nowhere', %s, 'shipped')""",
-        (new, kind, "0" * 64),
+        """INSERT INTO models (id, role, architecture, domain, version, state, path, sha256, verdict)
+           VALUES (%s, %s, %s, %s, 0, 'live', '/nowhere', %s, 'shipped')""",
+        (new, role, ARCHITECTURES[role], Jsonb(DOMAIN.as_dict()), "0" * 64),
     )
     return new
 

@@ -6,6 +6,8 @@ from itertools import product
 from uuid import UUID, uuid4
 
 import numpy as np
+from model_cards import DOMAIN
+from psycopg.types.json import Jsonb
 from rdkit import Chem
 from values import computed, estimate
 
@@ -46,8 +48,9 @@ def add_model(connection: Connection, version: int, state: str) -> UUID:
     """A surrogate in the registry."""
     new = uuid4()
     connection.execute(
-        "INSERT INTO models (id, kind, version, state, path, sha256) VALUES (%s, 'surrogate', %s, %s, '', '')",
-        (new, version, state),
+        """INSERT INTO models (id, role, architecture, domain, version, state, path, sha256)
+               VALUES (%s, 'surrogate', 'equivariant_gnn', %s, %s, %s, '', '')""",
+        (new, Jsonb(DOMAIN.as_dict()), version, state),
     )
     return new
 

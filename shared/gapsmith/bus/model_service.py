@@ -1,8 +1,7 @@
-"""A service that works with the live model of its kind, and takes up another one without a restart."""
+"""A service that works with the live model of its role, and takes up another one without a restart."""
 
-from abc import abstractmethod
 from pathlib import Path
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 import structlog
@@ -14,6 +13,7 @@ from gapsmith.store import models
 from gapsmith.store.database import Database
 from gapsmith.store.models import Model
 from gapsmith.training.card import read_card
+from gapsmith.training.shipped import shipped
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -29,7 +29,7 @@ class Loaded(NamedTuple, Generic[T]):
 class ModelService(TaskService, Generic[T]):
     """Asks the registry between any two tasks, and as often while it has none, which model is live."""
 
-    kind: ClassVar[str]
+    role: ClassVar[str]
 
     def __init__(self, settings: Settings, database: Database) -> None:
         super().__init__(settings, database)
@@ -37,13 +37,15 @@ class ModelService(TaskService, Generic[T]):
         self._shipped_id: UUID | None = None
         self.unusable: UUID | None = None  # the live model, if it could not be loaded
 
-    @abstractmethod
     def shipped(self) -> Path:
         """Weights that go live if no others are: those of the installation, or what the settings name instead."""
+        return shipped(self.role, self.settings)
 
-    @abstractmethod
     def load(self, weights: Path) -> T:
-        """The model of a weights file; raises CheckpointError."""
+        """The model of a weights file, by the architecture that its card names; raises CheckpointError."""
+        from gapsmith.training.protocol import loaded  # imports torch
+
+        return cast(T, loaded(weights, role=self.role))
 
     def setup(self) -> None:
         """Register the shipped weights and load the live ones; raises CheckpointError."""
@@ -62,7 +64,7 @@ class ModelService(TaskService, Generic[T]):
         """
         shipped_id = self._shipped_id or self._register()
         with self.database.transaction() as connection:
-            live = models.live(connection, self.kind)
+            live = models.live(connection, self.role)
         wanted = shipped_id if live is None else live.id
         if self._loaded is not None and wanted == self._loaded.id:
             self.unusable = None
@@ -73,11 +75,11 @@ class ModelService(TaskService, Generic[T]):
     def _register(self) -> UUID:
         path = self.shipped()
         if not path.is_file():
-            variable = f"GAPSMITH_{self.kind.upper()}_WEIGHTS"
+            variable = f"GAPSMITH_{self.role.upper()}_WEIGHTS"
             raise CheckpointError(f"{path} is missing: install gapsmith again, or set {variable}")
-        digest: str = read_card(path, kind=self.kind)["sha256"]
+        card = read_card(path, role=self.role)
         with self.database.transaction() as connection:
-            self._shipped_id = models.ensure_shipped(connection, self.kind, path, digest)
+            self._shipped_id = models.ensure_shipped(connection, path, card)
         return self._shipped_id
 
     def _take_up(self, wanted: UUID, live: Model | None, shipped_id: UUID) -> Loaded[T]:

@@ -85,7 +85,7 @@ def status() -> None:
     )
     print_rows(
         [
-            {"model": m.kind, "version": m.version, "state": m.state, "labels": m.labels, "verdict": m.verdict or ""}
+            {"model": m.role, "version": m.version, "state": m.state, "labels": m.labels, "verdict": m.verdict or ""}
             for m in models
         ],
         empty="no models are registered yet",

@@ -75,9 +75,9 @@ class Client:
         self.campaigns = Campaigns(self._transport)
         self.jobs = Jobs(self._transport)
 
-    def models(self, *, kind: str | None = None) -> list[dict[str, Any]]:
+    def models(self, *, role: str | None = None) -> list[dict[str, Any]]:
         """Models in the registry, newest first."""
-        found: list[dict[str, Any]] = self._transport.get("/models", {"kind": kind} if kind else None)["items"]
+        found: list[dict[str, Any]] = self._transport.get("/models", {"role": role} if role else None)["items"]
         return found
 
     def events(self, *, after: int = 0, campaign: str | None = None) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,18 +22,12 @@ from pydantic import (
 )
 
 from gapsmith.core import properties
+from gapsmith.core.chemistry.elements import number_of
 from gapsmith.core.domain import Window
 from gapsmith.core.errors import InputError
 from gapsmith.core.properties import Property
 
-ELEMENTS: tuple[Literal["C", "N", "O", "F"], ...] = (
-    "C",
-    "N",
-    "O",
-    "F",
-)  # what the shipped models know, besides hydrogen
 MOST_TOLERANCE = 1 / 6  # of what is possible
-MOST_HEAVY_ATOMS = 9
 
 
 class Section(BaseModel):
@@ -68,6 +63,19 @@ Duration = Annotated[
     BeforeValidator(_duration, json_schema_input_type=str | float),
     PlainSerializer(lambda value: value.total_seconds(), return_type=float, when_used="json"),
 ]
+
+
+def _symbol(value: str) -> str:
+    if value == "H":
+        raise ValueError("hydrogen is always allowed and need not be named")
+    try:
+        number_of(value)
+    except InputError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+Symbol = Annotated[str, AfterValidator(_symbol)]
 
 
 class Target(Section):
@@ -127,8 +135,12 @@ class Target(Section):
 class Constraints(Section):
     """Which molecules are allowed."""
 
-    elements: tuple[Literal["C", "N", "O", "F"], ...] = Field(ELEMENTS, min_length=1, description="besides hydrogen")
-    heavy_atoms: tuple[int, int] = Field((3, 9), description="fewest and most atoms other than hydrogen")
+    elements: tuple[Symbol, ...] | None = Field(
+        None, min_length=1, description="besides hydrogen, for example [C, N, O]; all that the models know if not given"
+    )
+    heavy_atoms: tuple[int, int] | None = Field(
+        None, description="fewest and most atoms other than hydrogen; all that the models know if not given"
+    )
     sa_score: float = Field(6.0, ge=1, le=10, description="most synthetic accessibility score (1 easy, 10 hard)")
     forbidden_smarts: tuple[str, ...] = Field((), description="no molecule may match any of these")
     required_smarts: tuple[str, ...] = Field((), description="every molecule must match all of these")
@@ -136,12 +148,9 @@ class Constraints(Section):
 
     @field_validator("heavy_atoms")
     @classmethod
-    def _ordered(cls, value: tuple[int, int]) -> tuple[int, int]:
-        low, high = value
-        if not 1 <= low <= high <= MOST_HEAVY_ATOMS:
-            raise ValueError(
-                f"[{low}, {high}] is no range within 1 to {MOST_HEAVY_ATOMS}, which is what the models know"
-            )
+    def _ordered(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None and not 1 <= value[0] <= value[1]:
+            raise ValueError(f"{list(value)} is not a range: write the fewest, at least 1, and then the most")
         return value
 
     @model_validator(mode="after")
@@ -243,18 +252,6 @@ class CampaignConfig(Section):
     dft: Dft = Dft()
     retraining: Retraining = Retraining()
     seed: int = Field(0, ge=0, lt=2**31, description="of all random choices")
-
-    def warnings(self) -> list[str]:
-        """What is allowed but likely not meant."""
-        target, window = self.target, self.target.window
-        low, high = target.kind.usual
-        found = []
-        if window.high < low or window.low > high:
-            found.append(
-                f"target.value: {target} lies outside {low} to {high} {target.unit}, which is what the models were trained "
-                "on: predictions there are extrapolations, and few or no hits are likely"
-            )
-        return found
 
 
 def _more_than_nothing(name: str, value: timedelta) -> timedelta:

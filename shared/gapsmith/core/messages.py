@@ -86,7 +86,7 @@ class TrainingRequested(Event):
     TYPE = "gapsmith.training.requested.v1"
     TOPIC = "gapsmith.training.requested"
     campaign_id: UUID
-    kind: str  # of trainable: "surrogate" or "generator"
+    role: str  # of trainable: "surrogate" or "generator"
     labels: int  # how many there were when it was asked
     steps: int
     processes: int = 1
@@ -99,7 +99,7 @@ class TrainingFinished(Event):
     TYPE = "gapsmith.training.finished.v1"
     TOPIC = "gapsmith.training.finished"
     campaign_id: UUID
-    kind: str
+    role: str
     model_id: UUID | None
     promoted: bool
     verdict: str
@@ -110,7 +110,7 @@ class ModelPromoted(Event):
 
     TYPE = "gapsmith.model.promoted.v1"
     TOPIC = "gapsmith.model.promoted"
-    kind: str
+    role: str
     model_id: UUID
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gapsmith.core.terminal import echo
 
 if TYPE_CHECKING:
+    from gapsmith.core.model_domain import ModelDomain
     from gapsmith.core.settings import Settings
     from gapsmith.stack.stack import EmbeddedStack
     from gapsmith.store.database import Database
@@ -60,6 +61,29 @@ def bring_up_to_date(connected: "Settings") -> str:
 
     assert connected.postgres_url is not None  # of connected settings
     return apply(connected.postgres_url.get_secret_value())
+
+
+def known_domains() -> "dict[str, ModelDomain]":
+    """What the live models know, by name, if servers run; else what the shipped ones know. Starts nothing."""
+    from psycopg.errors import UndefinedColumn, UndefinedTable
+
+    from gapsmith.core.errors import UnavailableError
+    from gapsmith.core.settings import settings
+    from gapsmith.stack.stack import EmbeddedStack
+    from gapsmith.store.database import Database
+    from gapsmith.store.models import live_domains
+    from gapsmith.training.shipped import shipped_domains
+
+    own = settings()
+    if own.postgres_url is None and (found := EmbeddedStack.of(own).find()) is not None:
+        own = found.apply(own)
+    if own.postgres_url is None:
+        return shipped_domains()
+    try:
+        with Database.from_settings(own, connections=1) as database, database.transaction() as connection:
+            return live_domains(connection)
+    except (UndefinedTable, UndefinedColumn, UnavailableError):  # of an older schema, or not up: creating checks again
+        return shipped_domains()
 
 
 @contextmanager

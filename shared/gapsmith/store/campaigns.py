@@ -14,10 +14,12 @@ from gapsmith.core.errors import Conflict, NotFound
 from gapsmith.core.levels import LevelOfTheory, configured
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import CampaignChanged
+from gapsmith.core.model_domain import check_campaign, predicted_heads
 from gapsmith.core.reasons import Reason
 from gapsmith.core.targets import check_target
-from gapsmith.store import candidates, models, outbox, tasks
+from gapsmith.store import candidates, outbox, tasks
 from gapsmith.store.database import Connection
+from gapsmith.store.models import live_domains
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,14 @@ def create(connection: Connection, config: CampaignConfig, *, source: str) -> Ca
 
     Raises:
         Conflict: its name is taken.
-        InputError: nothing predicts or computes its target, or the file of levels is wrong.
+        InputError: it asks for more than the live models know, nothing predicts or computes its target, or the file of
+            levels is wrong.
     """
     if by_name(connection, config.name) is not None:
-        raise Conflict(f"a campaign called {config.name!r} exists already; choose another name")
-    check_target(config, models.heads(connection))
+        raise Conflict(f"name: a campaign called {config.name!r} exists already; choose another name")
+    domains = live_domains(connection)
+    check_campaign(config, domains)
+    check_target(config, predicted_heads(domains))
     campaign_id = uuid4()
     connection.execute(
         """INSERT INTO campaigns (id, name, config, state, window_low, window_high, levels)

@@ -120,7 +120,7 @@ class Elsewhere:
 
 _CANDIDATE = """
     SELECT c.parent_id, p.molecule_id AS parent_molecule_id, pm.smiles AS parent_smiles, c.mask_fraction,
-           g.kind || ':' || g.version AS proposed_by, c.state, c.reason,
+           g.role || ':' || g.version AS proposed_by, c.state, c.reason,
            (SELECT count(*) FROM candidates child WHERE child.parent_id = c.id) AS children, c.created_at, c.updated_at,
            c.conformer_id, c.relaxed_conformer_id, c.certified_conformer_id, c.triage_id, c.certificate_id,
            w.config #>> '{target,property}' AS property
@@ -128,7 +128,7 @@ _CANDIDATE = """
     LEFT JOIN candidates p ON p.id = c.parent_id LEFT JOIN molecules pm ON pm.id = p.molecule_id
     LEFT JOIN models g ON g.id = c.model_id WHERE c.id = %s"""
 _JUDGEMENTS = """
-    SELECT m.kind || ':' || m.version AS model, m.id AS model_id, m.state = 'live' AS live, p.properties,
+    SELECT m.role || ':' || m.version AS model, m.id AS model_id, m.state = 'live' AS live, p.properties,
            p.out_of_distribution, p.created_at AS at
     FROM predictions p JOIN models m ON m.id = p.model_id WHERE p.candidate_id = %s ORDER BY p.created_at, m.version"""
 _CALCULATION = """

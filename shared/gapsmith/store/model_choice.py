@@ -22,12 +22,12 @@ def promote(
 
     Raises:
         Conflict: it is live already, or was rejected and there is no ``force``.
-        CheckpointError: its weights are missing, damaged or of another kind.
+        CheckpointError: its weights are missing, damaged or of another role.
     """
-    lock(connection, get(connection, model_id).kind)
+    lock(connection, get(connection, model_id).role)
     model = get(connection, model_id)
     check_promotable(model, force=force)
-    before = live(connection, model.kind)
+    before = live(connection, model.role)
     words = _decision("promoted", who, reason)
     verdict = "; ".join(filter(None, (model.verdict, words)))
     models.promote(connection, model_id, verdict, source=who, reason=reason)
@@ -43,53 +43,53 @@ def check_promotable(model: Model, *, force: bool) -> None:
     check(model)
 
 
-def rollback(connection: Connection, kind: str, *, leave: UUID, who: str, reason: str | None) -> Model:
+def rollback(connection: Connection, role: str, *, leave: UUID, who: str, reason: str | None) -> Model:
     """Go back to the model that was live before, and from there to the one before that; returns it.
 
     Args:
         connection: in a transaction.
-        kind: of model.
+        role: of model.
         leave: the live one, as far as the caller knows.
         who: user@host.
         reason: stored with the verdict of the model that is left.
 
     Raises:
         Conflict: nothing was live before, or another model went live in the meantime.
-        CheckpointError: the weights to go back to are missing, damaged or of another kind.
+        CheckpointError: the weights to go back to are missing, damaged or of another role.
     """
-    lock(connection, kind)
-    left, target = rollback_target(connection, kind)
+    lock(connection, role)
+    left, target = rollback_target(connection, role)
     if left.id != leave:
-        raise Conflict(f"{left.name} went live in the meantime; look again: gapsmith models list --kind {kind}")
+        raise Conflict(f"{left.name} went live in the meantime; look again: gapsmith models list --role {role}")
     row = connection.execute(
         """SELECT before.previous_id FROM promotions now JOIN promotions before ON before.id = now.previous_id
-           WHERE now.kind = %s ORDER BY now.id DESC LIMIT 1""",
-        (kind,),
+           WHERE now.role = %s ORDER BY now.id DESC LIMIT 1""",
+        (role,),
     ).fetchone()
     assert row is not None  # the promotion of the target
     words = _decision(f"rolled back to {target.name}", who, reason)
-    go_live(connection, kind, target.id, row["previous_id"], how="rolled back", source=who, reason=reason)
+    go_live(connection, role, target.id, row["previous_id"], how="rolled back", source=who, reason=reason)
     connection.execute("UPDATE models SET verdict = concat_ws('; ', verdict, %s::text) WHERE id = %s", (words, left.id))
     return target
 
 
-def rollback_target(connection: Connection, kind: str) -> tuple[Model, Model]:
+def rollback_target(connection: Connection, role: str) -> tuple[Model, Model]:
     """The live model and the one that a rollback leads to; raises what ``rollback`` does."""
-    left, current = live(connection, kind), current_promotion(connection, kind)
+    left, current = live(connection, role), current_promotion(connection, role)
     if left is None:
-        raise Conflict(f"no {kind} is live, so there is nothing to go back from; gapsmith models list shows them")
+        raise Conflict(f"no {role} is live, so there is nothing to go back from; gapsmith models list shows them")
     row = connection.execute(
         "SELECT model_id FROM promotions WHERE id = %s", (current.previous_id if current else None,)
     ).fetchone()
     if row is None:
-        raise Conflict(f"{left.name} is live, and no {kind} was before it; gapsmith models list shows all")
+        raise Conflict(f"{left.name} is live, and no {role} was before it; gapsmith models list shows all")
     target = get(connection, row["model_id"])
     try:
         check(target)
     except CheckpointError as error:
         raise CheckpointError(
             f"{target.name}, which was live before {left.name}, cannot be used: {error}; "
-            f"another one goes live with: gapsmith models promote {kind}:VERSION"
+            f"another one goes live with: gapsmith models promote {role}:VERSION"
         ) from error
     return left, target
 

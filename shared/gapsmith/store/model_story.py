@@ -9,8 +9,8 @@ from uuid import UUID
 from gapsmith.core.errors import InputError, NotFound
 from gapsmith.store.database import Connection
 from gapsmith.store.models import Model
+from gapsmith.training.shipped import roles as installed_roles
 
-KINDS: Final = ("generator", "surrogate")  # that every installation has, registered yet or not
 SHORTEST: Final = 4  # characters of an id that people may write
 
 
@@ -36,22 +36,22 @@ class WentLive:
 
 
 _ENTRY = """
-    SELECT m.id, m.kind, m.version, m.parent_id, m.state, m.path, m.sha256, m.metrics, m.labels, m.verdict,
+    SELECT m.id, m.role, m.architecture, m.version, m.parent_id, m.state, m.path, m.sha256, m.metrics, m.labels, m.verdict,
            parent.version AS parent_version, g.name AS campaign, m.created_at,
            CASE WHEN m.state = 'live' THEN (SELECT created_at FROM promotions WHERE model_id = m.id
                                             ORDER BY id DESC LIMIT 1) END AS live_since
     FROM models m LEFT JOIN models parent ON parent.id = m.parent_id LEFT JOIN campaigns g ON g.id = m.campaign_id"""
 
 
-def listed(connection: Connection, *, kind: str | None = None, states: Sequence[str] = ()) -> list[Entry]:
-    """Models of a kind and of any of some states, newest first; raises InputError for a kind that there is nothing of."""
-    if kind is not None:
-        check_kind(connection, kind)
+def listed(connection: Connection, *, role: str | None = None, states: Sequence[str] = ()) -> list[Entry]:
+    """Models of a role and of any of some states, newest first; raises InputError for a role that there is nothing of."""
+    if role is not None:
+        check_role(connection, role)
     rows = connection.execute(
-        f"""{_ENTRY} WHERE (%(kind)s::text IS NULL OR m.kind = %(kind)s)
+        f"""{_ENTRY} WHERE (%(role)s::text IS NULL OR m.role = %(role)s)
             AND (cardinality(%(states)s::text[]) = 0 OR m.state = ANY(%(states)s))
-            ORDER BY m.created_at DESC, m.version DESC, m.kind""",
-        {"kind": kind, "states": list(states)},
+            ORDER BY m.created_at DESC, m.version DESC, m.role""",
+        {"role": role, "states": list(states)},
     ).fetchall()
     return [Entry(**row) for row in rows]
 
@@ -71,47 +71,47 @@ def lineage(connection: Connection, model_id: UUID) -> list[Entry]:
     return [Entry(**row) for row in rows]
 
 
-def promotions(connection: Connection, *, kind: str, model_id: UUID | None = None) -> list[WentLive]:
-    """When models of a kind, or one of them, went live, oldest first."""
+def promotions(connection: Connection, *, role: str, model_id: UUID | None = None) -> list[WentLive]:
+    """When models of a role, or one of them, went live, oldest first."""
     rows = connection.execute(
-        """SELECT m.kind || ':' || m.version AS model, p.how, p.source, p.reason, p.created_at AS at
+        """SELECT m.role || ':' || m.version AS model, p.how, p.source, p.reason, p.created_at AS at
            FROM promotions p JOIN models m ON m.id = p.model_id
-           WHERE p.kind = %(kind)s AND (%(model)s::uuid IS NULL OR p.model_id = %(model)s) ORDER BY p.id""",
-        {"kind": kind, "model": model_id},
+           WHERE p.role = %(role)s AND (%(model)s::uuid IS NULL OR p.model_id = %(model)s) ORDER BY p.id""",
+        {"role": role, "model": model_id},
     ).fetchall()
     return [WentLive(**row) for row in rows]
 
 
-def kinds(connection: Connection) -> list[str]:
+def roles(connection: Connection) -> list[str]:
     """Kinds of models, by name."""
-    rows = connection.execute("SELECT DISTINCT kind FROM models").fetchall()
-    return sorted({*KINDS, *(row["kind"] for row in rows)})
+    rows = connection.execute("SELECT DISTINCT role FROM models").fetchall()
+    return sorted({*installed_roles(), *(row["role"] for row in rows)})
 
 
-def check_kind(connection: Connection, kind: str) -> None:
-    """Raise InputError if there is no such kind of model."""
-    if kind not in (known := kinds(connection)):
-        raise InputError(f"no model is of the kind {kind!r}; there is: {', '.join(known)}{_near(kind, known)}")
+def check_role(connection: Connection, role: str) -> None:
+    """Raise InputError if there is no such role of model."""
+    if role not in (known := roles(connection)):
+        raise InputError(f"no model is with the role {role!r}; there is: {', '.join(known)}{_near(role, known)}")
 
 
 def resolve(connection: Connection, text: str) -> UUID:
-    """The model that a person means: a kind (its live one), kind:version, or how an id begins.
+    """The model that a person means: a role (its live one), role:version, or how an id begins.
 
     Raises:
         NotFound: there is none like that.
         InputError: there are several.
     """
-    kind, colon, version = text.strip().partition(":")
-    known = kinds(connection)
-    if kind.lower() in known:
-        return _of_kind(connection, kind.lower(), version if colon else None)
+    role, colon, version = text.strip().partition(":")
+    known = roles(connection)
+    if role.lower() in known:
+        return _of_role(connection, role.lower(), version if colon else None)
     if colon:
-        raise NotFound(f"{text!r}: no model is of the kind {kind!r}; there is: {', '.join(known)}{_near(kind, known)}")
-    digits = kind.lower().replace("-", "")
+        raise NotFound(f"{text!r}: no model has the role {role!r}; there is: {', '.join(known)}{_near(role, known)}")
+    digits = role.lower().replace("-", "")
     if not SHORTEST <= len(digits) <= 32 or set(digits) - set("0123456789abcdef"):
         raise NotFound(
-            f"{text!r} is no model: write {SHORTEST} or more digits of its id, kind:version, or a kind for its live one "
-            f"({', '.join(known)}); gapsmith models list shows them{_near(kind, known)}"
+            f"{text!r} is no model: write {SHORTEST} or more digits of its id, role:version, or a role for its live one "
+            f"({', '.join(known)}); gapsmith models list shows them{_near(role, known)}"
         )
     rows = connection.execute(
         "SELECT id FROM models WHERE id BETWEEN %s AND %s ORDER BY id LIMIT 3",
@@ -125,21 +125,21 @@ def resolve(connection: Connection, text: str) -> UUID:
     return UUID(str(rows[0]["id"]))
 
 
-def _of_kind(connection: Connection, kind: str, version: str | None) -> UUID:
+def _of_role(connection: Connection, role: str, version: str | None) -> UUID:
     rows = connection.execute(
-        "SELECT id, version, state FROM models WHERE kind = %s ORDER BY version", (kind,)
+        "SELECT id, version, state FROM models WHERE role = %s ORDER BY version", (role,)
     ).fetchall()
     if not rows:
-        raise NotFound(f"no {kind} is registered yet: its service does that when it starts (gapsmith up)")
+        raise NotFound(f"no {role} is registered yet: its service does that when it starts (gapsmith up)")
     wanted: Mapping[str, Any] | None
     if version is None:
         wanted = next((row for row in rows if row["state"] == "live"), None)
-        problem = f"no {kind} is live"
+        problem = f"no {role} is live"
     else:
         wanted = next((row for row in rows if str(row["version"]) == version.strip()), None)
-        problem = f"there is no version {version!r} of {kind}"
+        problem = f"there is no version {version!r} of {role}"
     if wanted is None:
-        versions = ", ".join(f"{kind}:{row['version']}" for row in rows)
+        versions = ", ".join(f"{role}:{row['version']}" for row in rows)
         raise NotFound(f"{problem}; there is: {versions}")
     return UUID(str(wanted["id"]))
 

@@ -118,8 +118,8 @@ _BEST = """
 
 _REST = """
     SELECT (SELECT coalesce(sum(sampled), 0) FROM draws WHERE campaign_id = %(campaign)s)::bigint AS sampled,
-           (SELECT version FROM models WHERE kind = 'surrogate' AND state = 'live') AS model_version,
-           (SELECT verdict FROM models WHERE campaign_id = %(campaign)s AND kind = 'surrogate' AND verdict IS NOT NULL
+           (SELECT version FROM models WHERE role = 'surrogate' AND state = 'live') AS model_version,
+           (SELECT verdict FROM models WHERE campaign_id = %(campaign)s AND role = 'surrogate' AND verdict IS NOT NULL
             ORDER BY created_at DESC, version DESC LIMIT 1) AS last_verdict,
            (SELECT extract(epoch FROM min(t.started_at) - g.created_at)::float8
             FROM candidates c JOIN calculations t ON t.id = c.triage_id JOIN campaigns g ON g.id = c.campaign_id
@@ -212,7 +212,7 @@ class DftCost:
 class TrainedModel:
     """A model that was trained in a campaign."""
 
-    kind: str
+    role: str
     version: int
     labels: int
     state: str
@@ -257,7 +257,7 @@ def dft_cost(connection: Connection, campaign_id: UUID) -> DftCost:
 def trained_models(connection: Connection, campaign_id: UUID) -> list[TrainedModel]:
     """Models that were trained in a campaign, with what the promotion gate said of them, oldest first."""
     rows = connection.execute(
-        "SELECT kind, version, labels, state, verdict FROM models WHERE campaign_id = %s ORDER BY created_at, version",
+        "SELECT role, version, labels, state, verdict FROM models WHERE campaign_id = %s ORDER BY created_at, version",
         (campaign_id,),
     ).fetchall()
     return [TrainedModel(**row) for row in rows]

@@ -61,13 +61,17 @@ def _base_rate(constraints: Constraints, kind: Property, window: Window) -> floa
     data = qm9.load()
     starts = data.offsets[:-1]
     heavy = np.add.reduceat(data.numbers > 1, starts)
-    known = [1, *(NUMBERS[element] for element in constraints.elements)]
-    foreign = np.add.reduceat(~np.isin(data.numbers, known), starts)
-    fewest, most = constraints.heavy_atoms
+    allowed = np.ones(len(data), dtype=bool)
+    if constraints.elements is not None:
+        known = [1, *(NUMBERS[element] for element in constraints.elements)]
+        allowed &= np.add.reduceat(~np.isin(data.numbers, known), starts) == 0
+    if constraints.heavy_atoms is not None:
+        fewest, most = constraints.heavy_atoms
+        allowed &= (heavy >= fewest) & (heavy <= most)
     values = _known(data, kind)
     if values is None:
         return 0.0
-    chosen = values[(heavy >= fewest) & (heavy <= most) & (foreign == 0)]
+    chosen = values[allowed]
     return float(np.mean((chosen >= window.low) & (chosen <= window.high))) if len(chosen) else 0.0
 
 

@@ -20,7 +20,7 @@ class Run:
     """A row."""
 
     id: UUID
-    kind: str  # of model
+    role: str  # of model
     campaign_id: UUID | None  # None: a person started it
     model_id: UUID | None  # that came out, once it is registered
     state: str  # running, finished, failed or stopped
@@ -56,7 +56,7 @@ def start(
     connection: Connection,
     run_id: UUID,
     *,
-    kind: str,
+    role: str,
     processes: int,
     backend: str,
     device: str,
@@ -70,7 +70,7 @@ def start(
     Args:
         connection: in a transaction.
         run_id: the same in every attempt.
-        kind: of model.
+        role: of model.
         processes: all together.
         backend: single, horovod or torch.
         device: torch's name of it.
@@ -80,7 +80,7 @@ def start(
         config: whatever else it was started with, as JSON can hold it.
     """
     connection.execute(
-        """INSERT INTO training_runs (id, kind, campaign_id, state, host, processes, backend, device, directory,
+        """INSERT INTO training_runs (id, role, campaign_id, state, host, processes, backend, device, directory,
                                       planned_steps, config)
            VALUES (%s, %s, %s, 'running', %s, %s, %s, %s, %s, %s, %s)
            ON CONFLICT (id) DO UPDATE SET
@@ -89,7 +89,7 @@ def start(
                directory = EXCLUDED.directory, planned_steps = EXCLUDED.planned_steps, config = EXCLUDED.config""",
         (
             run_id,
-            kind,
+            role,
             campaign_id,
             socket.gethostname(),
             processes,
@@ -161,15 +161,15 @@ def finish(
 
 
 def recent(
-    connection: Connection, *, limit: int = 20, kind: str | None = None, campaign_id: UUID | None = None
+    connection: Connection, *, limit: int = 20, role: str | None = None, campaign_id: UUID | None = None
 ) -> list[Run]:
-    """The newest runs, those of a kind or of a campaign if wanted."""
+    """The newest runs, those of a role or of a campaign if wanted."""
     rows = connection.execute(
         f"""SELECT {_COLUMNS} FROM training_runs
-            WHERE (%(kind)s::text IS NULL OR kind = %(kind)s)
+            WHERE (%(role)s::text IS NULL OR role = %(role)s)
               AND (%(campaign)s::uuid IS NULL OR campaign_id = %(campaign)s)
             ORDER BY started_at DESC, id LIMIT %(limit)s""",
-        {"kind": kind, "campaign": campaign_id, "limit": limit},
+        {"role": role, "campaign": campaign_id, "limit": limit},
     ).fetchall()
     return [Run(**row) for row in rows]
 

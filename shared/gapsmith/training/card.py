@@ -1,34 +1,65 @@
 """The card of a model: JSON beside its weights, with their SHA-256. Reads without torch."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from gapsmith.core.errors import CheckpointError
+from gapsmith.core.errors import CheckpointError, InputError
+from gapsmith.core.model_domain import ModelDomain
 from gapsmith.training.files import card_path, sha256
 
-FORMAT = 1
+FORMAT: Final = 1
+REQUIRED: Final = ("format", "role", "architecture", "domain", "config", "sha256")
 
 
-def read_card(weights: Path, *, kind: str) -> dict[str, Any]:
-    """The card of a weights file, after checking kind, format and SHA-256; raises CheckpointError."""
-    for path in (weights, card_path(weights)):
-        if not path.is_file():
-            raise CheckpointError(f"{path} is missing: a model is a .safetensors file with a .json card beside it")
-    try:
-        card: dict[str, Any] = json.loads(card_path(weights).read_text())
-    except ValueError as error:
-        raise CheckpointError(f"{card_path(weights)} is not JSON: {error}") from error
-    if not isinstance(card, dict):
-        raise CheckpointError(f"{card_path(weights)} holds no JSON object: it is no card of a model")
-    if card.get("kind") != kind:
-        raise CheckpointError(f"{weights} holds a model of kind {card.get('kind')!r}, wanted {kind!r}")
-    if card.get("format") != FORMAT:
-        raise CheckpointError(f"{weights} has format {card.get('format')!r}; this version reads {FORMAT}")
+def read_card(weights: Path, *, role: str | None = None) -> dict[str, Any]:
+    """The card of a weights file, after checking its fields, role, format and SHA-256.
+
+    Args:
+        weights: the .safetensors file, with its card beside it.
+        role: that the model must have, e.g. surrogate; any if None.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the card lacks a field or names another role.
+    """
+    card = card_alone(weights)
+    if role is not None and card["role"] != role:
+        raise CheckpointError(f"{weights} holds a model with the role {card['role']!r}, wanted {role!r}")
     digest = sha256(weights)
-    if card.get("sha256") != digest:
+    if card["sha256"] != digest:
         raise CheckpointError(
-            f"{weights} does not match its card (SHA-256 {digest}, card says {card.get('sha256')}): "
+            f"{weights} does not match its card (SHA-256 {digest}, card says {card['sha256']}): "
             "it is damaged or half-written; fetch or train it again"
         )
     return card
+
+
+def card_alone(weights: Path) -> dict[str, Any]:
+    """The card of a weights file without reading the weights; raises CheckpointError if it is missing or incomplete."""
+    for path in (weights, card_path(weights)):
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing: a model is a .safetensors file with a .json card beside it")
+    path = card_path(weights)
+    try:
+        card: dict[str, Any] = json.loads(path.read_text())
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from error
+    if not isinstance(card, dict):
+        raise CheckpointError(f"{path} holds no JSON object, so it is not the card of a model")
+    if missing := [name for name in REQUIRED if name not in card]:
+        raise CheckpointError(f"{path} lacks {', '.join(missing)}: every card has {', '.join(REQUIRED)}")
+    if card["format"] != FORMAT:
+        raise CheckpointError(f"{weights} has format {card['format']!r}; this version reads {FORMAT}")
+    domain_of(card, path)
+    return card
+
+
+def domain_of(card: Mapping[str, Any], path: Path) -> ModelDomain:
+    """The domain that a card declares; raises CheckpointError naming the file."""
+    try:
+        return ModelDomain.of(card["domain"])
+    except InputError as error:
+        raise CheckpointError(f"{path}: {error}") from error

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gapsmith.core.errors import CheckpointError
+from gapsmith.core.model_domain import ModelDomain
 from gapsmith.training.card import FORMAT, read_card
 from gapsmith.training.files import card_path, replacing, sha256, write_atomically
 
@@ -23,6 +24,7 @@ __all__ = [
     "save_tensors",
     "sha256",
     "write_atomically",
+    "write_card",
 ]
 
 
@@ -37,7 +39,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read safetensors; raises CheckpointError if the file is missing, cut off or of another kind."""
+    """Read safetensors; raises CheckpointError if the file is missing, cut off or not safetensors."""
     try:
         return load_file(str(path))
     except (OSError, SafetensorError) as error:
@@ -48,7 +50,9 @@ def save_model(
     weights: Path,
     model: nn.Module,
     *,
-    kind: str,
+    role: str,
+    architecture: str,
+    domain: ModelDomain,
     config: Mapping[str, Any],
     card: Mapping[str, Any],
     half: bool = False,
@@ -56,15 +60,21 @@ def save_model(
     """Write weights and card; ``half`` stores floating-point weights in half precision.
 
     Returns:
-        The whole card: ``kind``, ``format``, ``config``, ``sha256`` and what the caller gave.
+        The whole card: the fields that every card has (``card.REQUIRED``) and what the caller gave.
     """
     state = model.state_dict()
     if half:
         state = {name: t.half() if t.dtype == torch.float32 else t for name, t in state.items()}
     save_tensors(weights, state)
-    whole = {**card, "kind": kind, "format": FORMAT, "config": dict(config), "sha256": sha256(weights)}
-    write_atomically(card_path(weights), json.dumps(whole, indent=2, sort_keys=True).encode())
+    identity = {"format": FORMAT, "role": role, "architecture": architecture, "domain": domain.as_dict()}
+    whole = {**card, **identity, "config": dict(config), "sha256": sha256(weights)}
+    write_card(weights, whole)
     return whole
+
+
+def write_card(weights: Path, card: Mapping[str, Any]) -> None:
+    """Write the card of a weights file, atomically."""
+    write_atomically(card_path(weights), json.dumps(card, indent=2, sort_keys=True).encode())
 
 
 def load_weights(model: nn.Module, weights: Path) -> None:

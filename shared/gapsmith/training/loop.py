@@ -77,7 +77,7 @@ def train(
     """Train ``model`` in place and return it with the exponential moving average of its weights loaded.
 
     Args:
-        trainable: loss of the model's kind.
+        trainable: loss of the model's architecture.
         model: on its device.
         source: batches by step.
         plan: when to stop and how to step.

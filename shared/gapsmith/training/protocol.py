@@ -1,7 +1,8 @@
-"""What the training loop needs of a kind of model, and nothing else.
+"""What an architecture must provide: to be trained, and to be used by the service of its role.
 
-The generator and the surrogate register a ``Trainable`` under the entry-point group ``gapsmith.trainables``; the
-trainer finds them by name, so it imports neither service.
+An architecture is registered as a ``Trainable`` under the entry-point group ``gapsmith.trainables``. Every card names
+the role of its model (generator, surrogate) and its architecture, so that trainer and services find the class by name
+and several architectures of a role can be installed, of which one is live.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from gapsmith.core.errors import InputError
+from gapsmith.core.model_domain import ModelDomain
+from gapsmith.training.card import read_card
 from gapsmith.training.communicator import Communicator
 from gapsmith.training.judging import Metric
 
@@ -74,7 +77,7 @@ class Recipe:
 class BaseOptions:
     """What is asked of a base training beside its configuration."""
 
-    split: str | None = None  # of the base data; the kind's own if None
+    split: str | None = None  # of the base data; the architecture's own if None
     molecules: int | None = None  # only so many of every source, to try things out
     seed: int = 0
     device: str = "cpu"
@@ -109,15 +112,24 @@ class BaseTraining(Protocol):
         """Calibrate and measure the trained model; what is returned goes into its card."""
         ...
 
+    def domain(self) -> ModelDomain:
+        """Elements, sizes and properties of the training data; after ``source``."""
+        ...
+
 
 class Trainable(Protocol):
-    """A kind of model that the training loop can train, from nothing or further."""
+    """An architecture that the training loop can train, from nothing or further, and that its role's service uses."""
 
-    kind: str
+    role: str  # what its models are for: generator or surrogate
+    architecture: str  # the name of its entry point
     judged_by: tuple[Metric, ...]  # what the promotion gate compares
 
     def build(self, config: Mapping[str, Any]) -> nn.Module:
         """A new model with random weights; raises InputError on unknown or missing keys."""
+        ...
+
+    def load(self, weights: Path, *, device: str = "cpu") -> Any:
+        """A trained model as the service of its role uses it (``gapsmith.training.roles``); raises CheckpointError."""
         ...
 
     def default_config(self) -> dict[str, Any]:
@@ -135,7 +147,14 @@ class Trainable(Protocol):
         ...
 
     def fine_tuning_source(
-        self, labels: Sequence[LabelledGeometry], *, batch_size: int, replay_fraction: float, seed: int, device: str
+        self,
+        model: nn.Module,
+        labels: Sequence[LabelledGeometry],
+        *,
+        batch_size: int,
+        replay_fraction: float,
+        seed: int,
+        device: str,
     ) -> BatchSource:
         """New labels mixed with a replay of the base data (``replay_fraction`` of every batch)."""
         ...
@@ -161,19 +180,30 @@ class Trainable(Protocol):
         ...
 
 
-def trainable(kind: str) -> Trainable:
-    """The trainable that is registered as that kind, or ``module:class`` where nothing is installed.
+def trainable(architecture: str) -> Trainable:
+    """The architecture that is registered by that name, or ``module:class`` where nothing is installed.
 
     Raises:
         InputError: there is none; the known ones are named.
     """
-    if ":" in kind:
-        module, _, name = kind.partition(":")
+    if ":" in architecture:
+        module, _, name = architecture.partition(":")
         try:
             return cast(Trainable, getattr(import_module(module), name)())
         except (ImportError, AttributeError) as error:
-            raise InputError(f"{kind} cannot be loaded as a trainable model: {error}") from error
+            raise InputError(f"{architecture} cannot be loaded as a trainable model: {error}") from error
     found = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-    if kind not in found:
-        raise InputError(f"no trainable model is called {kind!r}; known: {', '.join(sorted(found)) or 'none'}")
-    return cast(Trainable, found[kind].load()())
+    if architecture not in found:
+        known = ", ".join(sorted(found)) or "none"
+        raise InputError(f"no architecture is called {architecture!r}; known: {known}")
+    return cast(Trainable, found[architecture].load()())
+
+
+def loaded(weights: Path, *, role: str, device: str = "cpu") -> Any:
+    """A model as the service of its role uses it, by the architecture that its card names.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, has another role, or does not fit its architecture.
+        InputError: its architecture is not installed.
+    """
+    return trainable(read_card(weights, role=role)["architecture"]).load(weights, device=device)

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from click.testing import CliRunner
+from model_cards import as_role, card
 from rdkit import Chem
 from rdkit.Chem import AllChem
 from service_process import loaded, serving, wait_for
@@ -18,10 +19,12 @@ from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.messages import CandidatesProposed
 from gapsmith.core.settings import Settings
 from gapsmith.core.settings import settings as own_settings
-from gapsmith.generator.generator import DEFAULT_WEIGHTS
+from gapsmith.generator import WEIGHTS as GENERATOR
 from gapsmith.store import campaigns, candidates, models, outbox
 from gapsmith.store.database import Connection, Database
-from gapsmith.surrogate.predictor import SHIPPED, Predictor
+from gapsmith.surrogate import WEIGHTS as SURROGATE
+from gapsmith.surrogate.predictor import Predictor
+from gapsmith.training.card import card_alone
 from gapsmith.training.checkpoint import save_model
 from gapsmith.training.files import card_path, sha256
 
@@ -29,16 +32,15 @@ pytestmark = pytest.mark.timeout(240)
 SOON_S = 15.0  # a fraction of a second by itself; the rest is for a busy machine
 
 
-def trained(connection: Connection, kind: str, shipped: Path, weights: Path) -> tuple[UUID, UUID]:
+def trained(connection: Connection, role: str, shipped: Path, weights: Path) -> tuple[UUID, UUID]:
     """Shipped weights, and others that the trainer promoted after them; their ids."""
-    parent, model_id = models.ensure_shipped(connection, kind, shipped, sha256(shipped)), uuid4()
+    parent, model_id = models.ensure_shipped(connection, shipped, card_alone(shipped)), uuid4()
     models.add(
         connection,
         model_id,
-        kind=kind,
+        card(role, sha256(weights)),
         parent_id=parent,
         path=weights,
-        digest=sha256(weights),
         metrics={},
         labels=8,
         campaign_id=None,
@@ -77,15 +79,15 @@ def proposed(connection: Connection, campaign_id: UUID, model_id: UUID, smiles: 
 def test_services_answer_with_the_model_that_was_rolled_back_to(
     settings: Settings, database: Database, command: Callable[..., None], tmp_path: Path
 ) -> None:
-    bolder = Predictor.load(SHIPPED).model
+    bolder = Predictor.load(SURROGATE).model
     bolder.sigma_scale.mul_(0.5)
     surrogate, generator = tmp_path / "surrogate.safetensors", tmp_path / "generator.safetensors"
-    save_model(surrogate, bolder, kind="surrogate", config=bolder.config.as_dict(), card={}, half=True)
-    generator.write_bytes(DEFAULT_WEIGHTS.read_bytes())
-    card_path(generator).write_bytes(card_path(DEFAULT_WEIGHTS).read_bytes())
+    save_model(surrogate, bolder, **as_role("surrogate"), config=bolder.config.as_dict(), card={}, half=True)
+    generator.write_bytes(GENERATOR.read_bytes())
+    card_path(generator).write_bytes(card_path(GENERATOR).read_bytes())
     with database.transaction() as connection:
-        shipped_surrogate, new_surrogate = trained(connection, "surrogate", SHIPPED, surrogate)
-        shipped_generator, new_generator = trained(connection, "generator", DEFAULT_WEIGHTS, generator)
+        shipped_surrogate, new_surrogate = trained(connection, "surrogate", SURROGATE, surrogate)
+        shipped_generator, new_generator = trained(connection, "generator", GENERATOR, generator)
         campaign_id = campaigns.create(connection, CampaignConfig(name="t", target=Target(value=6.0)), source="t").id
         first = proposed(connection, campaign_id, new_generator, "C=O")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from model_cards import card
 
 from gapsmith.bus.inlet import Handler
 from gapsmith.bus.model_service import ModelService
@@ -17,17 +18,15 @@ from gapsmith.core.settings import Settings
 from gapsmith.store import model_choice, models
 from gapsmith.store.database import Database
 from gapsmith.store.tasks import Task
-from gapsmith.training.card import FORMAT
 
-KIND = "surrogate"
+ROLE = "surrogate"
 UNKNOWN = "of an architecture that nobody knows"
 
 
 def write(path: Path, text: str) -> Path:
     """Weights with their card."""
     path.write_text(text)
-    card = {"kind": KIND, "format": FORMAT, "sha256": hashlib.sha256(text.encode()).hexdigest()}
-    path.with_suffix(".json").write_text(json.dumps(card))
+    path.with_suffix(".json").write_text(json.dumps(card(ROLE, hashlib.sha256(text.encode()).hexdigest())))
     return path
 
 
@@ -35,7 +34,7 @@ class Reader(ModelService[str]):
     """Its models are texts."""
 
     name = "reader"
-    kind = KIND
+    role = ROLE
 
     def __init__(self, database: Database, shipped: Path) -> None:
         super().__init__(Settings(home=shipped.parent, postgres_url=database.url), database)
@@ -80,10 +79,9 @@ def train(reader: Reader, weights: Path) -> UUID:
         models.add(
             connection,
             model_id,
-            kind=KIND,
+            card(ROLE, hashlib.sha256(weights.read_bytes()).hexdigest()),
             parent_id=parent,
             path=weights,
-            digest=hashlib.sha256(weights.read_bytes()).hexdigest(),
             metrics={},
             labels=1,
             campaign_id=None,
@@ -94,9 +92,9 @@ def train(reader: Reader, weights: Path) -> UUID:
 
 def go_back(reader: Reader) -> None:
     with reader.database.transaction() as connection:
-        live = models.live(connection, KIND)
+        live = models.live(connection, ROLE)
         assert live is not None
-        model_choice.rollback(connection, KIND, leave=live.id, who="test", reason=None)
+        model_choice.rollback(connection, ROLE, leave=live.id, who="test", reason=None)
 
 
 def test_an_idle_service_takes_up_what_goes_live_and_reads_it_once(reader: Reader, tmp_path: Path) -> None:
@@ -161,4 +159,4 @@ def test_a_service_does_not_start_without_sound_shipped_weights(database: Databa
     with pytest.raises(CheckpointError, match="does not match its card"):
         Reader(database, path).setup()
     with database.transaction() as connection:
-        assert models.live(connection, KIND) is None
+        assert models.live(connection, ROLE) is None

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
+from model_cards import card
 from psycopg.types.json import Jsonb
 from values import estimate
 
@@ -48,7 +49,7 @@ class World:
     def __post_init__(self) -> None:
         self.restart()
         with self.database.transaction() as connection:
-            self.model_ids.append(models.ensure_shipped(connection, "surrogate", Path("s"), "0" * 64))
+            self.model_ids.append(models.ensure_shipped(connection, Path("s"), card("surrogate", "0" * 64)))
 
     def restart(self) -> None:
         """A new coordinator process: whatever the old one had in memory is gone."""
@@ -131,10 +132,9 @@ class World:
             models.add(
                 connection,
                 model_id,
-                kind="surrogate",
+                card("surrogate", model_id.hex * 2),
                 parent_id=parent,
                 path=Path("s"),
-                digest=model_id.hex * 2,
                 metrics={},
                 labels=3,
                 campaign_id=campaign.id,

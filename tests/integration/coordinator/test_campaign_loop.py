@@ -142,7 +142,7 @@ def test_events_that_come_twice_or_too_late_change_nothing(world: Any) -> None:
         CalculationFinished(calculation_id=calculation, state="cancelled"),
         CalculationFinished(calculation_id=uuid4(), state="done", gap_ev=4.0),
         CandidatesScored(campaign_id=campaign.id, candidate_ids=tuple(made), model_id=world.model_ids[0]),
-        TrainingFinished(campaign_id=campaign.id, kind="surrogate", model_id=None, promoted=False, verdict="worse"),
+        TrainingFinished(campaign_id=campaign.id, role="surrogate", model_id=None, promoted=False, verdict="worse"),
     ):
         world.tell(event)
     with world.database.transaction() as connection:  # the broker delivers what was handled before
@@ -398,7 +398,7 @@ def test_the_named_models_are_trained_together_and_the_others_are_frozen(world: 
     for _ in range(6):
         world.compute(5.0)
     asked = world.events(TrainingRequested)
-    assert [event["kind"] for event in asked] == (models or [])  # and not again before all of them have ended
+    assert [event["role"] for event in asked] == (models or [])  # and not again before all of them have ended
     assert all(event["labels"] == 2 for event in asked)
 
 

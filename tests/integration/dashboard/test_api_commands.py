@@ -131,12 +131,12 @@ def test_jobs_are_listed_retried_and_cancelled(api: TestClient, database: Databa
 
 def test_models_and_events_are_listed(api: TestClient) -> None:
     found = api.get("/api/v1/models").json()["items"]
-    assert [(one["kind"], one["version"], one["state"]) for one in found] == [
+    assert [(one["role"], one["version"], one["state"]) for one in found] == [
         ("surrogate", 1, "rejected"),
         ("surrogate", 0, "live"),
     ]
     assert api.get("/api/v1/models/surrogate").json()["items"][0]["version"] == 0
-    assert api.get("/api/v1/models", params={"kind": "toaster"}).status_code == 422
+    assert api.get("/api/v1/models", params={"role": "toaster"}).status_code == 422
     first = api.get("/api/v1/events", params={"limit": 1}).json()
     assert first["items"][0]["type"] == "gapsmith.campaign.changed.v1"
     assert first["items"][0]["campaign"] == FIRST

@@ -4,6 +4,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from model_cards import card
 from values import estimate
 
 from gapsmith.core.campaign import CampaignConfig, Constraints, Target
@@ -12,8 +13,8 @@ from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CheckpointError
 from gapsmith.core.messages import CandidatesProposed, GenerateRequested
 from gapsmith.core.settings import Settings
-from gapsmith.generator.generator import DEFAULT_WEIGHTS
-from gapsmith.generator.service import KIND, GeneratorService
+from gapsmith.generator import WEIGHTS
+from gapsmith.generator.service import GeneratorService
 from gapsmith.store import campaigns, candidates, models, selection
 from gapsmith.store.candidates import Prediction
 from gapsmith.store.database import Database
@@ -124,16 +125,15 @@ def test_parents_are_regrown_and_remembered(service: GeneratorService, database:
 def test_damaged_live_model_is_passed_over(service: GeneratorService, database: Database, tmp_path: Path) -> None:
     shipped_id, in_use = service.model()
     broken = tmp_path / "broken.safetensors"
-    broken.write_bytes(DEFAULT_WEIGHTS.read_bytes()[:-10])
+    broken.write_bytes(WEIGHTS.read_bytes()[:-10])
     model_id = uuid4()
     with database.transaction() as connection:
         models.add(
             connection,
             model_id,
-            kind=KIND,
+            card("generator", "0" * 64),
             parent_id=shipped_id,
             path=broken,
-            digest="0" * 64,
             metrics={},
             labels=0,
             campaign_id=None,

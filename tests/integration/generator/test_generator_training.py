@@ -33,7 +33,7 @@ def trained(folder: Path, steps: int) -> Path:
     paths = Paths(folder)
     config = default_config()
     config = {"network": SMALL, "training": {**config["training"], "batch_size": 4}}
-    Assignment(kind="generator", config=config, steps=steps).write(paths)
+    Assignment(architecture="masked_diffusion", config=config, steps=steps).write(paths)
     assert run(Assignment.read(paths), paths)
     return paths.weights("generator", 0)
 
@@ -53,7 +53,7 @@ def test_run_resumes_and_leaves_weights_with_a_card(tmp_path: Path):
 def test_training_begins_with_given_weights(tmp_path: Path):
     first = trained(tmp_path / "first", 2)
     paths = Paths(tmp_path / "second")
-    Assignment(kind="generator", steps=1, start=str(first)).write(paths)
+    Assignment(architecture="masked_diffusion", steps=1, start=str(first)).write(paths)
     assert run(Assignment.read(paths), paths)
     card = json.loads(paths.weights("generator", 0).with_suffix(".json").read_text())
     assert card["config"] == SMALL

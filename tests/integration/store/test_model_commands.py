@@ -10,6 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from model_cards import card
 
 from gapsmith.cli.main import cli
 from gapsmith.core.campaign import CampaignConfig, Target
@@ -17,10 +18,9 @@ from gapsmith.core.errors import CheckpointError, InputError
 from gapsmith.core.settings import settings
 from gapsmith.store import campaigns, model_choice, models, outbox
 from gapsmith.store.database import Database
-from gapsmith.training.card import FORMAT
 
 pytestmark = pytest.mark.timeout(120)
-KIND = "surrogate"
+ROLE = "surrogate"
 METRICS = {
     "candidate": {"base_gap_mae_ev": 0.04, "held_out_error_ev": [0.1, 0.3], "held_out_nll": [-1.0, 0.0]},
     "live": {"base_gap_mae_ev": 0.05, "held_out_error_ev": [0.2, 0.6], "held_out_nll": [0.5, 0.5]},
@@ -38,24 +38,23 @@ class Registry:
     folder: Path
     ids: list[UUID] = field(default_factory=list)
 
-    def file(self, kind: str = KIND) -> tuple[Path, str]:
+    def file(self, role: str = ROLE) -> tuple[Path, str]:
         """Weights that nobody has, with their card."""
         path = self.folder / f"{len(list(self.folder.iterdir()))}.safetensors"
         path.write_bytes(b"weights of " + str(path).encode())
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         labels = {"training": 6, "held_out": 2, "calculations": ["a", "b"], "sha256": "f" * 64}
-        card = {"kind": kind, "format": FORMAT, "sha256": digest, "labels": labels, "data": "fine-tuned"}
-        path.with_suffix(".json").write_text(json.dumps(card))
+        path.with_suffix(".json").write_text(json.dumps(card(role, digest, labels=labels, data="fine-tuned")))
         return path, digest
 
     def ship(self) -> UUID:
         """What a service does at its start."""
         path, digest = self.file()
         with self.database.transaction() as connection:
-            self.ids.append(models.ensure_shipped(connection, KIND, path, digest))
+            self.ids.append(models.ensure_shipped(connection, path, card(ROLE, digest)))
         return self.ids[-1]
 
-    def train(self, verdict: str = "promoted on 2 labels", *, of: str = KIND, campaign: UUID | None = None) -> UUID:
+    def train(self, verdict: str = "promoted on 2 labels", *, of: str = ROLE, campaign: UUID | None = None) -> UUID:
         """What the trainer does, from the newest model."""
         path, digest = self.file(of)
         model_id = UUID(int=0xABCD_0000 << 96 | len(self.ids))
@@ -63,10 +62,9 @@ class Registry:
             models.add(
                 connection,
                 model_id,
-                kind=KIND,
+                card(ROLE, digest),
                 parent_id=self.ids[-1],
                 path=path,
-                digest=digest,
                 metrics=METRICS,
                 labels=6,
                 campaign_id=campaign,
@@ -99,7 +97,7 @@ class Registry:
     def live(self) -> int | None:
         """Version of the live model."""
         with self.database.transaction() as connection:
-            found = models.live(connection, KIND)
+            found = models.live(connection, ROLE)
         return None if found is None else found.version
 
     def path(self, version: int) -> Path:
@@ -145,17 +143,17 @@ def test_the_list_has_the_newest_first_and_says_who_is_live(registry: Registry) 
         ("0", "retired", "", "", "shipped"),
     ]
     assert [one["version"] for one in json.loads(registry.say("list", "--state", "live,retired", "--json"))] == [1, 0]
-    assert json.loads(registry.say("list", "--kind", "generator", "--json")) == []
+    assert json.loads(registry.say("list", "--role", "generator", "--json")) == []
 
 
 def test_show_tells_where_a_model_comes_from_and_whether_its_file_is_sound(registry: Registry) -> None:
     three(registry)
-    text = registry.say("show", KIND)
+    text = registry.say("show", ROLE)
     for words in (
-        f"model      {KIND}:2",
-        f"lineage    {KIND}:2 (6 labels, live)",
-        f"{KIND}:1 (6 labels, retired)",
-        f"{KIND}:0 (shipped, retired)",
+        f"model      {ROLE}:2",
+        f"lineage    {ROLE}:2 (6 labels, live)",
+        f"{ROLE}:1 (6 labels, retired)",
+        f"{ROLE}:0 (shipped, retired)",
         "6 labels for training, 2 newer ones held out",
         "set of labels ffffffffffffffff, 2 calculations",
         "verdict    promoted on 2 labels",
@@ -171,68 +169,68 @@ def test_show_tells_where_a_model_comes_from_and_whether_its_file_is_sound(regis
     assert found["metrics"] == METRICS
     assert found["file"]["intact"] is True
     registry.path(2).write_bytes(b"other")
-    assert "PROBLEM" in registry.say("show", f"{KIND}:2")
-    assert json.loads(registry.say("show", f"{KIND}:2", "--json"))["file"]["intact"] is False
-    assert "matches it" in registry.say("show", f"{KIND}:1")
+    assert "PROBLEM" in registry.say("show", f"{ROLE}:2")
+    assert json.loads(registry.say("show", f"{ROLE}:2", "--json"))["file"]["intact"] is False
+    assert "matches it" in registry.say("show", f"{ROLE}:1")
 
 
 def test_a_model_and_its_parent_are_compared_on_the_same_labels(registry: Registry) -> None:
     three(registry)
-    found = json.loads(registry.say("compare", f"{KIND}:1", f"{KIND}:2", "--json"))
-    assert (found["a"], found["b"]) == (f"{KIND}:1", f"{KIND}:2")
+    found = json.loads(registry.say("compare", f"{ROLE}:1", f"{ROLE}:2", "--json"))
+    assert (found["a"], found["b"]) == (f"{ROLE}:1", f"{ROLE}:2")
     error = found["metrics"]["held_out_error_ev, mean"]
     # version 1 had 0.2 eV at its own training, and 0.4 eV on the labels that version 2 was judged by
     assert error == {"a": pytest.approx(0.4), "b": pytest.approx(0.2), "difference": pytest.approx(-0.2)}
-    assert f"held out from {KIND}:2" in " ".join(found["notes"])
-    header, *lines = registry.say("compare", f"{KIND}:2", f"{KIND}:1").splitlines()
-    assert header.split("\t") == ["metric", f"{KIND}:2", f"{KIND}:1", "difference"]
+    assert f"held out from {ROLE}:2" in " ".join(found["notes"])
+    header, *lines = registry.say("compare", f"{ROLE}:2", f"{ROLE}:1").splitlines()
+    assert header.split("\t") == ["metric", f"{ROLE}:2", f"{ROLE}:1", "difference"]
     (row,) = (line.split("\t") for line in lines if line.startswith("base_gap_mae_ev"))
     assert float(row[3]) == pytest.approx(0.01)
-    assert "itself" in registry.refuse(InputError, "compare", KIND, f"{KIND}:2")
+    assert "itself" in registry.refuse(InputError, "compare", ROLE, f"{ROLE}:2")
 
 
 def test_promotion_by_hand_is_told_and_remembered(registry: Registry) -> None:
     three(registry)
-    assert f"{KIND}:1 is live instead of {KIND}:2" in registry.say(
-        "promote", f"{KIND}:1", "--yes", "--reason", "nitriles"
+    assert f"{ROLE}:1 is live instead of {ROLE}:2" in registry.say(
+        "promote", f"{ROLE}:1", "--yes", "--reason", "nitriles"
     )
     assert registry.live() == 1
     assert registry.events()[-1] == str(registry.ids[1])
-    text = registry.say("show", KIND)
+    text = registry.say("show", ROLE)
     assert "verdict    promoted on 2 labels; promoted by " in text
     assert text.rstrip().endswith(": nitriles")
-    assert "live already" in registry.refuse(InputError, "promote", KIND, "--yes")
-    registry.say("rollback", KIND, "--yes")
+    assert "live already" in registry.refuse(InputError, "promote", ROLE, "--yes")
+    registry.say("rollback", ROLE, "--yes")
     assert registry.live() == 2
 
 
 def test_rejected_models_need_force(registry: Registry) -> None:
     three(registry)
     registry.train("rejected: worse by 0.2")
-    complaint = registry.refuse(InputError, "promote", f"{KIND}:3", "--yes")
+    complaint = registry.refuse(InputError, "promote", f"{ROLE}:3", "--yes")
     assert "worse by 0.2" in complaint
     assert "--force" in complaint
-    registry.say("promote", f"{KIND}:3", "--yes", "--force")
+    registry.say("promote", f"{ROLE}:3", "--yes", "--force")
     assert registry.live() == 3
 
 
 def test_nobody_to_ask_is_a_no(registry: Registry) -> None:
     three(registry)
-    assert "--yes" in registry.refuse(InputError, "promote", f"{KIND}:1")
-    assert "--yes" in registry.refuse(InputError, "rollback", KIND)
+    assert "--yes" in registry.refuse(InputError, "promote", f"{ROLE}:1")
+    assert "--yes" in registry.refuse(InputError, "rollback", ROLE)
 
 
 def test_rollback_goes_back_step_by_step_and_no_further_than_the_beginning(registry: Registry) -> None:
     three(registry)
-    assert f"{KIND}:1 is live again instead of {KIND}:2" in registry.say("rollback", KIND, "--yes", "--reason", "bold")
+    assert f"{ROLE}:1 is live again instead of {ROLE}:2" in registry.say("rollback", ROLE, "--yes", "--reason", "bold")
     assert registry.live() == 1
-    assert ": bold" in registry.say("show", f"{KIND}:2")
-    registry.say("rollback", KIND, "--yes")
+    assert ": bold" in registry.say("show", f"{ROLE}:2")
+    registry.say("rollback", ROLE, "--yes")
     assert registry.live() == 0
     assert registry.events()[-2:] == [str(registry.ids[1]), str(registry.ids[0])]
-    assert "no surrogate was before it" in registry.refuse(InputError, "rollback", KIND, "--yes")
+    assert "no surrogate was before it" in registry.refuse(InputError, "rollback", ROLE, "--yes")
     registry.train()  # of what was left, nothing comes back
-    registry.say("rollback", KIND, "--yes")
+    registry.say("rollback", ROLE, "--yes")
     assert registry.live() == 0
 
 
@@ -242,10 +240,10 @@ def test_a_rollback_outlives_the_restart_of_a_service_and_gives_way_to_newer_shi
     registry.ship()
     registry.ship()
     assert registry.live() == 1
-    registry.say("rollback", KIND, "--yes")
+    registry.say("rollback", ROLE, "--yes")
     with registry.database.transaction() as connection:
         newest = models.get(connection, registry.ids[1])
-        models.ensure_shipped(connection, KIND, Path(newest.path), newest.sha256)
+        models.ensure_shipped(connection, Path(newest.path), card(ROLE, newest.sha256))
     assert registry.live() == 0
     registry.ship()
     assert registry.live() == 2
@@ -255,19 +253,19 @@ def test_damaged_missing_and_foreign_files_never_go_live(registry: Registry) -> 
     three(registry)
     registry.train("rejected: worse", of="generator")
     registry.train("rejected: worse")
-    assert "of kind 'generator', wanted 'surrogate'" in registry.refuse(
-        CheckpointError, "promote", f"{KIND}:3", "--force", "--yes"
+    assert "the role 'generator', wanted 'surrogate'" in registry.refuse(
+        CheckpointError, "promote", f"{ROLE}:3", "--force", "--yes"
     )
     registry.path(4).unlink()
-    assert "is missing" in registry.refuse(CheckpointError, "promote", f"{KIND}:4", "--force", "--yes")
+    assert "is missing" in registry.refuse(CheckpointError, "promote", f"{ROLE}:4", "--force", "--yes")
     registry.path(1).write_bytes(registry.path(1).read_bytes()[:-1])
-    assert "does not match its card" in registry.refuse(CheckpointError, "promote", f"{KIND}:1", "--yes")
-    complaint = registry.refuse(CheckpointError, "rollback", KIND, "--yes")
-    assert f"{KIND}:1, which was live before {KIND}:2" in complaint
+    assert "does not match its card" in registry.refuse(CheckpointError, "promote", f"{ROLE}:1", "--yes")
+    complaint = registry.refuse(CheckpointError, "rollback", ROLE, "--yes")
+    assert f"{ROLE}:1, which was live before {ROLE}:2" in complaint
     other, digest = registry.file()  # sound in itself, but not what was registered
     other.replace(registry.path(1))
     other.with_suffix(".json").replace(registry.path(1).with_suffix(".json"))
-    assert digest in registry.refuse(CheckpointError, "promote", f"{KIND}:1", "--yes")
+    assert digest in registry.refuse(CheckpointError, "promote", f"{ROLE}:1", "--yes")
     assert registry.live() == 2
 
 
@@ -292,7 +290,7 @@ def test_wrong_references_are_explained(registry: Registry, reference: str, word
 def test_wrong_filters_are_explained(registry: Registry) -> None:
     three(registry)
     assert "did you mean live?" in registry.refuse(InputError, "list", "--state", "life")
-    assert "there is: generator, surrogate" in registry.refuse(InputError, "list", "--kind", "oracle")
+    assert "there is: generator, surrogate" in registry.refuse(InputError, "list", "--role", "oracle")
     assert "there is: generator, surrogate" in registry.refuse(InputError, "rollback", "oracle", "--yes")
 
 
@@ -302,7 +300,7 @@ def test_a_rollback_of_what_is_live_no_more_is_refused(registry: Registry) -> No
         pytest.raises(InputError, match="in the meantime"),
         registry.database.transaction() as connection,
     ):
-        model_choice.rollback(connection, KIND, leave=registry.ids[1], who="test", reason=None)
+        model_choice.rollback(connection, ROLE, leave=registry.ids[1], who="test", reason=None)
     assert registry.live() == 2
 
 
@@ -343,7 +341,7 @@ def test_registries_of_before_know_what_was_live(postgres_server: str, tmp_path:
                            VALUES (%s, %s, %s, %s, %s, %s, %s, %s)""",
                         (
                             UUID(int=version),
-                            KIND,
+                            ROLE,
                             version,
                             None if parent is None else UUID(int=parent),
                             state,
@@ -356,13 +354,13 @@ def test_registries_of_before_know_what_was_live(postgres_server: str, tmp_path:
             gone_through = [registry.live()]
             for _ in range(2):
                 with registry.database.transaction() as connection:
-                    live = models.live(connection, KIND)
+                    live = models.live(connection, ROLE)
                     assert live is not None
-                    model_choice.rollback(connection, KIND, leave=live.id, who="test", reason=None)
+                    model_choice.rollback(connection, ROLE, leave=live.id, who="test", reason=None)
                 gone_through.append(registry.live())
             assert gone_through == [4, 1, 0]
             with registry.database.transaction() as connection, pytest.raises(InputError, match="was before it"):
-                model_choice.rollback_target(connection, KIND)
+                model_choice.rollback_target(connection, ROLE)
             registry.database.close()
         finally:
             server.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from click.testing import CliRunner
+from model_cards import card
 
 from gapsmith.cli.main import cli
 from gapsmith.core.campaign import CampaignConfig, Target
@@ -22,11 +23,11 @@ def point(step: int, loss: float = 0.5) -> Point:
     return Point(step, step * 0.25, {"loss": loss}, 1e-3, 128.0, step * 1e-6)
 
 
-def start(connection: Connection, run_id: UUID, kind: str = "surrogate", campaign_id: UUID | None = None) -> None:
+def start(connection: Connection, run_id: UUID, role: str = "surrogate", campaign_id: UUID | None = None) -> None:
     training_runs.start(
         connection,
         run_id,
-        kind=kind,
+        role=role,
         processes=2,
         backend="horovod",
         device="cpu",
@@ -44,7 +45,7 @@ def test_a_run_from_its_start_to_its_end(database: Database) -> None:
         assert training_runs.get(connection, uuid4()) is None
         run = training_runs.get(connection, run_id)
     assert run is not None
-    assert (run.kind, run.state, run.steps, run.planned_steps, run.processes) == ("surrogate", "running", 0, 40, 2)
+    assert (run.role, run.state, run.steps, run.planned_steps, run.processes) == ("surrogate", "running", 0, 40, 2)
     assert (run.energy, run.finished_at, run.model_id) == (None, None, None)
     assert run.config == {"batch_size": 32}
     with database.transaction() as connection:
@@ -119,18 +120,18 @@ def test_the_newest_come_first_and_can_be_chosen(database: Database) -> None:
 
         assert places() == [3, 2, 1, 0]
         assert places(limit=2) == [3, 2]
-        assert places(kind="generator") == [1]
+        assert places(role="generator") == [1]
         assert places(campaign_id=campaign) == [2]
 
 
 def test_a_model_shows_how_it_was_trained(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id, model_id = uuid4(), uuid4()
     with database.transaction() as connection:
-        parent = models.ensure_shipped(connection, "surrogate", tmp_path / "a.safetensors", "0" * 64)
+        parent = models.ensure_shipped(connection, tmp_path / "a.safetensors", card("surrogate", "0" * 64))
         models.add(
             connection,
             model_id,
-            kind="surrogate",
+            role="surrogate",
             parent_id=parent,
             path=tmp_path / "b.safetensors",
             digest="1" * 64,

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
+from model_cards import as_role, card
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
@@ -18,9 +19,9 @@ from gapsmith.core.settings import Settings
 from gapsmith.store import campaigns, candidates, models
 from gapsmith.store.database import Database
 from gapsmith.store.tasks import MOST_ATTEMPTS
-from gapsmith.surrogate.predictor import SHIPPED, Predictor
+from gapsmith.surrogate import ROLE, WEIGHTS
+from gapsmith.surrogate.predictor import Predictor
 from gapsmith.surrogate.service import CHUNK, SurrogateService
-from gapsmith.surrogate.trainable import KIND
 from gapsmith.training.checkpoint import save_model
 from gapsmith.training.files import sha256
 
@@ -54,7 +55,7 @@ def propose(database: Database, campaign_id: UUID, molecules: list[tuple[str, Mo
     """Candidates as the generator writes them."""
     ids = []
     with database.transaction() as connection:
-        generator = models.ensure_shipped(connection, "generator", Path("/nowhere"), "0")
+        generator = models.ensure_shipped(connection, Path("/nowhere"), card("generator", "0"))
         for smiles, molecule in molecules:
             known = identify(Chem.AddHs(Chem.MolFromSmiles(smiles)))
             ids.append(candidates.propose(connection, campaign_id, molecule, known, model_id=generator, in_qm9=True)[0])
@@ -131,10 +132,10 @@ def test_a_promoted_model_scores_again_what_waits(
     ask(service, campaign_id, ids)
     assert service.work()
     old = service.model()
-    bolder = Predictor.load(SHIPPED).model
+    bolder = Predictor.load(WEIGHTS).model
     bolder.sigma_scale.mul_(0.5)
     weights = tmp_path / "next.safetensors"
-    save_model(weights, bolder, kind=KIND, config=bolder.config.as_dict(), card={}, half=True)
+    save_model(weights, bolder, **as_role(ROLE), config=bolder.config.as_dict(), card={}, half=True)
     register(service, weights, sha256(weights), old.id)
     assert service.work()
     first, second = rows(database, "SELECT * FROM predictions ORDER BY created_at")
@@ -156,16 +157,15 @@ def register(service: SurrogateService, weights: Path, digest: str, parent: UUID
         models.add(
             connection,
             model_id,
-            kind=KIND,
+            card(ROLE, digest),
             parent_id=parent,
             path=weights,
-            digest=digest,
             metrics={},
             labels=1,
             campaign_id=None,
         )
         models.promote(connection, model_id, "better", source="trainer")
-        service.on_promoted(connection, uuid4(), ModelPromoted(kind=KIND, model_id=model_id))
+        service.on_promoted(connection, uuid4(), ModelPromoted(role=ROLE, model_id=model_id))
 
 
 def test_a_bad_model_stops_nothing(

@@ -4,18 +4,22 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gapsmith.core.model_domain import KnownProperty, ModelDomain
 from gapsmith.data import qm9
+from gapsmith.training.checkpoint import load_weights, read_card
 from gapsmith.training.communicator import Communicator
 from gapsmith.training.judging import Metric
 from gapsmith.training.protocol import BaseOptions, BatchSource, LabelledGeometry, Recipe, Tuned
 
 ELEMENTS = (1, 6, 7, 8, 9)
+DOMAIN = ModelDomain(("H", "C", "N", "O", "F"), (1, 9), {"gap": KnownProperty(qm9.LEVEL, "eV", 3.3, 10.2)})
 
 
 def features(numbers: np.ndarray) -> list[float]:
@@ -72,7 +76,7 @@ class Source:
 class CompositionTrainable:
     """See ``gapsmith.training.protocol.Trainable``."""
 
-    kind = "composition"
+    role = architecture = "composition"
     judged_by: tuple[Metric, ...] = (
         Metric(name="gap_mae_ev", title="gap MAE", unit=" eV", base_margin=0.05, label_cap=0.2),
         Metric(name="gap_nll", title="NLL", base_margin=0.1, label_cap=0.5, relative=False),
@@ -81,6 +85,12 @@ class CompositionTrainable:
     def build(self, config: Mapping[str, Any]) -> nn.Module:
         """A new network."""
         return Network(config["hidden"])
+
+    def load(self, weights: Path, *, device: str = "cpu") -> nn.Module:
+        """The network; no service uses it."""
+        model = self.build(read_card(weights, role=self.role)["config"])
+        load_weights(model, weights)
+        return model.to(device)
 
     def default_config(self) -> dict[str, Any]:
         """Small."""
@@ -99,7 +109,14 @@ class CompositionTrainable:
         return Base(config, options)
 
     def fine_tuning_source(
-        self, labels: Sequence[LabelledGeometry], *, batch_size: int, replay_fraction: float, seed: int, device: str
+        self,
+        model: nn.Module,
+        labels: Sequence[LabelledGeometry],
+        *,
+        batch_size: int,
+        replay_fraction: float,
+        seed: int,
+        device: str,
     ) -> BatchSource:
         """Labels and QM9."""
         return Source(labels, batch_size, replay_fraction, seed)
@@ -146,6 +163,10 @@ class Base:
     def source(self, group: Communicator, *, batch_size: int) -> BatchSource:
         """QM9 alone."""
         return Source([], batch_size, 1.0, self._seed)
+
+    def domain(self) -> ModelDomain:
+        """QM9's molecules."""
+        return DOMAIN
 
     def look(self) -> dict[str, float]:
         """On a few molecules."""

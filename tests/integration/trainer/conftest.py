@@ -1,4 +1,4 @@
-"""A small kind of model that is installed as a plug-in would be, and a trained parent of it."""
+"""A small architecture that is installed as a plug-in would be, and a trained parent of it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import torch
+from model_cards import as_role
 
 from gapsmith.data import qm9
 from gapsmith.store.labels import Label
@@ -22,7 +23,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the metadata of a distribution that brings the kind ``composition``."""
+    """A folder with the metadata of a distribution that brings the architecture ``composition``."""
     folder = tmp_path_factory.mktemp("site")
     info = folder / "composition-1.0.dist-info"
     info.mkdir()
@@ -33,7 +34,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def plugin(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kind ``composition`` in this process and in those that it starts."""
+    """The architecture ``composition`` in this process and in those that it starts."""
     for path in (installed, HERE):
         monkeypatch.syspath_prepend(str(path))
     monkeypatch.setenv("PYTHONPATH", f"{installed}:{HERE}")
@@ -48,7 +49,7 @@ def horovod() -> None:
 
 @pytest.fixture
 def parent(tmp_path: Path) -> Path:
-    """Weights of a model of the kind, trained a little on QM9."""
+    """Weights of a model of that architecture, trained a little on QM9."""
     from composition import CompositionTrainable
 
     kind = CompositionTrainable()
@@ -58,7 +59,7 @@ def parent(tmp_path: Path) -> Path:
     model, _ = train(kind, base.model, source, TrainingPlan(steps=60, learning_rate=1e-2))
     kind.finish(model, [])
     weights = tmp_path / "composition-0.safetensors"
-    save_model(weights, model, kind=kind.kind, config=base.config, card={"data": "QM9"})
+    save_model(weights, model, **as_role("composition"), config=base.config, card={"data": "QM9"})
     return weights
 
 
@@ -90,7 +91,7 @@ def prepare(parent: Path, tmp_path: Path, labels: Callable[[int], list[Label]]) 
     def make(name: str, *, processes: int = 1, steps: int = 12) -> tuple[Folder, Job]:
         folder = Folder(tmp_path / name)
         job = Job(
-            kind="composition",
+            role="composition",
             parent_id=UUID(int=1),
             parent_weights=parent,
             parent_sha256=sha256(parent),

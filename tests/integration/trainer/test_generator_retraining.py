@@ -46,7 +46,7 @@ def test_what_the_gate_promotes_is_taken_up_and_what_it_rejects_never_is(
         before = len(told(TrainingFinished))
         variables = {**TRAINER, "GAPSMITH_TRAINER_LEARNING_RATE": str(learning_rate)}
         with serving("trainer", settings, tmp_path / "trainer.log", **variables):
-            tell(TrainingRequested(campaign_id=campaign_id, kind="generator", labels=12, steps=steps))
+            tell(TrainingRequested(campaign_id=campaign_id, role="generator", labels=12, steps=steps))
             wait_for(lambda: len(told(TrainingFinished)) > before)
         return told(TrainingFinished)[-1]
 
@@ -71,7 +71,7 @@ def test_what_the_gate_promotes_is_taken_up_and_what_it_rejects_never_is(
         tell(GenerateRequested(campaign_id=campaign_id, count=4, target={"gap_ev": 4.0}, seed=1))
         wait_for(lambda: [event["sampled"] for event in told(CandidatesProposed)] == [4])
 
-    card = read_card(Path(live.path), kind="generator")
+    card = read_card(Path(live.path), role="generator")
     assert (card["labels"]["training"], card["labels"]["held_out"]) == (9, 3)
     assert card["parent"]["sha256"] == parent_of(database, live)
     scores = live.metrics

@@ -95,7 +95,7 @@ def test_two_processes_train_the_same_model_as_one(prepare: Prepare, backend: Ba
     for name, tensor in expected.items():
         torch.testing.assert_close(got[name], tensor, rtol=1e-3, atol=1e-5)
     assert not torch.allclose(got["layers.0.weight"], start["layers.0.weight"], atol=1e-3)
-    assert read_card(job_of_two.weights, kind="composition")["processes"] == 2
+    assert read_card(job_of_two.weights, role="composition")["processes"] == 2
     assert ranks_of(two) == []
 
 
@@ -131,7 +131,7 @@ def test_result_and_card_of_one_process(prepare: Prepare) -> None:
         time_limit_s=200,
         on_progress=told.append,
     )
-    card = read_card(job.weights, kind="composition")
+    card = read_card(job.weights, role="composition")
     assert (result.sha256, result.steps, result.processes) == (card["sha256"], 12, 1)
     assert card["labels"]["training"] == 9
     assert card["labels"]["held_out"] == 3
@@ -152,7 +152,7 @@ def test_only_the_heads_learn_if_so_wanted(prepare: Prepare) -> None:
     before, after = load_tensors(job.parent_weights), load_tensors(job.weights)
     assert torch.equal(after["layers.0.weight"], before["layers.0.weight"])
     assert not torch.equal(after["layers.2.weight"], before["layers.2.weight"])
-    assert read_card(job.weights, kind="composition")["tuned"] == "heads"
+    assert read_card(job.weights, role="composition")["tuned"] == "heads"
 
 
 def test_stopped_training_saves_and_goes_on_to_the_same_end(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:

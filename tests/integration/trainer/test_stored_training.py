@@ -39,7 +39,7 @@ def test_where_the_data_lies_changes_nothing(tmp_path: Path, horovod: None, monk
     whole = train(tmp_path / "memory")
     spread = train(tmp_path / "distributed", "--np=2", "--storage=distributed")
     disk = train(tmp_path / "disk", "--storage=disk")
-    card = read_card(spread, kind="surrogate")
+    card = read_card(spread, role="surrogate")
     expected = load_tensors(whole)
     trained = [name for name, _ in build(card["config"]).named_parameters()]
     for path in (spread, disk):

@@ -68,7 +68,7 @@ def test_weights_card_and_metrics(tmp_path: Path) -> None:
     weights = home / "composition-3.safetensors"
     assert f"weights: {weights}" in said
     assert "gap_mae_ev" in said
-    card = read_card(weights, kind="composition")
+    card = read_card(weights, role="composition")
     assert card["config"] == {"hidden": 8}
     training = card["training"]
     assert (training["steps"], training["molecules_seen"], training["processes"]) == (150, 150 * 64, 1)
@@ -132,7 +132,7 @@ def test_killed_rank_is_replaced_and_the_training_ends_as_if_nothing_had_happene
     expected, got = (load_tensors(path / "composition-0.safetensors") for path in (alone, together))
     for name, tensor in expected.items():
         torch.testing.assert_close(got[name].float(), tensor.float(), rtol=2e-3, atol=2e-3)
-    assert read_card(together / "composition-0.safetensors", kind="composition")["training"]["steps"] == 400
+    assert read_card(together / "composition-0.safetensors", role="composition")["training"]["steps"] == 400
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from gapsmith.store.migrate import migrate
 from gapsmith.trainer.job import Folder, Job, Result
 from gapsmith.trainer.launch import StoppedError, TrainingFailedError, launch
 from gapsmith.trainer.service import model_of
+from gapsmith.training.card import card_alone
 from gapsmith.training.checkpoint import load_tensors, sha256
 
 pytestmark = [pytest.mark.slow, pytest.mark.service, pytest.mark.timeout(200)]
@@ -61,13 +62,13 @@ class Machine:
         with self.database.transaction() as connection:
             config = parse_campaign({"name": "test", "target": {"value": 4.0}})
             self.campaign_id = campaigns.create(connection, config, source="test").id
-            models.ensure_shipped(connection, "composition", parent, sha256(parent))
+            models.ensure_shipped(connection, parent, card_alone(parent))
             for age, label in enumerate(reversed(labels)):
                 store(connection, self.campaign_id, label, age)
 
     def request(self, **fields: Any) -> UUID:
         """A training; the id of its task."""
-        event = TrainingRequested(campaign_id=self.campaign_id, kind="composition", labels=12, **fields)
+        event = TrainingRequested(campaign_id=self.campaign_id, role="composition", labels=12, **fields)
         task_id = uuid4()
         with self.database.transaction() as connection:
             tasks.add(

@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from labelled_candidates import store
+from model_cards import card
 
 from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.errors import InputError
@@ -23,7 +24,8 @@ from gapsmith.store.labels import Label, collect
 from gapsmith.trainer.service import TrainerService, model_of
 from gapsmith.trainer.settings import TrainerSettings
 from gapsmith.training import metrics
-from gapsmith.training.checkpoint import read_card, sha256
+from gapsmith.training.card import card_alone
+from gapsmith.training.checkpoint import read_card
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(280)]
 
@@ -38,7 +40,7 @@ class World:
         with database.transaction() as connection:
             config = parse_campaign({"name": "test", "target": {"value": 4.0}})
             self.campaign_id = campaigns.create(connection, config, source="test").id
-            self.live_id = models.ensure_shipped(connection, "composition", parent, sha256(parent))
+            self.live_id = models.ensure_shipped(connection, parent, card_alone(parent))
 
     def trainer(self, settings: TrainerSettings = SMALL) -> TrainerService:
         service = TrainerService(Settings(home=self.home), self.database, settings)
@@ -54,7 +56,7 @@ class World:
     def request(self, service: TrainerService, **fields: Any) -> UUID:
         """What the event does."""
         event = TrainingRequested(
-            campaign_id=self.campaign_id, **({"kind": "composition", "labels": 12, "steps": 10} | fields)
+            campaign_id=self.campaign_id, **({"role": "composition", "labels": 12, "steps": 10} | fields)
         )
         task_id = uuid4()
         with self.database.transaction() as connection:
@@ -114,7 +116,7 @@ def test_training_is_judged_registered_and_told(world: World) -> None:
     with world.database.transaction() as connection:
         model = models.get(connection, model_of(task_id))
     assert (model.version, model.parent_id, model.labels) == (1, world.live_id, 9)
-    assert read_card(Path(model.path), kind="composition")["sha256"] == model.sha256
+    assert read_card(Path(model.path), role="composition")["sha256"] == model.sha256
     assert model.metrics["training"]["steps"] == 10
     *promotions, finished = world.events()
     assert finished.verdict == model.verdict
@@ -139,7 +141,7 @@ def test_course_and_energy_are_recorded_and_stay(world: World, monkeypatch: pyte
         run = training_runs.of(connection, model.id)
         assert run is not None
         points = training_runs.points(connection, run.id)
-    assert (run.id, run.state, run.campaign_id, run.kind) == (task_id, "finished", world.campaign_id, "composition")
+    assert (run.id, run.state, run.campaign_id, run.role) == (task_id, "finished", world.campaign_id, "composition")
     assert (run.steps, run.planned_steps, run.processes, run.backend) == (20, 20, 1, "single")
     assert run.config["parent_id"] == str(world.live_id)
     assert [point.step for point in points] == [5, 10, 15, 20]
@@ -176,7 +178,7 @@ def test_a_label_that_makes_no_sense_is_set_aside_and_told(world: World) -> None
     (label,) = model.metrics["training"]["set_aside"]
     assert label["calculation_id"] == str(nonsense.calculation_id)
     assert label["error_ev"] > 60
-    card = read_card(Path(model.path), kind="composition")
+    card = read_card(Path(model.path), role="composition")
     assert card["labels"]["training"] + card["labels"]["held_out"] == 13
 
 
@@ -209,9 +211,9 @@ def test_too_few_labels_and_no_live_model(world: World) -> None:
     assert all(event.model_id is None and not event.promoted for event in world.events())
 
 
-def test_unknown_kind_is_refused_with_the_known_ones(world: World) -> None:
-    with pytest.raises(InputError, match="'sourogate'; known: composition, generator, surrogate"):
-        world.request(world.trainer(), kind="sourogate")
+def test_unknown_role_is_refused_with_the_known_ones(world: World) -> None:
+    with pytest.raises(InputError, match="'sourogate'; there is: composition, generator, surrogate"):
+        world.request(world.trainer(), role="sourogate")
 
 
 def test_missing_horovod_falls_back_to_one_process(
@@ -227,7 +229,7 @@ def test_missing_horovod_falls_back_to_one_process(
         model = models.get(connection, model_of(task_id))
     assert warning in world.events()[-1].verdict
     assert warning in model.metrics["warnings"][0]
-    card = read_card(Path(model.path), kind="composition")
+    card = read_card(Path(model.path), role="composition")
     assert card["processes"] == 1
     assert warning in card["warnings"][0]
 
@@ -355,10 +357,9 @@ def test_model_that_another_one_overtook_is_rejected(world: World, parent: Path)
         models.add(
             connection,
             other,
-            kind="composition",
+            card("composition", ""),
             parent_id=world.live_id,
             path=parent,
-            digest="",
             metrics={},
             labels=0,
             campaign_id=None,

@@ -135,6 +135,8 @@ def test_a_dry_run_touches_nothing(tmp_path: Path) -> None:
         ({"budgett": {}}, ["budgett", "did you mean 'budget'"]),
         ({"constraints": {"forbidden_smarts": ["[C"]}}, ["constraints.forbidden_smarts", "[C"]),
         ({"constraints": {"elements": ["C"], "required_smarts": ["[#7]"]}}, ["required_smarts", "[#7]"]),
+        ({"constraints": {"elements": ["C", "Si"]}}, ["constraints.elements", "generator does not know Si"]),
+        ({"constraints": {"heavy_atoms": [4, 12]}}, ["constraints.heavy_atoms", "[4, 12]", "surrogate", "1 to 9"]),
     ],
 )
 def test_a_wrong_file_is_explained_and_nothing_is_started(

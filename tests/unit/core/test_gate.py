@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_cards import DOMAIN
 from rdkit import Chem
 
 from gapsmith.core.chemistry.elements import NUMBERS
@@ -16,8 +17,7 @@ from gapsmith.core.units import BOHR_TO_ANGSTROM
 ANY = Requirements()
 STRICT = Requirements(
     most_atoms=20,
-    elements=frozenset({1, 6, 7, 8, 9}),
-    known_by="the model",
+    domain=DOMAIN,
     charged=False,
     open_shell=False,
     drawings=False,

@@ -4,6 +4,8 @@ from gapsmith.core.campaign import CampaignConfig, parse_campaign
 from gapsmith.core.errors import InputError
 from gapsmith.dashboard.forms import Field, Form, empty_form, filled_form, read
 
+ELEMENTS = ["C", "N", "O", "F"]
+
 
 def sent(form: Form, **changes: str | list[str]) -> dict[str, list[str]]:
     """What a browser sends of a form that nobody touched, with changes."""
@@ -13,7 +15,7 @@ def sent(form: Form, **changes: str | list[str]) -> dict[str, list[str]]:
             case "flag":
                 values |= {field.name: ["yes"]} if field.value else {}
             case "choices" | "range":
-                values[field.name] = [str(one) for one in field.value]
+                values[field.name] = [str(one) for one in field.value or ()]
             case "lines":
                 values[field.name] = ["\n".join(field.value)]
             case _:
@@ -34,17 +36,17 @@ def test_the_form_has_every_key_of_the_campaign_file() -> None:
         inner = schema["$defs"].get(part.get("$ref", "").rpartition("/")[2])
         properties = {"": part} if inner is None else inner["properties"]
         keys |= {f"{name}.{key}".rstrip(".") for key, value in properties.items() if "const" not in value}
-    assert {field.name for field in every(empty_form())} == keys
+    assert {field.name for field in every(empty_form(ELEMENTS))} == keys
 
 
 def test_an_untouched_form_gives_the_defaults() -> None:
-    values = sent(empty_form(), name="mine", target__value="4.2")
-    assert read(values) == parse_campaign({"name": "mine", "target": {"value": 4.2}})
+    values = sent(empty_form(ELEMENTS), name="mine", target__value="4.2")
+    assert read(ELEMENTS, values) == parse_campaign({"name": "mine", "target": {"value": 4.2}})
 
 
 def test_every_kind_of_entry_is_read() -> None:
     values = sent(
-        empty_form(),
+        empty_form(ELEMENTS),
         name="all-kinds",
         target__value="5.5",
         budget__wall_time="1h30m",
@@ -56,7 +58,7 @@ def test_every_kind_of_entry_is_read() -> None:
         retraining__drift="2.5",
     )
     del values["dft.certify"]
-    config = read(values)
+    config = read(ELEMENTS, values)
     assert config.budget.wall_time.total_seconds() == 5400
     assert config.budget.wanted_hits == 3
     assert config.constraints.elements == ("C", "O")
@@ -79,10 +81,10 @@ def test_every_kind_of_entry_is_read() -> None:
     ],
 )
 def test_a_wrong_value_is_marked_where_it_stands_and_kept(name: str, value: str | list[str]) -> None:
-    values = sent(empty_form(), **{"name": "mine", "target__value": "4", name: value})
+    values = sent(empty_form(ELEMENTS), **{"name": "mine", "target__value": "4", name: value})
     with pytest.raises(InputError) as error:
-        read(values)
-    form = filled_form(values, str(error.value))
+        read(ELEMENTS, values)
+    form = filled_form(ELEMENTS, values, str(error.value))
     marked = {field.name for field in every(form) if field.problem}
     assert marked == {name.replace("__", ".")}
     assert form.problems == []
@@ -92,5 +94,5 @@ def test_a_wrong_value_is_marked_where_it_stands_and_kept(name: str, value: str 
 
 
 def test_what_belongs_to_no_entry_is_still_said() -> None:
-    form = filled_form(sent(empty_form()), "constraints: 'N' is both forbidden and required")
+    form = filled_form(ELEMENTS, sent(empty_form(ELEMENTS)), "constraints: 'N' is both forbidden and required")
     assert form.problems == ["constraints: 'N' is both forbidden and required"]

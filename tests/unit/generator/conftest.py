@@ -5,11 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from vocabularies import VOCABULARY
 
 from gapsmith.generator import network
 from gapsmith.generator.data import Batch
 from gapsmith.generator.network import Denoiser, Noisy
-from gapsmith.generator.vocabulary import ATOM_TOKENS, BOND_TOKENS, CHARGE_TOKENS, PROPERTIES
+from gapsmith.generator.vocabulary import BOND_TOKENS
 
 SMALL = {**network.default_config(), "layers": 2, "width": 24, "pair_width": 16, "heads": 3, "condition_width": 12}
 
@@ -46,13 +47,13 @@ def make_noisy() -> Callable[..., Noisy]:
         present = torch.ones(batch, atoms, dtype=torch.bool)
         present[1, -2:] = False
         return Noisy(
-            torch.randint(ATOM_TOKENS, (batch, atoms), generator=generator),
-            torch.randint(CHARGE_TOKENS, (batch, atoms), generator=generator),
+            torch.randint(VOCABULARY.mask_atom + 1, (batch, atoms), generator=generator),
+            torch.randint(VOCABULARY.mask_charge + 1, (batch, atoms), generator=generator),
             bonds + bonds.transpose(1, 2),
             torch.randn(batch, atoms, 3, generator=generator, dtype=torch.float64),
             times,
             present,
-            torch.randn(batch, len(PROPERTIES), generator=generator, dtype=torch.float64),
+            torch.randn(batch, len(VOCABULARY.names), generator=generator, dtype=torch.float64),
             torch.tensor([[True] * 5, [False] * 5, [True, False, False, True, False]])[:batch],
         )
 
@@ -74,6 +75,6 @@ def butanes() -> Batch:
         orders,
         torch.from_numpy(base @ turns),
         torch.ones(batch, 4, dtype=torch.bool),
-        torch.full((batch, len(PROPERTIES)), 6.0),
-        torch.ones(batch, len(PROPERTIES), dtype=torch.bool),
+        torch.full((batch, len(VOCABULARY.names)), 6.0),
+        torch.ones(batch, len(VOCABULARY.names), dtype=torch.bool),
     )

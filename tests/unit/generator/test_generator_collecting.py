@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pytest
+from model_cards import DOMAIN
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
@@ -13,7 +14,7 @@ from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.errors import InputError
 from gapsmith.generator.commands import wishes
 from gapsmith.generator.commands.collecting import FEWEST_ATTEMPTS, FRUITLESS, MOST_ATTEMPTS, collect
-from gapsmith.generator.generator import Sampled
+from gapsmith.generator.generator import Generated
 from gapsmith.generator.molecule import GeneratedMolecule
 
 ALKANES = ["C" * length for length in range(1, 13)]
@@ -34,7 +35,7 @@ class Rounds:
         self.counts: list[int] = []
         self.seeds: list[int] = []
 
-    def __call__(self, count: int, seed: int, first: int, on_progress: Callable[[int], None]) -> Sampled:
+    def __call__(self, count: int, seed: int, first: int, on_progress: Callable[[int], None]) -> Generated:
         assert first == sum(self.counts)
         self.counts.append(count)
         self.seeds.append(seed)
@@ -42,7 +43,7 @@ class Rounds:
         made = [molecule(one) for one in drawn if one is not None]
         on_progress(count)
         origins = [number for number, one in enumerate(drawn) if one is not None]
-        return Sampled(made, [None] * len(made), origins, count, Counter(valence=count - len(made)))
+        return Generated(made, [None] * len(made), origins, count, Counter(valence=count - len(made)))
 
 
 def smiles_of(result) -> list[str]:
@@ -98,7 +99,7 @@ def test_it_gives_up_after_so_many_attempts():
 def test_an_interruption_keeps_the_rounds_before_it():
     rounds = Rounds(ALKANES)
 
-    def draw(count: int, seed: int, first: int, on_progress: Callable[[int], None]) -> Sampled:
+    def draw(count: int, seed: int, first: int, on_progress: Callable[[int], None]) -> Generated:
         if first >= 4:
             raise KeyboardInterrupt
         return rounds(count, seed, first, on_progress)
@@ -115,8 +116,8 @@ def test_known_molecules_are_told_apart():
 
 
 def test_wishes_are_understood():
-    assert wishes.elements("N, C,H") == (6, 7)
-    assert wishes.elements(None) is None
+    assert wishes.elements("N, C,H", DOMAIN) == (6, 7)
+    assert wishes.elements(None, DOMAIN) is None
     assert wishes.span("4-9", "--heavy-atoms", 1, 16) == wishes.span(" 4 : 9", "--heavy-atoms", 1, 16) == (4, 9)
     assert wishes.span("6", "--heavy-atoms", 1, 16) == (6, 6)
     assert wishes.span(None, "--heavy-atoms", 1, 16) == (1, 16)
@@ -130,10 +131,10 @@ def test_wishes_are_understood():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: wishes.elements("C,Si"), "'Si'; choose from C, N, O, F"),
-        (lambda: wishes.elements("c"), "did you mean C"),
-        (lambda: wishes.elements("H"), "no element but hydrogen"),
-        (lambda: wishes.elements(","), "no element"),
+        (lambda: wishes.elements("C,Si", DOMAIN), "'Si'; choose from C, N, O, F"),
+        (lambda: wishes.elements("c", DOMAIN), "did you mean C"),
+        (lambda: wishes.elements("H", DOMAIN), "no element but hydrogen"),
+        (lambda: wishes.elements(",", DOMAIN), "no element"),
         (lambda: wishes.span("9-4", "--heavy-atoms", 1, 16), "runs backwards"),
         (lambda: wishes.span("0-4", "--heavy-atoms", 1, 16), "impossible.*1 to 16"),
         (lambda: wishes.span("4-17", "--heavy-atoms", 1, 16), "impossible"),

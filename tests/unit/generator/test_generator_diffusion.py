@@ -5,12 +5,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from vocabularies import GHOST_ATOM, MASK_ATOM, VOCABULARY
 
 from gapsmith.generator import diffusion, network
 from gapsmith.generator.data import MoleculeSource, from_geometries
 from gapsmith.generator.network import LENGTH_UNIT_ANGSTROM, Prediction
 from gapsmith.generator.trainable import GeneratorTrainable
-from gapsmith.generator.vocabulary import GHOST_ATOM, MASK_ATOM, MASK_BOND
+from gapsmith.generator.vocabulary import MASK_BOND
 from gapsmith.training.protocol import LabelledGeometry
 
 SEEDS = st.integers(0, 2**31 - 1)
@@ -20,7 +21,7 @@ def test_kept_atoms_are_untouched(butanes):
     seen = 0
     for seed in range(20):
         torch.manual_seed(seed)
-        corrupted = diffusion.corrupt(butanes)
+        corrupted = diffusion.corrupt(butanes, VOCABULARY)
         noisy, kept = corrupted.noisy, butanes.present & ~corrupted.masked
         seen += int(kept.sum())
         assert (noisy.times[kept] == 1).all()
@@ -43,7 +44,7 @@ def test_masking_follows_time(butanes):
     torch.manual_seed(0)
     shares = []
     for _ in range(150):
-        corrupted = diffusion.corrupt(butanes)
+        corrupted = diffusion.corrupt(butanes, VOCABULARY)
         whole = corrupted.masked.all(1)
         hidden = (corrupted.noisy.atoms == MASK_ATOM).float().mean(1)[whole]
         shares += list(zip(corrupted.noisy.times[whole, 0].tolist(), hidden.tolist(), strict=True))
@@ -60,12 +61,12 @@ def test_masking_follows_time(butanes):
 @given(SEEDS)
 def test_ghosts_are_masked_stay_where_they_are_and_bond_to_nothing(butanes, seed):
     torch.manual_seed(seed)
-    batch = diffusion.add_ghosts(butanes)
+    batch = diffusion.add_ghosts(butanes, VOCABULARY)
     ghost = batch.atoms == GHOST_ATOM
     assert torch.equal(batch.present.sum(1) - 4, ghost.sum(1))
     assert not (ghost & ~batch.present).any()
     assert (batch.bonds[ghost] == 0).all()
-    corrupted = diffusion.corrupt(batch)
+    corrupted = diffusion.corrupt(batch, VOCABULARY)
     assert corrupted.masked[ghost].all()
     assert torch.allclose(corrupted.noisy.coordinates[ghost], corrupted.coordinates[ghost], atol=1e-6)
     bonded = (batch.coordinates[:, 1] - batch.coordinates[:, 0]).norm(dim=-1) / LENGTH_UNIT_ANGSTROM
@@ -116,7 +117,7 @@ def test_matching_turns_and_exchanges_noise_but_keeps_it(seed):
 
 def test_perfect_prediction_costs_nothing(butanes):
     torch.manual_seed(0)
-    corrupted = diffusion.corrupt(butanes)
+    corrupted = diffusion.corrupt(butanes, VOCABULARY)
 
     def certain(tokens: torch.Tensor, kinds: int) -> torch.Tensor:
         return torch.nn.functional.one_hot(tokens, kinds).float() * 50
@@ -154,7 +155,7 @@ def formaldehyde(gap_ev: float) -> LabelledGeometry:
 
 def test_labelled_geometries_become_heavy_atom_tokens():
     water = LabelledGeometry(np.array([8], dtype=np.uint8), np.zeros((1, 3), dtype=np.float32), {"gap_ev": 8.0})
-    molecules = from_geometries([formaldehyde(5.9), water])  # a bare oxygen atom has no valences that fit
+    molecules = from_geometries([formaldehyde(5.9), water], VOCABULARY)  # a bare oxygen atom has no valences that fit
     assert molecules.sizes.tolist() == [2]
     batch = molecules.batch(np.array([0]))
     assert batch.atoms.tolist() == [[1, 3]]
@@ -165,7 +166,7 @@ def test_labelled_geometries_become_heavy_atom_tokens():
 
 
 def test_batches_are_a_function_of_the_step_and_ranks_share_them():
-    molecules = from_geometries([formaldehyde(5 + 0.01 * i) for i in range(40)])
+    molecules = from_geometries([formaldehyde(5 + 0.01 * i) for i in range(40)], VOCABULARY)
     one = MoleculeSource(molecules, batch_size=6, seed=3, device="cpu")
     other = MoleculeSource(molecules, batch_size=6, seed=3, device="cpu")
     for step in (70, 0, 3, 70):
@@ -180,7 +181,7 @@ def test_batches_are_a_function_of_the_step_and_ranks_share_them():
 
 
 def test_replay_fills_its_share_of_a_batch():
-    new, old = from_geometries([formaldehyde(1.0)]), from_geometries([formaldehyde(9.0)] * 5)
+    new, old = from_geometries([formaldehyde(1.0)], VOCABULARY), from_geometries([formaldehyde(9.0)] * 5, VOCABULARY)
     source = MoleculeSource(new, batch_size=8, seed=0, device="cpu", replay=old, replay_fraction=0.75)
     assert sorted(source.batch(0).values[:, 0].tolist()) == [1.0] * 2 + [9.0] * 6
 

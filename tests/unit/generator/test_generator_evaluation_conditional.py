@@ -66,7 +66,7 @@ def test_failures_are_counted_and_cost(evaluator):
 def test_independence_is_read_off_the_card(evaluator):
     assert not evaluator.independent
     half = qm9.split_hash(real.split()["first"])
-    assert Evaluator(evaluator.kind, evaluator.model, {"split_sha256": {"train": half}}).independent
+    assert Evaluator(evaluator.trainable, evaluator.model, {"split_sha256": {"train": half}}).independent
 
 
 def test_weights_that_are_missing_are_named(tmp_path):

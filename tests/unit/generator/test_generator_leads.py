@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_cards import DOMAIN
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
@@ -27,7 +28,7 @@ def write(path: Path, *smiles: str) -> Path:
 
 
 def read_one(path: Path) -> Lead:
-    (lead,) = read_leads(path)
+    (lead,) = read_leads(path, DOMAIN)
     return lead
 
 
@@ -57,7 +58,7 @@ def test_v3000_and_windows_line_ends_are_read(tmp_path):
 
 
 def test_several_records_are_told_apart(tmp_path):
-    leads = read_leads(write(tmp_path / "two.sdf", "CCO", "CCN"))
+    leads = read_leads(write(tmp_path / "two.sdf", "CCO", "CCN"), DOMAIN)
     assert [lead.identity.smiles for lead in leads] == ["CCO", "CCN"]
     assert leads[1].where == f"{tmp_path / 'two.sdf'} record 2 (line 24)"
 
@@ -66,7 +67,7 @@ def test_bonds_of_an_xyz_file_are_perceived_and_its_digits_kept(tmp_path):
     blocks = [Chem.MolToXYZBlock(in_3d(smiles), precision=10) for smiles in ("CC=O", "C1CC1")]
     path = tmp_path / "two.xyz"
     path.write_text("\n".join(blocks))
-    first, second = read_leads(path)
+    first, second = read_leads(path, DOMAIN)
     assert [first.identity.smiles, second.identity.smiles] == ["CC=O", "C1CC1"]
     assert second.where == f"{path} frame 2 (line 11)"
     written = [float(x) for line in blocks[0].splitlines()[2:] for x in line.split()[1:]]
@@ -117,7 +118,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "element": (
         "a.sdf",
         lambda path: write(path, "CCO", "CCS"),
-        "record 2 .*it has S; the generator knows H, C, N, O, F",
+        "record 2 .*it has S; the model knows H, C, N, O, F",
     ),
     "charged": ("a.sdf", lambda path: write(path, "C[NH3+]"), "charge.*neutral"),
     "radical": ("a.sdf", lambda path: write(path, "C[CH2]"), "unpaired"),
@@ -138,7 +139,7 @@ def test_a_file_of_no_use_is_explained(tmp_path, case):
     name, make, message = BROKEN[case]
     make(tmp_path / name)
     with pytest.raises(InputError, match=message) as caught:
-        read_leads(tmp_path / name)
+        read_leads(tmp_path / name, DOMAIN)
     assert str(tmp_path / name) in str(caught.value)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from model_cards import as_role
+from vocabularies import VOCABULARY
 
 from gapsmith.core.chemistry.conversion import to_rdkit
 from gapsmith.core.chemistry.identity import identify
@@ -14,7 +16,7 @@ from gapsmith.core.errors import CheckpointError, InputError
 from gapsmith.generator.data import from_geometries
 from gapsmith.generator.evaluation.quality import evaluate
 from gapsmith.generator.filling import fill
-from gapsmith.generator.generator import Generator, Sampled
+from gapsmith.generator.generator import Generated, Generator
 from gapsmith.generator.sampling import SamplingOptions
 from gapsmith.generator.sizes import Sizes
 from gapsmith.training.checkpoint import save_model
@@ -38,7 +40,7 @@ def shipped() -> Generator:
 
 
 @pytest.fixture(scope="module")
-def free(shipped: Generator) -> Sampled:
+def free(shipped: Generator) -> Generated:
     return shipped.sample(32, None, 5, options=QUICK)
 
 
@@ -175,8 +177,8 @@ def test_wrong_requests_say_what_is_wrong(shipped, free, call, message):
 def test_checkpoint_round_trip(make_denoiser, make_noisy, small_config, tmp_path):
     denoiser = make_denoiser(dtype=torch.float32)
     weights = tmp_path / "g.safetensors"
-    card = {"sizes": Sizes.of(from_geometries([formaldehyde(5.0)])).to_card()}
-    save_model(weights, denoiser, kind="generator", config=small_config, card=card, half=True)
+    card = {"sizes": Sizes.of(from_geometries([formaldehyde(5.0)], VOCABULARY), VOCABULARY.names).to_card()}
+    save_model(weights, denoiser, **as_role("generator"), config=small_config, card=card, half=True)
     loaded = Generator.load(weights)
     noisy = make_noisy(0)
     noisy = noisy._replace(

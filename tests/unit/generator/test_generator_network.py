@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from vocabularies import VOCABULARY
 
 from gapsmith.core.errors import InputError
 from gapsmith.generator import network
 from gapsmith.generator.network import Noisy, Prediction
-from gapsmith.generator.vocabulary import PROPERTIES
 
 PROPERTY = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SEEDS = st.integers(0, 2**31 - 1)
@@ -91,7 +91,7 @@ def test_kept_atoms_stay_to_the_bit(make_denoiser, make_noisy):
     assert not torch.equal(prediction.coordinates[~kept], noisy.coordinates[~kept])
 
 
-@pytest.mark.parametrize("column", range(len(PROPERTIES)))
+@pytest.mark.parametrize("column", range(len(VOCABULARY.names)))
 def test_a_property_is_seen_only_when_allowed(make_denoiser, make_noisy, column):
     denoiser, noisy = make_denoiser(), make_noisy(4)
     changed = noisy.values.clone()
@@ -101,17 +101,22 @@ def test_a_property_is_seen_only_when_allowed(make_denoiser, make_noisy, column)
     assert differs.tolist() == noisy.known[:, column].tolist()
 
 
-def test_a_network_may_know_fewer_properties(small_config, make_noisy):
-    few = {**small_config, "properties": {"lumo_ev": [0.3, 1.3]}}
+def test_a_network_may_know_other_elements_charges_and_properties(small_config, make_noisy):
+    other = {**small_config, "elements": ["H", "C", "Si", "P", "S", "Cl"], "charges": [0, 1], "most_atoms": 40}
+    other["properties"] = [{"name": "lumo_ev", "mean": 0.3, "deviation": 1.3}]
     torch.manual_seed(0)
-    denoiser, noisy = network.build(few).double(), make_noisy(4)
+    denoiser = network.build(other).double()
     for parameter in denoiser.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.15)
-    changed = noisy.values.clone()
-    changed[:, [0, 1, 3, 4]] += 1
-    assert torch.equal(denoiser(noisy).atoms, denoiser(noisy._replace(values=changed)).atoms)
-    changed[:, 2] += 1
-    assert not torch.equal(denoiser(noisy).atoms, denoiser(noisy._replace(values=changed)).atoms)
+    vocabulary, noisy = denoiser.vocabulary, make_noisy(4, atoms=36)
+    noisy = noisy._replace(charges=noisy.charges.clamp(max=vocabulary.mask_charge))
+    noisy = noisy._replace(values=noisy.values[:, :1], known=torch.ones(3, 1, dtype=torch.bool))
+    before = denoiser(noisy)
+    assert before.atoms.shape == (3, 36, 7)  # six elements and a ghost
+    assert before.charges.shape == (3, 36, 2)
+    assert not torch.equal(before.atoms, denoiser(noisy._replace(values=noisy.values + 1)).atoms)
+    assert vocabulary.token_of_number[[14, 17, 8]].tolist() == [2, 5, vocabulary.ghost_atom]
+    assert vocabulary.charges_of(vocabulary.charge_tokens(np.array([1, 0]))).tolist() == [1, 0]
 
 
 def test_bond_logits_are_symmetric(make_denoiser, make_noisy):
@@ -129,7 +134,13 @@ def test_detached_prediction_holds_probabilities(make_denoiser, make_noisy):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"depth": 3}, "depth"), ({"layers": None}, "layers"), ({"properties": {"colour": [0, 1]}}, "colour.*gap_ev")],
+    [
+        ({"depth": 3}, "depth"),
+        ({"layers": None}, "layers"),
+        ({"elements": ["C", "Sj"]}, "'Sj' is not the symbol"),
+        ({"charges": [1]}, "include 0"),
+        ({"properties": [{"name": "gap_ev"}]}, "mean"),
+    ],
 )
 def test_configuration_is_checked(change, message):
     config = network.default_config()

@@ -7,12 +7,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from vocabularies import GHOST_ATOM, MASK_ATOM, MASK_CHARGE, VOCABULARY
 
 from gapsmith.generator import masks
 from gapsmith.generator.filling import fill, to_tensors
 from gapsmith.generator.molecule import Skeleton
 from gapsmith.generator.sampling import SamplingOptions, Seeded, Start, Wanted, sample
-from gapsmith.generator.vocabulary import GHOST_ATOM, MASK_ATOM, MASK_BOND, MASK_CHARGE, PROPERTIES
+from gapsmith.generator.vocabulary import MASK_BOND
 
 PROPERTY = settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SEEDS = st.integers(0, 2**31 - 1)
@@ -41,8 +42,8 @@ def plain_randomness(seed: int, batch: int = 3) -> Matched:
 
 
 def wanted(gap_ev: float, batch: int = 3) -> Wanted:
-    values = torch.full((batch, len(PROPERTIES)), gap_ev, dtype=torch.float64)
-    return Wanted(values, torch.arange(len(PROPERTIES)).expand(batch, -1) < 2)
+    values = torch.full((batch, len(VOCABULARY.names)), gap_ev, dtype=torch.float64)
+    return Wanted(values, torch.arange(len(VOCABULARY.names)).expand(batch, -1) < 2)
 
 
 def start(seed: int, batch: int = 3, atoms: int = 6) -> Start:
@@ -206,7 +207,7 @@ def test_network_sees_no_position(make_denoiser):
 
 
 def test_padding_of_a_batch_is_marked():
-    tensors = to_tensors([Skeleton.blank(2), Skeleton.blank(4)], [np.zeros(3)] * 2)
+    tensors = to_tensors([Skeleton.blank(2), Skeleton.blank(4)], [np.zeros(3)] * 2, VOCABULARY)
     assert tensors.present.tolist() == [[True, True, False, False], [True] * 4]
     assert (tensors.masked == tensors.present).all()
 

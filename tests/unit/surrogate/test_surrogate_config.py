@@ -119,7 +119,7 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"model\.yaml cannot be parsed"):
         load(file)
     file.write_text("trunk: 3")
-    with pytest.raises(InputError, match=r"model\.yaml: the configuration lacks ensemble"):
+    with pytest.raises(InputError, match=r"model\.yaml: the configuration lacks elements, ensemble"):
         load(file)
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from model_cards import as_role
 
-from gapsmith.surrogate import data, sources
+from gapsmith.surrogate import ROLE, data, sources
 from gapsmith.surrogate.commands.evaluate import surrogate
 from gapsmith.surrogate.data import Molecules
 from gapsmith.surrogate.evaluate import evaluate
 from gapsmith.surrogate.inference import batches
-from gapsmith.surrogate.predictor import KIND, Predictor
+from gapsmith.surrogate.predictor import Predictor
 from gapsmith.surrogate.trainable import build
 from gapsmith.training.checkpoint import save_model
 
@@ -24,7 +25,7 @@ def weights(tmp_path: Path, small: SimpleNamespace, monkeypatch: pytest.MonkeyPa
     """Random weights, and made-up sets in place of QM9 and GFN2-xTB."""
     torch.manual_seed(0)
     config = small.configuration()
-    save_model(tmp_path / "w.safetensors", build(config), kind=KIND, config=config, card={})
+    save_model(tmp_path / "w.safetensors", build(config), **as_role(ROLE), config=config, card={})
     sets = {"qm9": small.labelled(30), "qm9_gfn2": None, "gfn2": small.labelled(12, forces=True)}
     monkeypatch.setattr(sources, "load", lambda name, split: sets[name])
     monkeypatch.setattr(data, "base", lambda: small.labelled(30))

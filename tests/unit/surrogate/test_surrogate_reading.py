@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from model_cards import as_role
 
 from gapsmith.core.errors import InputError
+from gapsmith.surrogate import ROLE
 from gapsmith.surrogate.cli import predict
-from gapsmith.surrogate.predictor import KIND, Predictor
+from gapsmith.surrogate.predictor import Predictor
 from gapsmith.surrogate.trainable import build
 from gapsmith.training.checkpoint import save_model
 
@@ -23,7 +25,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory, small: SimpleNamespace) ->
     torch.manual_seed(0)
     config = small.configuration()
     file = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    save_model(file, build(config), kind=KIND, config=config, card={})
+    save_model(file, build(config), **as_role(ROLE), config=config, card={})
     return file
 
 

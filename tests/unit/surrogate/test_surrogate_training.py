@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from model_cards import DOMAIN, as_role
 
 from gapsmith.core.errors import CheckpointError, InputError
-from gapsmith.surrogate import calibration, data
+from gapsmith.surrogate import ROLE, calibration, data
 from gapsmith.surrogate.batches import Batch, MixedSource, Share
 from gapsmith.surrogate.data import Molecules
 from gapsmith.surrogate.loss import losses, normalise
 from gapsmith.surrogate.network import SurrogateNetwork
-from gapsmith.surrogate.predictor import KIND, Predictor, save_deep
+from gapsmith.surrogate.predictor import Predictor, save_deep
 from gapsmith.surrogate.trainable import SurrogateTrainable, build
 from gapsmith.training.checkpoint import card_path, save_model
 from gapsmith.training.loop import TrainingPlan, train
@@ -62,7 +63,7 @@ def network(config: dict[str, Any]) -> SurrogateNetwork:
 
 @pytest.fixture(scope="module")
 def predictor(network: SurrogateNetwork) -> Predictor:
-    return Predictor(network)
+    return Predictor(network, DOMAIN)
 
 
 def batch_of(molecules: Molecules, name: str = "qm9") -> Batch:
@@ -146,7 +147,7 @@ def test_task_weights_are_learnt_only_if_asked_for(small: SimpleNamespace) -> No
 def test_scales_and_references_come_from_the_data(small: SimpleNamespace) -> None:
     some = small.labelled(200)
     fit = np.array([0, 2.0, 0, 0, 0, 0, -5.0, 3.0, 1.5, 7.0])
-    some.targets[:, data.COLUMNS["polarizability_bohr3"]] = some.composition() @ fit
+    some.targets[:, data.COLUMNS["polarizability_bohr3"]] = some.composition(9) @ fit
     model = build(small.configuration())
     normalise(model, [some, small.labelled(100, forces=True)])
     head = model.head("polarizability")
@@ -173,7 +174,7 @@ def test_it_learns_and_is_calibrated(config: dict[str, Any]) -> None:
     assert after["gap_mae_ev"] < 0.2 * before["gap_mae_ev"]
     assert after["lumo_mae_ev"] < 0.3
     held_out = labels(200, 9)
-    predicted = Predictor(model).predict([(x.numbers, x.coordinates) for x in held_out])
+    predicted = Predictor(model, DOMAIN).predict([(x.numbers, x.coordinates) for x in held_out])
     gap = np.array([x.targets["gap_ev"] for x in held_out])
     z = (predicted.mean_ev - gap) / predicted.std_ev
     assert np.sqrt((z**2).mean()) == pytest.approx(1.0, abs=0.35)
@@ -181,7 +182,7 @@ def test_it_learns_and_is_calibrated(config: dict[str, Any]) -> None:
     assert ((bars.low <= gap) & (gap <= bars.high)).mean() == pytest.approx(0.9, abs=0.07)
     assert predicted.out_of_distribution.mean() < 0.1
     chain = np.array([6] * 9), np.stack([np.arange(9) * 1.4, np.zeros(9), np.arange(9) % 2], axis=1)
-    far = Predictor(model).predict([chain])
+    far = Predictor(model, DOMAIN).predict([chain])
     assert far.distance[0] > 2 * predicted.distance.max()
     assert far.out_of_distribution[0]
     assert card["sigma_scale"]["gap"] == pytest.approx(float(model.sigma_scale[model.names.index("gap")]))
@@ -192,7 +193,7 @@ def test_it_learns_and_is_calibrated(config: dict[str, Any]) -> None:
 def test_fine_tuning_takes_labels_without_homo(network: SurrogateNetwork) -> None:
     bare = [LabelledGeometry(x.numbers, x.coordinates, {"gap_ev": 1.0}) for x in labels(6, 3)]
     trainable = SurrogateTrainable()
-    source = trainable.fine_tuning_source(bare, batch_size=8, replay_fraction=0.25, seed=0, device="cpu")
+    source = trainable.fine_tuning_source(network, bare, batch_size=8, replay_fraction=0.25, seed=0, device="cpu")
     found = trainable.loss(network, source.batch(0))
     assert all(torch.isfinite(value) for value in found.values())
     assert set(trainable.evaluate_labels(network, bare)) == {"gap_mae_ev", "gap_rmse_ev", "gap_nll"}
@@ -202,6 +203,7 @@ def test_fine_tuning_takes_labels_without_homo(network: SurrogateNetwork) -> Non
 
 def test_batch_equals_single(predictor: Predictor, small: SimpleNamespace) -> None:
     many = [small.molecule(seed, 3 + seed % 20) for seed in range(150)]  # more pairs than one batch holds
+    predictor.domain = predictor.domain.including(numbers for numbers, _ in many)
     together = predictor.predict(many)
     for index in (0, 1, 17, 77, 149):
         alone = predictor.predict([many[index]])
@@ -216,7 +218,7 @@ def test_no_molecules_give_no_predictions(predictor: Predictor) -> None:
 
 
 def test_predictions_refuse_what_the_network_does_not_know(predictor: Predictor, small: SimpleNamespace) -> None:
-    with pytest.raises(InputError, match=r"molecule 1: atomic numbers \[16\]"):
+    with pytest.raises(InputError, match=r"molecule 1: it has S"):
         predictor.predict([small.molecule(0, 4), (np.array([16, 1]), np.array([[0, 0, 0], [0, 0, 1.3]]))])
     with pytest.raises(InputError, match="no head gfn2_forces; they have homo, lumo, gap"):
         predictor.forces(small.molecule(0, 4))
@@ -231,7 +233,7 @@ def test_heads_come_in_their_own_units(small: SimpleNamespace) -> None:
     other = build(config)
     other.load_state_dict(plain.state_dict())
     molecules = [small.molecule(seed, 6) for seed in range(3)]
-    first, second = Predictor(plain).predict(molecules), Predictor(other).predict(molecules)
+    first, second = Predictor(plain, DOMAIN).predict(molecules), Predictor(other, DOMAIN).predict(molecules)
     np.testing.assert_allclose(second.heads["gap_mev"].mean, 1000 * first.heads["gap_ev"].mean)
     np.testing.assert_allclose(second.heads["gap_mev"].high, 1000 * first.heads["gap_ev"].high)
     np.testing.assert_allclose(
@@ -239,14 +241,14 @@ def test_heads_come_in_their_own_units(small: SimpleNamespace) -> None:
     )
     np.testing.assert_allclose(second.mean_ev, first.mean_ev)  # what the loop reads is always in eV
     assert first.heads["mulliken_charge_e"].mean.shape == (18,)
-    assert Predictor(plain).forces(molecules[0]).shape == (6, 3)
+    assert Predictor(plain, DOMAIN).forces(molecules[0]).shape == (6, 3)
 
 
 def test_intervals_stay_where_values_can_be(small: SimpleNamespace) -> None:
     torch.manual_seed(0)
     model = build(small.configuration())
     model.interval.fill_(1e4)  # wider than anything
-    heads = Predictor(model).predict([small.molecule(1, 6)]).heads
+    heads = Predictor(model, DOMAIN).predict([small.molecule(1, 6)]).heads
     for name in ("gap_ev", "dipole_debye", "polarizability_bohr3"):
         assert heads[name].low[0] == 0.0 < heads[name].high[0]
     assert heads["homo_ev"].low[0] < 0.0
@@ -264,7 +266,7 @@ def test_checkpoint_round_trip(
 ) -> None:
     weights = tmp_path / "model.safetensors"
     network.sigma_scale.copy_(torch.tensor([1.2345678, 2.0, 3.0], dtype=torch.float64))
-    save_model(weights, network, kind=KIND, config=config, card={"steps": 1}, half=half)
+    save_model(weights, network, **as_role(ROLE), config=config, card={"steps": 1}, half=half)
     loaded = Predictor.load(weights)
     assert loaded.calibration.sigma_scale == predictor.calibration.sigma_scale  # never rounded, never mixed up
     molecules = [small.molecule(seed, 8) for seed in range(5)]
@@ -281,7 +283,7 @@ def test_a_deep_ensemble_is_its_networks_together(
     for seed in range(3):
         torch.manual_seed(seed)
         files.append(tmp_path / f"surrogate-{seed}.safetensors")
-        save_model(files[-1], build(config), kind=KIND, config=config, card={})
+        save_model(files[-1], build(config), **as_role(ROLE), config=config, card={})
     singles = [Predictor.load(file) for file in files]
     made = save_deep(tmp_path / "deep.safetensors", files)
     molecules = [small.molecule(seed, 8) for seed in range(5)]
@@ -293,7 +295,7 @@ def test_a_deep_ensemble_is_its_networks_together(
     raw = [one.predict(molecules).std_ev for one in singles]
     spread = np.sqrt((np.stack(raw) ** 2).mean(0) + means.var(0))
     np.testing.assert_allclose(loaded.std_ev, made.calibration.calibrated(spread, "gap"), rtol=1e-6)
-    save_model(files[1], build(config), kind=KIND, config=config, card={})
+    save_model(files[1], build(config), **as_role(ROLE), config=config, card={})
     with pytest.raises(CheckpointError, match=r"surrogate-1\.safetensors is another network"):
         Predictor.load(tmp_path / "deep.safetensors")
 
@@ -304,7 +306,7 @@ def test_damaged_checkpoints_are_refused(
     weights = tmp_path / "model.safetensors"
     with pytest.raises(CheckpointError, match="is missing"):
         Predictor.load(weights)
-    save_model(weights, network, kind=KIND, config=config, card={})
+    save_model(weights, network, **as_role(ROLE), config=config, card={})
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(CheckpointError, match="does not match its card"):
@@ -318,8 +320,8 @@ def test_damaged_checkpoints_are_refused(
     card_path(weights).write_text(json.dumps({**card, "config": {"depth": 3}}))
     with pytest.raises(CheckpointError, match="describes no network of this version"):
         Predictor.load(weights)
-    card_path(weights).write_text(json.dumps({**card, "kind": "generator"}))
-    with pytest.raises(CheckpointError, match="kind 'generator'"):
+    card_path(weights).write_text(json.dumps({**card, "role": "generator"}))
+    with pytest.raises(CheckpointError, match="role 'generator'"):
         Predictor.load(weights)
 
 
@@ -328,6 +330,6 @@ def test_labels_share_in_the_calibration(network: SurrogateNetwork) -> None:
     rows = [LabelledGeometry(x.numbers, x.coordinates, {"gap_ev": 80.0}) for x in labels(50, 4)]  # badly predicted
     card = SurrogateTrainable().finish(network, rows)["calibration"]
     assert card["rms_z_of_labels_before"] > card["rms_z_of_labels"] > 1.0  # heard, but not alone
-    wide = Predictor(network).predict([(x.numbers, x.coordinates) for x in rows]).std_ev
+    wide = Predictor(network, DOMAIN).predict([(x.numbers, x.coordinates) for x in rows]).std_ev
     calibration.calibrate(network)
-    assert (Predictor(network).predict([(x.numbers, x.coordinates) for x in rows]).std_ev < wide).all()
+    assert (Predictor(network, DOMAIN).predict([(x.numbers, x.coordinates) for x in rows]).std_ev < wide).all()

@@ -30,13 +30,15 @@ RECIPE = Recipe.of(SECTION, "training")
 
 def test_assignment_is_what_was_written(tmp_path: Path) -> None:
     paths = Paths(tmp_path / "run")
-    wanted = Assignment(kind="surrogate", config={"a": {"b": 1}}, time_budget_s=60.0, processes=3, scaling="sqrt")
+    wanted = Assignment(
+        architecture="equivariant_gnn", config={"a": {"b": 1}}, time_budget_s=60.0, processes=3, scaling="sqrt"
+    )
     wanted.write(paths)
     assert Assignment.read(paths) == wanted
     paths.assignment.write_text("{")
     with pytest.raises(DataError, match="begin it again"):
         Assignment.read(paths)
-    paths.assignment.write_text(json.dumps({"kind": "surrogate", "colour": "blue"}))
+    paths.assignment.write_text(json.dumps({"architecture": "equivariant_gnn", "colour": "blue"}))
     with pytest.raises(InputError, match="has no colour"):
         Assignment.read(paths)
 
@@ -45,7 +47,7 @@ def test_assignment_is_what_was_written(tmp_path: Path) -> None:
     ("scaling", "batch", "factor"), [("none", 32, 1.0), ("sqrt", 128, math.sqrt(8)), ("linear", 128, 8.0)]
 )
 def test_rate_grows_with_the_batch_only_where_it_is_asked_to(scaling: Scaling, batch: int, factor: float) -> None:
-    wanted = Assignment(kind="surrogate", steps=100, processes=4, accumulate=2, scaling=scaling)
+    wanted = Assignment(architecture="equivariant_gnn", steps=100, processes=4, accumulate=2, scaling=scaling)
     assert wanted.batch_size(RECIPE) == batch
     plan = wanted.plan(RECIPE)
     assert plan.learning_rate == pytest.approx(1e-3 * factor)

@@ -126,9 +126,11 @@ def test_a_kind_is_judged_by_what_it_declares_and_by_nothing_else() -> None:
         judge(live, live, (loss, replace(loss, name="nobody measured that")))
 
 
-@pytest.mark.parametrize(("kind", "names"), [("surrogate", ["gap_mae_ev", "gap_nll"]), ("generator", ["loss"])])
-def test_the_shipped_kinds_declare_what_judges_them(kind: str, names: list[str]) -> None:
-    assert [metric.name for metric in judged_by(trainable(kind))] == names
+@pytest.mark.parametrize(
+    ("architecture", "names"), [("equivariant_gnn", ["gap_mae_ev", "gap_nll"]), ("masked_diffusion", ["loss"])]
+)
+def test_the_shipped_architectures_declare_what_judges_them(architecture: str, names: list[str]) -> None:
+    assert [metric.name for metric in judged_by(trainable(architecture))] == names
 
 
 def test_a_kind_that_declares_nothing_is_refused() -> None:

@@ -17,7 +17,7 @@ from gapsmith.training.judging import Metric
 from gapsmith.training.protocol import LabelledGeometry, Trainable
 
 JOB = Job(
-    kind="weights",
+    role="weights",
     parent_id=UUID(int=1),
     parent_weights=Path("parent"),
     parent_sha256="",
@@ -64,7 +64,7 @@ def test_each_label_counts_once_and_unknown_ones_not_at_all() -> None:
 
 
 def test_labels_of_which_nothing_is_known_cannot_judge() -> None:
-    with pytest.raises(InputError, match="'weights' can be judged by none of 2 held-out labels"):
+    with pytest.raises(InputError, match="the weights can be judged by none of 2 held-out labels"):
         measured(Weights(), label(8), label(9))
 
 
@@ -72,7 +72,7 @@ def test_a_kind_must_measure_what_it_declares() -> None:
     class Boastful(Weights):
         judged_by = (Metric(name="beauty", title="beauty", base_margin=0.1, label_cap=0.1),)
 
-    with pytest.raises(InputError, match="'weights' has no beauty to be judged by"):
+    with pytest.raises(InputError, match="the weights has no beauty to be judged by"):
         measured(Boastful(), label(6))
     with pytest.raises(InputError, match="does not say what its models are judged by"):
         measured(SimpleNamespace(), label(6))
@@ -85,5 +85,5 @@ def test_a_model_that_was_judged_on_as_many_base_molecules_is_not_measured_on_th
     card = {"metrics": {"base": {"loss": 0.5}}, "base_molecules": molecules}
     parent = Parent(JOB, cast(Trainable, Weights()), card)
     assert parent.base_metrics == expected
-    scores, _ = measure(parent.kind, nn.Linear(1, 1), [label(6)], JOB, known=parent.base_metrics)
+    scores, _ = measure(parent.trainable, nn.Linear(1, 1), [label(6)], JOB, known=parent.base_metrics)
     assert scores.base == (expected or {"loss": 7.0})

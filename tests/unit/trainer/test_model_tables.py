@@ -16,11 +16,11 @@ from gapsmith.trainer.commands.models_metrics import labels_held_out, measured, 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def model(version: int, metrics: Mapping[str, Any], parent: int | None = None, kind: str = "surrogate") -> Entry:
+def model(version: int, metrics: Mapping[str, Any], parent: int | None = None, role: str = "surrogate") -> Entry:
     """A row of the registry."""
     return Entry(
         id=UUID(int=version),
-        kind=kind,
+        role=role,
         version=version,
         parent_id=None if parent is None else UUID(int=parent),
         state="retired",
@@ -88,4 +88,4 @@ def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(InputError, match="itself"):
         Comparison.of(model(1, {}), model(1, {}))
     with pytest.raises(InputError, match="different kinds"):
-        Comparison.of(model(1, {}), model(2, {}, kind="generator"))
+        Comparison.of(model(1, {}), model(2, {}, role="generator"))

@@ -46,7 +46,7 @@ def test_a_run_in_lines() -> None:
     then = datetime(2026, 1, 1, tzinfo=UTC)
     run = Run(
         id=UUID(int=1),
-        kind="surrogate",
+        role="surrogate",
         campaign_id=None,
         model_id=UUID(int=2),
         state="finished",

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from model_cards import as_role
 from torch import nn
 
 from gapsmith.core.errors import CheckpointError
@@ -21,7 +22,7 @@ from gapsmith.training.files import replacing, sha256, write_atomically
 def weights(tmp_path: Path) -> Path:
     """A saved model."""
     path = tmp_path / "linear-0.safetensors"
-    save_model(path, network(1), kind="linear", config={"inputs": 4}, card={"steps": 7})
+    save_model(path, network(1), **as_role("linear"), config={"inputs": 4}, card={"steps": 7})
     return path
 
 
@@ -32,8 +33,8 @@ def network(seed: int) -> nn.Sequential:
 
 
 def test_round_trip(weights: Path) -> None:
-    card = read_card(weights, kind="linear")
-    assert (card["kind"], card["config"], card["steps"], card["format"]) == ("linear", {"inputs": 4}, 7, 1)
+    card = read_card(weights, role="linear")
+    assert (card["role"], card["config"], card["steps"], card["format"]) == ("linear", {"inputs": 4}, 7, 1)
     assert card["sha256"] == sha256(weights)
     model = network(2)
     load_weights(model, weights)
@@ -43,7 +44,7 @@ def test_round_trip(weights: Path) -> None:
 
 def test_half_precision_comes_back_as_the_models_own(tmp_path: Path) -> None:
     path = tmp_path / "half.safetensors"
-    save_model(path, network(1), kind="linear", config={}, card={}, half=True)
+    save_model(path, network(1), **as_role("linear"), config={}, card={}, half=True)
     assert load_tensors(path)["0.weight"].dtype == torch.float16
     model = network(2)
     load_weights(model, path)
@@ -60,7 +61,7 @@ def test_any_flipped_bit_is_found(weights: Path, place: float, bit: int) -> None
     weights.write_bytes(bytes(bad))
     try:
         with pytest.raises(CheckpointError, match="SHA-256"):
-            read_card(weights, kind="linear")
+            read_card(weights, role="linear")
     finally:
         weights.write_bytes(good)
 
@@ -69,25 +70,25 @@ def test_damage_is_named(weights: Path) -> None:
     good, card = weights.read_bytes(), card_path(weights).read_text()
     weights.write_bytes(good[:-10])
     with pytest.raises(CheckpointError, match="half-written"):
-        read_card(weights, kind="linear")
+        read_card(weights, role="linear")
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_weights(network(1), weights)
     weights.write_bytes(good)
-    with pytest.raises(CheckpointError, match="kind 'linear', wanted 'surrogate'"):
-        read_card(weights, kind="surrogate")
+    with pytest.raises(CheckpointError, match="role 'linear', wanted 'surrogate'"):
+        read_card(weights, role="surrogate")
     card_path(weights).write_text(json.dumps({**json.loads(card), "format": 99}))
     with pytest.raises(CheckpointError, match="format 99"):
-        read_card(weights, kind="linear")
+        read_card(weights, role="linear")
     for text in ("{", "[1]"):
         card_path(weights).write_text(text)
         with pytest.raises(CheckpointError, match="JSON"):
-            read_card(weights, kind="linear")
+            read_card(weights, role="linear")
     card_path(weights).unlink()
     with pytest.raises(CheckpointError, match=r"linear-0\.json is missing"):
-        read_card(weights, kind="linear")
+        read_card(weights, role="linear")
     weights.unlink()
     with pytest.raises(CheckpointError, match="safetensors is missing"):
-        read_card(weights, kind="linear")
+        read_card(weights, role="linear")
 
 
 def test_weights_of_another_shape_are_refused(weights: Path) -> None:

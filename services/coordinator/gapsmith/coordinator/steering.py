@@ -182,10 +182,10 @@ def _generate(connection: Connection, campaign: Campaign, counter: int, *, regro
 
 def _train(connection: Connection, campaign: Campaign, now: Snapshot) -> None:
     retraining = campaign.config.retraining
-    for kind in retraining.models:
+    for role in retraining.models:
         request = TrainingRequested(
             campaign_id=campaign.id,
-            kind=kind,
+            role=role,
             labels=now.labels,
             steps=retraining.steps,
             processes=retraining.processes,

@@ -17,6 +17,7 @@ FIRST: Final = (
     "budget.wanted_hits",
     "budget.wall_time",
 )
+ELEMENTS: Final = "constraints.elements"  # any symbol in a campaign file; the form offers those that the models know
 LABELS: Final = {
     "target.value": "Wanted value",
     "budget.dft_jobs": "DFT jobs",
@@ -63,20 +64,20 @@ class Form:
     problems: Sequence[str] = ()  # that belong to no entry
 
 
-def empty_form() -> Form:
-    """With the defaults of the campaign file."""
-    return _form(_fields(), {}, [])
+def empty_form(elements: Sequence[str]) -> Form:
+    """With the defaults of the campaign file; ``elements`` are those that the live models know, besides hydrogen."""
+    return _form(_fields(elements), {}, [])
 
 
-def filled_form(values: Values, problem: str) -> Form:
+def filled_form(elements: Sequence[str], values: Values, problem: str) -> Form:
     """As the user sent it, each line of a problem beside its entry."""
-    return _form(_fields(), values, problem.splitlines())
+    return _form(_fields(elements), values, problem.splitlines())
 
 
-def read(values: Values) -> CampaignConfig:
+def read(elements: Sequence[str], values: Values) -> CampaignConfig:
     """The campaign that a form describes; raises InputError with one line per problem, as campaign files do."""
     raw: dict[str, Any] = {}
-    for field in _every(_fields()):
+    for field in _every(_fields(elements)):
         given = _given(field, values)
         if given is not None:
             section, _, key = field.name.rpartition(".")
@@ -99,7 +100,7 @@ def _given(field: Field, values: Values) -> Any:
     if field.kind == "flag":
         return bool(texts)
     if field.kind == "choices":
-        return texts
+        return None if texts == list(field.value) else texts
     if field.kind == "lines":
         return [line.strip() for text in texts for line in text.splitlines() if line.strip()]
     if field.kind == "range":
@@ -128,7 +129,7 @@ def _every(sections: Mapping[str, Section]) -> list[Field]:
     return [field for section in sections.values() for field in section.fields]
 
 
-def _fields() -> dict[str, Section]:
+def _fields(elements: Sequence[str]) -> dict[str, Section]:
     """All entries by section; the section without a name has the top level's."""
     schema = CampaignConfig.model_json_schema()
     own: list[Field] = []
@@ -142,6 +143,10 @@ def _fields() -> dict[str, Section]:
             _field(f"{name}.{key}", value, key in inner.get("required", ()))
             for key, value in inner["properties"].items()
             if "const" not in value
+        ]
+        fields = [
+            replace(one, kind="choices", options=elements, value=elements) if one.name == ELEMENTS else one
+            for one in fields
         ]
         found[name] = Section(_words(name), inner.get("description", ""), fields)
     return found

@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 
 from gapsmith.core.chemistry.elements import VALENCES
-from gapsmith.generator.vocabulary import ELEMENTS
 
 SINGLE_PM: Final = {
     (1, 1): 74, (1, 6): 109, (1, 7): 101, (1, 8): 96, (1, 9): 92,
@@ -19,6 +18,7 @@ SINGLE_PM: Final = {
 }  # fmt: skip
 DOUBLE_PM: Final = {(6, 6): 134, (6, 7): 129, (6, 8): 120, (7, 7): 125, (7, 8): 121, (8, 8): 121}
 TRIPLE_PM: Final = {(6, 6): 120, (6, 7): 116, (6, 8): 113, (7, 7): 110}
+ELEMENTS: Final = (1, 6, 7, 8, 9)  # that the tables know
 MARGIN_PM: Final = (10, 5, 3)
 
 

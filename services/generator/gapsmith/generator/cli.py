@@ -88,12 +88,12 @@ def regrow(
     from gapsmith.generator.commands import wishes
     from gapsmith.generator.commands.leads import read_leads
     from gapsmith.generator.commands.region import Region
-    from gapsmith.generator.commands.request import Request, check_output
+    from gapsmith.generator.commands.request import Request, check_output, known_domain
 
     check_output(output)
     region = Region(keep, mask, wishes.numbers(mask_atoms, "--mask-atoms"), mask_fraction)
     region.check()
-    leads = read_leads(lead, ReadOptions(smiles_column, name_column))
+    leads = read_leads(lead, known_domain(options), ReadOptions(smiles_column, name_column))
     if output.exists() and output.samefile(lead):
         raise InputError(f"output: {output} is the lead itself; name another file")
     if region.atoms and len(leads) > 1:

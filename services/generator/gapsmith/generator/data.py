@@ -19,10 +19,11 @@ from gapsmith.core.errors import DataError
 from gapsmith.core.paths import cache
 from gapsmith.data import qm9
 from gapsmith.generator import bonds
-from gapsmith.generator.vocabulary import MAX_ATOMS, NEUTRAL, PROPERTIES, TOKEN_OF_NUMBER
+from gapsmith.generator.vocabulary import Vocabulary
 from gapsmith.training.protocol import LabelledGeometry
 
 VERSION = 2
+CACHED = ("gap_ev", "homo_ev", "lumo_ev", "dipole_debye", "polarizability_bohr3")  # columns of the cached values
 POOL_BATCHES = 64  # molecules of so many batches are sorted by size together
 
 
@@ -48,10 +49,10 @@ class Molecules:
     """Molecules in padded arrays, as tokens."""
 
     sizes: np.ndarray  # (molecules,) int64
-    atoms: np.ndarray  # (molecules, MAX_ATOMS) uint8
-    charges: np.ndarray  # (molecules, MAX_ATOMS) uint8
-    bonds: np.ndarray  # (molecules, MAX_ATOMS, MAX_ATOMS) uint8
-    coordinates: np.ndarray  # (molecules, MAX_ATOMS, 3) float32, angstrom
+    atoms: np.ndarray  # (molecules, most atoms) uint8
+    charges: np.ndarray  # (molecules, most atoms) uint8
+    bonds: np.ndarray  # (molecules, most atoms, most atoms) uint8
+    coordinates: np.ndarray  # (molecules, most atoms, 3) float32, angstrom
     values: np.ndarray  # (molecules, properties) float32, in the order and units of the vocabulary; 0 where unknown
     known: np.ndarray  # (molecules, properties) bool
 
@@ -78,31 +79,32 @@ class Molecules:
         )
 
 
-def from_geometries(labels: Sequence[LabelledGeometry]) -> Molecules:
-    """Labelled geometries with bonds assigned; those whose bonds cannot be told, or too large, are left out."""
-    kept = []
+def from_geometries(labels: Sequence[LabelledGeometry], vocabulary: Vocabulary) -> Molecules:
+    """Labelled geometries with bonds assigned; those beyond the vocabulary, or whose bonds cannot be told, are left out."""
+    kept, names = [], vocabulary.names
     for label in labels:
-        small_enough = 0 < np.count_nonzero(label.numbers != 1) <= MAX_ATOMS
-        found = bonds.assign(label.numbers, label.coordinates) if small_enough else None
-        if found is not None and label.targets.keys() & PROPERTIES.keys():
+        known = bool(np.isin(label.numbers, (1, *vocabulary.elements)).all())
+        fits = known and 0 < np.count_nonzero(label.numbers != 1) <= vocabulary.most_atoms
+        found = bonds.assign(label.numbers, label.coordinates) if fits else None
+        if found is not None and label.targets.keys() & set(names):
             kept.append((label, *found))
-    molecules = _empty(len(kept))
+    molecules = _empty(len(kept), vocabulary)
     for row, (label, orders, charges) in enumerate(kept):
         heavy = np.flatnonzero(label.numbers != 1)
         n = len(heavy)
         molecules.sizes[row] = n
-        molecules.atoms[row, :n] = TOKEN_OF_NUMBER[label.numbers[heavy]]
-        molecules.charges[row, :n] = charges[heavy] + NEUTRAL
+        molecules.atoms[row, :n] = vocabulary.token_of_number[label.numbers[heavy]]
+        molecules.charges[row, :n] = vocabulary.charge_tokens(charges[heavy])
         molecules.bonds[row, :n, :n] = orders[np.ix_(heavy, heavy)]
         molecules.coordinates[row, :n] = label.coordinates[heavy] - label.coordinates[heavy].mean(0)
-        for column, name in enumerate(PROPERTIES):
+        for column, name in enumerate(names):
             if name in label.targets:
                 molecules.values[row, column], molecules.known[row, column] = label.targets[name], True
     return molecules
 
 
 @remember
-def load_split(name: str) -> Molecules:
+def load_split(name: str, vocabulary: Vocabulary) -> Molecules:
     """Molecules of a part of EDM's split whose bonds could be assigned; made once (about a minute) and cached."""
     tensors = load_file(str(_prepare()))
     molecules, all_sizes = len(tensors["sizes"]), tensors["sizes"].astype(np.int64)
@@ -111,22 +113,26 @@ def load_split(name: str) -> Molecules:
     first = np.concatenate([[0], np.cumsum(all_sizes)])[:-1]
     heavy_before = np.concatenate([[0], np.cumsum(heavy)])
     place = heavy_before[:-1] - heavy_before[first][molecule]  # of every heavy atom among its molecule's
-    result = _empty(molecules)
+    result = _empty(molecules, vocabulary)
     result.sizes[:] = np.bincount(molecule[heavy], minlength=molecules)
     inside = molecule[heavy], place[heavy]
-    result.atoms[inside] = TOKEN_OF_NUMBER[tensors["numbers"][heavy]]
-    result.charges[inside] = tensors["charges"][heavy] + NEUTRAL
+    result.atoms[inside] = vocabulary.token_of_number[tensors["numbers"][heavy]]
+    result.charges[inside] = vocabulary.charge_tokens(tensors["charges"][heavy])
     result.coordinates[inside] = tensors["coordinates"][heavy] * np.float32(qm9.COORDINATE_STEP_ANGSTROM)
     row = np.repeat(np.arange(molecules), tensors["bonds_of"].astype(np.int64))
     left, right = first[row] + tensors["bonds"][:, 0], first[row] + tensors["bonds"][:, 1]
     both = heavy[left] & heavy[right]
     row, left, right, order = row[both], place[left[both]], place[right[both]], tensors["bonds"][both, 2]
     result.bonds[row, left, right] = result.bonds[row, right, left] = order
-    result.values[:], result.known[:] = tensors["values"], True
+    for column, property_name in enumerate(vocabulary.names):
+        if property_name in CACHED:
+            result.values[:, column] = tensors["values"][:, CACHED.index(property_name)]
+            result.known[:, column] = True
     chosen = qm9.edm_halves(molecules)
     if name not in chosen:
         raise DataError(f"QM9 has no split {name!r}; it has {', '.join(chosen)}")
     usable = (tensors["bonds_of"] > 0) & (result.sizes > 0)
+    usable[molecule[~np.isin(tensors["numbers"], (1, *vocabulary.elements))]] = False
     return result.select(chosen[name][usable[chosen[name]]])
 
 
@@ -185,15 +191,16 @@ class MoleculeSource:
         return self._pools[stream, pool][within]
 
 
-def _empty(molecules: int) -> Molecules:
+def _empty(molecules: int, vocabulary: Vocabulary) -> Molecules:
+    most, properties = vocabulary.most_atoms, len(vocabulary.properties)
     return Molecules(
         sizes=np.zeros(molecules, dtype=np.int64),
-        atoms=np.zeros((molecules, MAX_ATOMS), dtype=np.uint8),
-        charges=np.full((molecules, MAX_ATOMS), NEUTRAL, dtype=np.uint8),
-        bonds=np.zeros((molecules, MAX_ATOMS, MAX_ATOMS), dtype=np.uint8),
-        coordinates=np.zeros((molecules, MAX_ATOMS, 3), dtype=np.float32),
-        values=np.zeros((molecules, len(PROPERTIES)), dtype=np.float32),
-        known=np.zeros((molecules, len(PROPERTIES)), dtype=bool),
+        atoms=np.zeros((molecules, most), dtype=np.uint8),
+        charges=np.full((molecules, most), vocabulary.neutral, dtype=np.uint8),
+        bonds=np.zeros((molecules, most, most), dtype=np.uint8),
+        coordinates=np.zeros((molecules, most, 3), dtype=np.float32),
+        values=np.zeros((molecules, properties), dtype=np.float32),
+        known=np.zeros((molecules, properties), dtype=bool),
     )
 
 
@@ -242,5 +249,5 @@ def _tensors() -> dict[str, np.ndarray]:
         "coordinates": np.round(data.coordinates / step).astype(np.int16),
         "bonds": np.concatenate(lists),
         "bonds_of": np.array([len(b) for b in lists], dtype=np.uint8),
-        "values": np.stack([data.properties[name] for name in PROPERTIES], axis=1).astype(np.float32),
+        "values": np.stack([data.properties[name] for name in CACHED], axis=1).astype(np.float32),
     }

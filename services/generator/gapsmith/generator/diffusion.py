@@ -16,16 +16,7 @@ from torch.nn import functional as F
 
 from gapsmith.generator.data import Batch
 from gapsmith.generator.network import LENGTH_UNIT_ANGSTROM, Denoiser, Noisy, Prediction
-from gapsmith.generator.vocabulary import (
-    BOND_ORDERS,
-    ELEMENTS,
-    GHOST_ATOM,
-    MASK_ATOM,
-    MASK_BOND,
-    MASK_CHARGE,
-    MAX_ATOMS,
-    NEUTRAL,
-)
+from gapsmith.generator.vocabulary import BOND_ORDERS, MASK_BOND, Vocabulary
 
 UNCONDITIONED = 0.1  # share of the molecules whose properties are all hidden, for classifier-free guidance
 FIRST_ALONE = 0.55  # share of those that only their gap is known of; of the others, each property with probability 1/2
@@ -67,10 +58,10 @@ def partial_masks(coordinates: Tensor, present: Tensor) -> Tensor:
     return (rank < count[:, None]) & present
 
 
-def corrupt(batch: Batch) -> Corrupted:
+def corrupt(batch: Batch, vocabulary: Vocabulary) -> Corrupted:
     """Noise a batch; draws from torch's global generator."""
     present, device = batch.present, batch.present.device
-    ghost = batch.atoms == GHOST_ATOM
+    ghost = batch.atoms == vocabulary.ghost_atom
     real = present & ~ghost
     count = len(present)
     data = batch.coordinates / LENGTH_UNIT_ANGSTROM
@@ -90,8 +81,8 @@ def corrupt(batch: Batch) -> Corrupted:
 
     fixed = kept[:, :, None] & kept[:, None, :]
     shown = times ** torch.exp2(2 * torch.rand(count, 1, device=device) - 1)
-    atoms = _hide(batch.atoms, shown, kept, MASK_ATOM, len(ELEMENTS), WRONG_ATOMS)
-    charges = _hide(batch.charges, shown, kept, MASK_CHARGE, 0, 0.0)
+    atoms = _hide(batch.atoms, shown, kept, vocabulary.mask_atom, len(vocabulary.elements), WRONG_ATOMS)
+    charges = _hide(batch.charges, shown, kept, vocabulary.mask_charge, 0, 0.0)
     pair_shown = torch.minimum(shown[:, :, None], shown[:, None, :])
     bonds = _hide(batch.bonds, pair_shown, fixed, MASK_BOND, len(BOND_ORDERS), WRONG_BONDS)
     bonds = torch.triu(bonds, 1)
@@ -100,18 +91,18 @@ def corrupt(batch: Batch) -> Corrupted:
     return Corrupted(noisy, data, masked, (1 / (1 - time)).clamp(max=WEIGHT_CAP))
 
 
-def add_ghosts(batch: Batch) -> Batch:
+def add_ghosts(batch: Batch, vocabulary: Vocabulary) -> Batch:
     """Every molecule with 0 to MOST_GHOSTS atoms more that are not there."""
     count, n = batch.present.shape
     device = batch.present.device
     wanted = torch.randint(MOST_GHOSTS + 1, (count, 1), device=device)
-    wanted = wanted.minimum(MAX_ATOMS - batch.present.sum(1, keepdim=True)).clamp(min=0)
+    wanted = wanted.minimum(vocabulary.most_atoms - batch.present.sum(1, keepdim=True)).clamp(min=0)
     place = torch.arange(n + MOST_GHOSTS, device=device) - batch.present.sum(1, keepdim=True)
     ghost = (place >= 0) & (place < wanted)
     more = (0, MOST_GHOSTS)
     return Batch(
-        atoms=torch.where(ghost, GHOST_ATOM, F.pad(batch.atoms, more)),
-        charges=torch.where(ghost, NEUTRAL, F.pad(batch.charges, more)),
+        atoms=torch.where(ghost, vocabulary.ghost_atom, F.pad(batch.atoms, more)),
+        charges=torch.where(ghost, vocabulary.neutral, F.pad(batch.charges, more)),
         bonds=F.pad(batch.bonds, more * 2),
         coordinates=F.pad(batch.coordinates, (0, 0, *more)),
         present=F.pad(batch.present, more) | ghost,
@@ -174,8 +165,8 @@ def losses(network: Denoiser, batch: Batch) -> dict[str, Tensor]:
     On a GPU the network runs in bfloat16, but for the coordinates.
     """
     if torch.rand(()) < WITH_GHOSTS:
-        batch = add_ghosts(batch)
-    corrupted = corrupt(batch)
+        batch = add_ghosts(batch, network.vocabulary)
+    corrupted = corrupt(batch, network.vocabulary)
     before: Prediction | None = None
     device = batch.present.device.type
     with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):

@@ -1,6 +1,6 @@
 """Skeletons to tensors and back, and filling them in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +9,8 @@ import torch
 from gapsmith.generator.molecule import Skeleton
 from gapsmith.generator.network import LENGTH_UNIT_ANGSTROM, Denoiser
 from gapsmith.generator.sampling import Randomness, SamplingOptions, Start, Wanted, sample
-from gapsmith.generator.vocabulary import GHOST_ATOM, NEUTRAL, NUMBER_OF_TOKEN, PROPERTIES, TOKEN_OF_NUMBER
-
-Targets = Mapping[str, float]  # wanted properties by name, in the unit that the name ends with
+from gapsmith.generator.vocabulary import Vocabulary
+from gapsmith.training.roles import Targets
 
 
 def fill(
@@ -24,8 +23,9 @@ def fill(
 ) -> list[Skeleton]:
     """Fill in the unknown atoms of some skeletons in one trajectory; the known ones stay as they are, bit for bit."""
     centres = [_centre(skeleton) for skeleton in skeletons]
-    start = to_tensors(skeletons, centres, device)
-    end = Start(*(t.cpu() for t in sample(denoiser, start, to_wanted(targets, device), randomness, options)))
+    vocabulary = denoiser.vocabulary
+    start, wanted = to_tensors(skeletons, centres, vocabulary, device), to_wanted(targets, vocabulary, device)
+    end = Start(*(t.cpu() for t in sample(denoiser, start, wanted, randomness, options)))
     filled = []
     for row, (skeleton, centre) in enumerate(zip(skeletons, centres, strict=True)):
         n = len(skeleton.numbers)
@@ -34,26 +34,28 @@ def fill(
         new = end.coordinates[row, :n].double().numpy() * LENGTH_UNIT_ANGSTROM + centre
         whole = replace(
             skeleton,
-            numbers=np.where(unknown, NUMBER_OF_TOKEN[tokens], skeleton.numbers),
+            numbers=np.where(unknown, vocabulary.number_of_token[tokens], skeleton.numbers),
             coordinates=np.where(unknown[:, None], new, skeleton.coordinates),
-            charges=np.where(unknown, end.charges[row, :n].numpy() - NEUTRAL, skeleton.charges).astype(np.int8),
+            charges=np.where(unknown, vocabulary.charges_of(end.charges[row, :n].numpy()), skeleton.charges),
             orders=np.where(pairs, end.bonds[row, :n, :n].numpy(), skeleton.orders).astype(np.uint8),
         )
-        filled.append(whole.without(unknown & (tokens == GHOST_ATOM)))
+        filled.append(whole.without(unknown & (tokens == vocabulary.ghost_atom)))
     return filled
 
 
-def to_tensors(skeletons: Sequence[Skeleton], centres: Sequence[np.ndarray], device: str = "cpu") -> Start:
+def to_tensors(
+    skeletons: Sequence[Skeleton], centres: Sequence[np.ndarray], vocabulary: Vocabulary, device: str = "cpu"
+) -> Start:
     """Skeletons padded to the largest, each shifted by its centre (3,), angstrom."""
     batch, n = len(skeletons), max(len(skeleton.numbers) for skeleton in skeletons)
-    atoms, charges = np.zeros((batch, n), dtype=np.int64), np.full((batch, n), NEUTRAL, dtype=np.int64)
+    atoms, charges = np.zeros((batch, n), dtype=np.int64), np.full((batch, n), vocabulary.neutral, dtype=np.int64)
     orders = np.zeros((batch, n, n), dtype=np.int64)
     coordinates = np.zeros((batch, n, 3), dtype=np.float32)
     masked, present = np.zeros((batch, n), dtype=bool), np.zeros((batch, n), dtype=bool)
     for row, (skeleton, centre) in enumerate(zip(skeletons, centres, strict=True)):
         size = len(skeleton.numbers)
-        atoms[row, :size] = TOKEN_OF_NUMBER[skeleton.numbers]
-        charges[row, :size] = skeleton.charges.astype(np.int64) + NEUTRAL
+        atoms[row, :size] = vocabulary.token_of_number[skeleton.numbers]
+        charges[row, :size] = vocabulary.charge_tokens(skeleton.charges)
         orders[row, :size, :size] = skeleton.orders
         coordinates[row, :size] = (skeleton.coordinates - centre) / LENGTH_UNIT_ANGSTROM
         masked[row, :size] = skeleton.unknown
@@ -63,13 +65,14 @@ def to_tensors(skeletons: Sequence[Skeleton], centres: Sequence[np.ndarray], dev
     return Start(*(torch.from_numpy(array).to(device) for array in arrays))
 
 
-def to_wanted(targets: Sequence[Targets | None], device: str = "cpu") -> Wanted | None:
+def to_wanted(targets: Sequence[Targets | None], vocabulary: Vocabulary, device: str = "cpu") -> Wanted | None:
     """Targets of some molecules as tensors; None if there are none."""
     if not any(targets):
         return None
-    values, known = torch.zeros(len(targets), len(PROPERTIES)), torch.zeros(len(targets), len(PROPERTIES))
+    names = vocabulary.names
+    values, known = torch.zeros(len(targets), len(names)), torch.zeros(len(targets), len(names))
     for row, target in enumerate(targets):
-        for column, name in enumerate(PROPERTIES):
+        for column, name in enumerate(names):
             if name in (target or {}):
                 values[row, column], known[row, column] = float((target or {})[name]), 1
     return Wanted(values.to(device), known.bool().to(device))

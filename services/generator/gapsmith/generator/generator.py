@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +11,24 @@ import torch
 
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InputError, InvalidMolecule
-from gapsmith.generator import network
-from gapsmith.generator.filling import Targets, fill
+from gapsmith.core.model_domain import ModelDomain
+from gapsmith.generator import ROLE, WEIGHTS, network
+from gapsmith.generator.filling import fill
 from gapsmith.generator.masks import patch
 from gapsmith.generator.molecule import GeneratedMolecule, Skeleton, complete, order_matrix
 from gapsmith.generator.sampling import SamplingOptions, Seeded
 from gapsmith.generator.sizes import Sizes
-from gapsmith.generator.vocabulary import ELEMENTS, MAX_ATOMS
 from gapsmith.training.checkpoint import load_weights, read_card
+from gapsmith.training.roles import Sampled, Targeted, Targets
 
-DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "generator-0.safetensors"
 BATCH = {"cpu": 64, "cuda": 1024}  # molecules of one trajectory; halved whenever memory runs out
-
-Targeted = Targets | Sequence[Targets] | None  # the same for all molecules, one each, or none
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """What came of a number of attempts."""
+class Generated(Sampled):
+    """The same, with what of each molecule is its parent's."""
 
-    molecules: list[GeneratedMolecule]  # those that are molecules, hydrogens included
-    parents: list[int | None]  # which parent each was grown from
-    origins: list[int]  # which attempt each came from
-    attempts: int
-    refused: Counter[str] = field(default_factory=Counter)  # how many of the others for which reason
+    molecules: Sequence[GeneratedMolecule]
 
 
 class Generator:
@@ -42,15 +36,21 @@ class Generator:
 
     def __init__(self, denoiser: network.Denoiser, sizes: Sizes, card: dict[str, Any], device: str = "cpu") -> None:
         self.denoiser, self.sizes, self.card, self.device = denoiser.to(device).eval(), sizes, card, device
+        self.vocabulary, self.domain = denoiser.vocabulary, ModelDomain.of(card["domain"])
         self._batch = BATCH["cuda" if device.startswith("cuda") else "cpu"]
 
     @classmethod
-    def load(cls, weights: Path = DEFAULT_WEIGHTS, *, device: str = "cpu") -> "Generator":
+    def load(cls, weights: Path = WEIGHTS, *, device: str = "cpu") -> "Generator":
         """Load checked weights; raises CheckpointError."""
-        card = read_card(weights, kind="generator")
+        card = read_card(weights, role=ROLE)
         denoiser = network.build(card["config"])
         load_weights(denoiser, weights)
         return cls(denoiser, Sizes.from_card(card["sizes"]), card, device)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The properties that molecules can be asked to have, names with unit."""
+        return tuple(self.sizes.tables)
 
     def range_of(self, name: str) -> tuple[float, float]:
         """Between which values of a property the training data lie, but for one in a thousand at either end.
@@ -69,11 +69,11 @@ class Generator:
         seed: int,
         *,
         options: SamplingOptions | None = None,
-        heavy_atoms: tuple[int, int] = (1, MAX_ATOMS),
+        heavy_atoms: tuple[int, int] | None = None,
         elements: Sequence[int] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
         on_progress: Callable[[int], None] | None = None,
-    ) -> Sampled:
+    ) -> Generated:
         """Try ``n`` new molecules.
 
         Args:
@@ -81,7 +81,7 @@ class Generator:
             targets: wanted properties, the same for all or one each; None follows the data.
             seed: the same seed gives the same molecules.
             options: see ``SamplingOptions``.
-            heavy_atoms: smallest and largest number of heavy atoms.
+            heavy_atoms: smallest and largest number of heavy atoms; None for all that were learned.
             elements: atomic numbers of the elements that new heavy atoms may have; None for all that were learned.
             should_stop: asked often; what is finished by then is returned.
             on_progress: told the number of attempts that are done.
@@ -91,9 +91,11 @@ class Generator:
         """
         wanted = self._targets(targets, n)
         random = np.random.default_rng(seed)
-        skeletons = [Skeleton.blank(self._draw_size(one, heavy_atoms, random)) for one in wanted]
-        chosen = _with_elements(options or SamplingOptions(), elements)
-        return self._run(skeletons, [None] * n, (), wanted, seed, chosen, should_stop, on_progress)
+        sizes = heavy_atoms or self.domain.heavy_atoms
+        skeletons = [Skeleton.blank(self._draw_size(one, sizes, random)) for one in wanted]
+        chosen = self._with_elements(options or SamplingOptions(), elements)
+        whole = (1, self.vocabulary.most_atoms)
+        return self._run(skeletons, [None] * n, (), wanted, seed, chosen, should_stop, on_progress, whole)
 
     def regrow(
         self,
@@ -107,11 +109,11 @@ class Generator:
         masks: Sequence[np.ndarray] | None = None,
         depth: float = 1.0,
         size_change: int = 1,
-        heavy_atoms: tuple[int, int] = (1, MAX_ATOMS),
+        heavy_atoms: tuple[int, int] | None = None,
         elements: Sequence[int] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
         on_progress: Callable[[int], None] | None = None,
-    ) -> Sampled:
+    ) -> Generated:
         """Try ``n`` times, parents in turn, to grow a connected part again; the rest stays, bit for bit.
 
         Args:
@@ -125,7 +127,7 @@ class Generator:
                 instead of a random patch of ``mask_fraction``.
             depth: 1 grows the part from noise; less revises what is there, which then keeps its number of atoms.
             size_change: by how many atoms the new part may grow; it may lose as many, or a few more.
-            heavy_atoms: smallest and largest number of heavy atoms of the result.
+            heavy_atoms: smallest and largest number of heavy atoms of the result; None for all that were learned.
             elements: atomic numbers of the elements that new heavy atoms may have; None for all that were learned.
             should_stop: asked often.
             on_progress: told the number of attempts that are done.
@@ -140,8 +142,9 @@ class Generator:
             raise InputError(f"depth is {depth}; 1 grows a part from noise, a small number above 0 only polishes it")
         wanted = self._targets(targets, n)
         random = np.random.default_rng((seed, 1))
-        frames = [_Frame.of(parent) for parent in parents]
-        chosen = replace(_with_elements(options or SamplingOptions(), elements), depth=depth)
+        frames = [self._frame(parent) for parent in parents]
+        fewest, most = heavy_atoms or self.domain.heavy_atoms
+        chosen = replace(self._with_elements(options or SamplingOptions(), elements), depth=depth)
         skeletons = []
         for attempt in range(n):
             place = attempt % len(frames)
@@ -151,10 +154,26 @@ class Generator:
                 skeletons.append(Skeleton.draft(frame.molecule, frame.heavy, new))
             else:
                 kept = frame.heavy[~new]
-                room = min(heavy_atoms[1], MAX_ATOMS, len(frame.heavy) + size_change) - len(kept)
+                room = min(most, self.vocabulary.most_atoms, len(frame.heavy) + size_change) - len(kept)
                 skeletons.append(Skeleton.of(frame.molecule, kept, max(1, room)))
         origins: list[int | None] = [attempt % len(parents) for attempt in range(n)]
-        return self._run(skeletons, origins, parents, wanted, seed, chosen, should_stop, on_progress, heavy_atoms)
+        return self._run(skeletons, origins, parents, wanted, seed, chosen, should_stop, on_progress, (fewest, most))
+
+    def _frame(self, parent: Molecule) -> "_Frame":
+        """What is needed of a parent; raises InputError if it is beyond what was learned."""
+        if reason := self.domain.refusal(parent.numbers):
+            raise InputError(f"a parent is outside the domain of the generator: {reason}")
+        if strange := set(parent.charges.tolist()) - set(self.vocabulary.charges):
+            raise InputError(
+                f"a parent has formal charges {sorted(strange)}; the generator knows {list(self.vocabulary.charges)}"
+            )
+        return _Frame.of(parent)
+
+    def _with_elements(self, options: SamplingOptions, elements: Sequence[int] | None) -> SamplingOptions:
+        if elements is None:
+            return options
+        self.vocabulary.check_elements(elements)
+        return replace(options, elements=tuple(sorted(elements)))
 
     def _targets(self, targets: Targeted, n: int) -> list[Targets]:
         wanted = [targets or {}] * n if targets is None or isinstance(targets, Mapping) else list(targets)
@@ -185,8 +204,8 @@ class Generator:
         options: SamplingOptions,
         should_stop: Callable[[], bool],
         on_progress: Callable[[int], None] | None,
-        heavy_atoms: tuple[int, int] = (1, MAX_ATOMS),
-    ) -> Sampled:
+        heavy_atoms: tuple[int, int],
+    ) -> Generated:
         """Complete the skeletons, batches of like size, and keep those that are molecules, in order."""
         order = np.argsort([len(s.numbers) for s in skeletons], kind="stable")
         done: dict[int, GeneratedMolecule] = {}
@@ -223,7 +242,7 @@ class Generator:
             if on_progress is not None:
                 on_progress(attempts)
         kept = sorted(done)
-        return Sampled([done[i] for i in kept], [origins[i] for i in kept], kept, attempts, refused)
+        return Generated([done[i] for i in kept], [origins[i] for i in kept], kept, attempts, refused)
 
 
 @dataclass(frozen=True)
@@ -237,20 +256,7 @@ class _Frame:
     @classmethod
     def of(cls, molecule: Molecule) -> "_Frame":
         heavy = np.flatnonzero(molecule.numbers != 1)
-        if not 1 <= len(heavy) <= MAX_ATOMS:
-            raise InputError(
-                f"a parent has {len(heavy)} heavy atoms; the generator grows molecules of 1 to {MAX_ATOMS}"
-            )
         return cls(molecule, heavy, order_matrix(molecule)[np.ix_(heavy, heavy)])
-
-
-def _with_elements(options: SamplingOptions, elements: Sequence[int] | None) -> SamplingOptions:
-    if elements is None:
-        return options
-    known = set(ELEMENTS) - {1}
-    if not elements or not set(elements) <= known:
-        raise InputError(f"elements are {sorted(elements)}; the generator places atomic numbers {sorted(known)}")
-    return replace(options, elements=tuple(sorted(elements)))
 
 
 def _seed(seed: int, number: int) -> int:

@@ -15,25 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gapsmith.core.errors import InputError
-from gapsmith.generator.vocabulary import (
-    ATOM_KINDS,
-    ATOM_TOKENS,
-    BOND_ORDERS,
-    BOND_TOKENS,
-    CHARGE_TOKENS,
-    CHARGES,
-    MAX_ATOMS,
-    PROPERTIES,
-)
+from gapsmith.generator.vocabulary import BOND_ORDERS, BOND_TOKENS, Vocabulary
 
 LENGTH_UNIT_ANGSTROM = 1.2  # about the standard deviation of QM9's heavy atoms
 TIME_FREQUENCIES = 8
+VOCABULARY = ("elements", "charges", "most_atoms", "properties")  # keys of the configuration
 
 
 class Noisy(NamedTuple):
     """What the denoiser sees; coordinates in units of LENGTH_UNIT_ANGSTROM."""
 
-    atoms: Tensor  # (batch, atoms) int64, atom tokens, some of them MASK_ATOM
+    atoms: Tensor  # (batch, atoms) int64, atom tokens, some of them masked
     charges: Tensor  # (batch, atoms) int64, charge tokens
     bonds: Tensor  # (batch, atoms, atoms) int64, bond tokens, symmetric
     coordinates: Tensor  # (batch, atoms, 3)
@@ -152,17 +144,16 @@ class Denoiser(nn.Module):
         condition_width: int,
         basis: int,
         expansion: int,
-        properties: Mapping[str, tuple[float, float]],
+        vocabulary: Vocabulary,
     ) -> None:
         super().__init__()
-        names = [name for name in PROPERTIES if name in properties]  # a configuration read back may be in another order
-        self.columns = [list(PROPERTIES).index(name) for name in names]
-        self.means_and_deviations = [properties[name] for name in names]
+        self.vocabulary = vocabulary
+        tokens = self.kinds = vocabulary.atom_kinds, len(vocabulary.charges)  # that an atom can turn out to have
         self.radial = RadialBasis(basis)
-        self.atom = nn.Embedding(ATOM_TOKENS, width)
-        self.charge = nn.Embedding(CHARGE_TOKENS, width)
+        self.atom = nn.Embedding(tokens[0] + 1, width)  # and the masked one, here and below
+        self.charge = nn.Embedding(tokens[1] + 1, width)
         self.bond = nn.Embedding(BOND_TOKENS, pair_width)
-        self.size = nn.Embedding(MAX_ATOMS + 1, condition_width)  # of the places, ghosts included
+        self.size = nn.Embedding(vocabulary.most_atoms + 1, condition_width)  # of the places, ghosts included
         self.time = nn.Sequential(
             nn.Linear(2 * TIME_FREQUENCIES + 2, condition_width), nn.SiLU(), nn.Linear(condition_width, condition_width)
         )
@@ -172,16 +163,16 @@ class Denoiser(nn.Module):
                 nn.SiLU(),
                 nn.Linear(condition_width, condition_width),
             )
-            for _ in properties
+            for _ in vocabulary.properties
         )
-        self.unknown = nn.Parameter(torch.zeros(len(properties), condition_width))
-        self.before_atom = nn.Linear(ATOM_KINDS + len(CHARGES), width, bias=False)
+        self.unknown = nn.Parameter(torch.zeros(len(vocabulary.properties), condition_width))
+        self.before_atom = nn.Linear(sum(tokens), width, bias=False)
         self.before_pair = nn.Linear(len(BOND_ORDERS) + basis, pair_width, bias=False)
         self.distance = nn.Linear(basis, pair_width)
         self.layers = nn.ModuleList(
             Layer(width, pair_width, heads, condition_width, basis, expansion) for _ in range(layers)
         )
-        self.atom_out = nn.Linear(width, ATOM_KINDS + len(CHARGES))
+        self.atom_out = nn.Linear(width, sum(tokens))
         self.ends_out = nn.Linear(width, pair_width)
         self.pair_out = nn.Linear(pair_width + basis, pair_width)
         self.bond_out = nn.Linear(pair_width, len(BOND_ORDERS))
@@ -191,10 +182,10 @@ class Denoiser(nn.Module):
     def wanted(self, noisy: Noisy) -> Tensor:
         """What the known properties add to the condition, (batch, condition)."""
         total = self.unknown.new_zeros(len(noisy.values), self.unknown.shape[1])
-        for place, (column, (mean, deviation)) in enumerate(zip(self.columns, self.means_and_deviations, strict=True)):
-            value = (noisy.values[:, column] - mean) / deviation
+        for place, one in enumerate(self.vocabulary.properties):
+            value = (noisy.values[:, place] - one.mean) / one.deviation
             seen = self.properties[place](_features(value / 4, with_end=False))
-            total = total + torch.where(noisy.known[:, column, None], seen, self.unknown[place])
+            total = total + torch.where(noisy.known[:, place, None], seen, self.unknown[place])
         return total
 
     def forward(self, noisy: Noisy, before: Prediction | None = None) -> Prediction:
@@ -223,7 +214,7 @@ class Denoiser(nn.Module):
             basis = self.radial(distance)
 
         h = F.layer_norm(h, (h.shape[-1],))
-        atoms, charges = self.atom_out(h).split([ATOM_KINDS, len(CHARGES)], dim=-1)
+        atoms, charges = self.atom_out(h).split(self.kinds, dim=-1)
         ends = self.ends_out(h)
         e = F.layer_norm(e + e.transpose(1, 2), (e.shape[-1],))
         e = self.pair_out(torch.cat([e, basis], dim=-1)) + ends[:, :, None] + ends[:, None]
@@ -237,14 +228,20 @@ def build(config: Mapping[str, Any]) -> Denoiser:
         raise InputError(
             f"configuration of the generator: {', '.join(wrong)} unknown or missing; keys: {', '.join(known)}"
         )
-    if strange := sorted(config["properties"].keys() - PROPERTIES.keys()):
-        raise InputError(f"the generator knows no {', '.join(strange)}; it knows {', '.join(PROPERTIES)}")
-    return Denoiser(**config)
+    try:
+        vocabulary = Vocabulary.of(config)
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError(f"configuration of the generator: {error}") from error
+    sizes = {key: value for key, value in config.items() if key not in VOCABULARY}
+    return Denoiser(**sizes, vocabulary=vocabulary)
 
 
 def default_config() -> dict[str, Any]:
     """The shipped size; properties with their mean and deviation over QM9."""
     return {
+        "elements": ["H", "C", "N", "O", "F"],
+        "charges": [-1, 0, 1],
+        "most_atoms": 16,
         "layers": 6,
         "width": 160,
         "pair_width": 96,
@@ -252,7 +249,13 @@ def default_config() -> dict[str, Any]:
         "condition_width": 64,
         "basis": 20,
         "expansion": 3,
-        "properties": {name: list(mean_and_deviation) for name, mean_and_deviation in PROPERTIES.items()},
+        "properties": [
+            {"name": "gap_ev", "mean": 6.858, "deviation": 1.284},
+            {"name": "homo_ev", "mean": -6.536, "deviation": 0.598},
+            {"name": "lumo_ev", "mean": 0.322, "deviation": 1.275},
+            {"name": "dipole_debye", "mean": 2.673, "deviation": 1.503},
+            {"name": "polarizability_bohr3", "mean": 75.28, "deviation": 8.17},
+        ],
     }
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from gapsmith.factory.pools import Draft
-from gapsmith.generator.generator import DEFAULT_WEIGHTS, Generator
+from gapsmith.generator.generator import Generator
 
 CHUNK: Final = 64  # attempts
 LOW_EV: Final = (2.0, 4.5)
@@ -23,7 +23,7 @@ class GeneratedPool:
 
     @cached_property
     def _generator(self) -> Generator:
-        return Generator.load(DEFAULT_WEIGHTS)
+        return Generator.load()
 
     def chunk(self, number: int, seed: int) -> Iterable[Draft]:
         """Sample one batch; the pool does not end."""

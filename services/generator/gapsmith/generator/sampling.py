@@ -15,15 +15,7 @@ from torch.nn import functional as F
 
 from gapsmith.generator.diffusion import match
 from gapsmith.generator.network import Denoiser, Noisy, Prediction
-from gapsmith.generator.vocabulary import (
-    ATOM_KINDS,
-    ELEMENTS,
-    GHOST_ATOM,
-    MASK_ATOM,
-    MASK_BOND,
-    MASK_CHARGE,
-    PROPERTIES,
-)
+from gapsmith.generator.vocabulary import MASK_BOND
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,9 @@ class SamplingOptions:
     churn: float = 1.0  # noise on the order of appearance: 0 is strictly by confidence
     mask_schedule: float = 1.0  # at time t the share t ** mask_schedule of the tokens is unmasked; 0.5 sooner, 2 later
     depth: float = 1.0  # from how far back a masked part comes: 1 is noise, near 0 a polish of what was there
-    elements: tuple[int, ...] = ELEMENTS[1:]  # atomic numbers that may appear; hydrogens follow from valences
+    elements: tuple[int, ...] | None = (
+        None  # atomic numbers of heavy atoms that may appear; None: all that were learned
+    )
 
 
 class Start(NamedTuple):
@@ -121,7 +115,7 @@ def sample(
         randomness: draws.
         options: steps, temperature, guidance.
     """
-    batch, n = start.present.shape
+    (batch, n), vocabulary = start.present.shape, network.vocabulary
     masked, present = start.masked & start.present, start.present
     kept = present & ~masked
     noise = randomness.normal((batch, n, 3))
@@ -137,13 +131,16 @@ def sample(
     share = begin**options.mask_schedule if begin > 0 else 0.0
     hidden = torch.exp(-torch.exp(-randomness.gumbel((batch, n)))) >= share
     hidden_pairs = torch.exp(-torch.exp(-randomness.pair_gumbel((batch, n, n)))) >= share
-    atoms = torch.where(masked & hidden, MASK_ATOM, start.atoms)
-    charges = torch.where(masked & hidden, MASK_CHARGE, start.charges)
+    atoms = torch.where(masked & hidden, vocabulary.mask_atom, start.atoms)
+    charges = torch.where(masked & hidden, vocabulary.mask_charge, start.charges)
     bonds = torch.where(open_pairs & hidden_pairs, MASK_BOND, start.bonds)
     if wanted is None:
-        wanted = Wanted(x.new_zeros(batch, len(PROPERTIES)), present.new_zeros(batch, len(PROPERTIES)))
-    forbidden = torch.tensor([number not in options.elements for number in ELEMENTS] + [False], device=x.device)
-    forbidden = forbidden | ~start.ghosts[:, None, None] & (torch.arange(ATOM_KINDS, device=x.device) == GHOST_ATOM)
+        properties = len(vocabulary.properties)
+        wanted = Wanted(x.new_zeros(batch, properties), present.new_zeros(batch, properties))
+    allowed = vocabulary.heavy_elements if options.elements is None else options.elements
+    forbidden = torch.tensor([number not in allowed for number in vocabulary.elements] + [False], device=x.device)
+    kinds = torch.arange(vocabulary.atom_kinds, device=x.device)
+    forbidden = forbidden | ~start.ghosts[:, None, None] & (kinds == vocabulary.ghost_atom)
     before: Prediction | None = None
     steps = max(1, round(options.steps * options.depth))
     for step in range(steps):
@@ -156,8 +153,9 @@ def sample(
             break
         x = torch.where(masked[..., None], x + (prediction.coordinates - x) * ((then - now) / (1 - now)), x)
         churn, share = options.churn * (1 - then), then**options.mask_schedule
-        atoms = _reveal(prediction.atoms, atoms, MASK_ATOM, masked, share, churn, options, randomness.gumbel)
-        charges = _reveal(prediction.charges, charges, MASK_CHARGE, masked, share, churn, options, randomness.gumbel)
+        mask_atom, mask_charge = vocabulary.mask_atom, vocabulary.mask_charge
+        atoms = _reveal(prediction.atoms, atoms, mask_atom, masked, share, churn, options, randomness.gumbel)
+        charges = _reveal(prediction.charges, charges, mask_charge, masked, share, churn, options, randomness.gumbel)
         bonds = _reveal(prediction.bonds, bonds, MASK_BOND, open_pairs, share, churn, options, randomness.pair_gumbel)
         before = prediction.detached()
     return Start(

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 import torch
@@ -12,6 +11,7 @@ from gapsmith.bus.inlet import Handler, on
 from gapsmith.bus.model_service import ModelService
 from gapsmith.bus.service import Commit, Interrupted, serve
 from gapsmith.core.chemistry.conversion import to_rdkit
+from gapsmith.core.chemistry.elements import number_of
 from gapsmith.core.chemistry.identity import Identity, identify
 from gapsmith.core.chemistry.screening import screen
 from gapsmith.core.domain import Molecule
@@ -20,13 +20,12 @@ from gapsmith.core.messages import CandidatesProposed, GenerateRequested
 from gapsmith.core.reasons import ReasonCode
 from gapsmith.core.settings import Settings
 from gapsmith.data.known import in_qm9
-from gapsmith.generator.generator import DEFAULT_WEIGHTS, Generator, Sampled
-from gapsmith.generator.vocabulary import MAX_ATOMS, NUMBER_OF_SYMBOL, PROPERTIES
+from gapsmith.generator import ROLE
 from gapsmith.store import campaigns, candidates, requests, selection, tasks
 from gapsmith.store.database import Connection
 from gapsmith.store.tasks import Task
+from gapsmith.training.roles import Sampled, Sampler
 
-KIND = "generator"
 DEFAULT_MASK_FRACTION = 0.4
 
 
@@ -41,11 +40,11 @@ class Proposal:
     parent_id: UUID | None
 
 
-class GeneratorService(ModelService[Generator]):
+class GeneratorService(ModelService[Sampler]):
     """Samples molecules for campaigns, from nothing or out of parents."""
 
     name = "generator"
-    kind = KIND
+    role = ROLE
 
     def handlers(self) -> Sequence[Handler]:
         """Events in."""
@@ -55,14 +54,6 @@ class GeneratorService(ModelService[Generator]):
         """Register the shipped weights and load the live ones."""
         torch.set_num_threads(self.settings.threads)
         super().setup()
-
-    def shipped(self) -> Path:
-        """The weights that go live if no others are."""
-        return self.settings.generator_weights or DEFAULT_WEIGHTS
-
-    def load(self, weights: Path) -> Generator:
-        """A denoiser, ready to sample; raises CheckpointError."""
-        return Generator.load(weights)
 
     def on_requested(self, connection: Connection, event_id: UUID, event: GenerateRequested) -> None:
         """Queue a request."""
@@ -125,19 +116,18 @@ class GeneratorService(ModelService[Generator]):
 
         return commit
 
-    def _sample(self, generator: Generator, request: GenerateRequested, parents: Sequence[Molecule]) -> Sampled:
+    def _sample(self, generator: Sampler, request: GenerateRequested, parents: Sequence[Molecule]) -> Sampled:
         """New molecules; out of parents if there are any left to grow them from."""
-        elements = None if request.elements is None else tuple(NUMBER_OF_SYMBOL[symbol] for symbol in request.elements)
-        heavy_atoms = request.heavy_atoms or (1, MAX_ATOMS)
+        elements = None if request.elements is None else tuple(number_of(symbol) for symbol in request.elements)
         # what the generator cannot be asked for, the surrogate judges alone
-        conditions = {name: value for name, value in request.target.items() if name in PROPERTIES}
+        conditions = {name: value for name, value in request.target.items() if name in generator.conditions}
         stop = self.interrupt.is_set
         if not parents:
             return generator.sample(
                 request.count,
                 conditions,
                 request.seed,
-                heavy_atoms=heavy_atoms,
+                heavy_atoms=request.heavy_atoms,
                 elements=elements,
                 should_stop=stop,
             )
@@ -147,7 +137,7 @@ class GeneratorService(ModelService[Generator]):
             DEFAULT_MASK_FRACTION if request.mask_fraction is None else request.mask_fraction,
             conditions,
             request.seed,
-            heavy_atoms=heavy_atoms,
+            heavy_atoms=request.heavy_atoms,
             elements=elements,
             should_stop=stop,
         )

@@ -1,7 +1,8 @@
 """The generator as the training loop sees it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -9,12 +10,15 @@ from torch import Tensor, nn
 
 from gapsmith.core.errors import DataError
 from gapsmith.data import qm9
-from gapsmith.generator import diffusion, network
+from gapsmith.generator import ARCHITECTURE, ROLE, diffusion, network
 from gapsmith.generator.base import TRAINING_SPLIT, GeneratorBase, default_config
 from gapsmith.generator.data import Batch, MoleculeSource, from_geometries, load_split
 from gapsmith.generator.sizes import Sizes
 from gapsmith.training.judging import Metric
 from gapsmith.training.protocol import BaseOptions, BaseTraining, BatchSource, LabelledGeometry, Tuned
+
+if TYPE_CHECKING:
+    from gapsmith.generator.generator import Generator
 
 EVALUATION_SEED = 20220617  # the same noise for every model, so that losses can be compared
 EVALUATION_BATCH = 64
@@ -31,12 +35,18 @@ class GeneratorTrainable:
     three that a campaign begins with: beyond 5 % is no noise.
     """
 
-    kind = "generator"
+    role, architecture = ROLE, ARCHITECTURE
     judged_by: tuple[Metric, ...] = (Metric(name="loss", title="denoising loss", base_margin=0.01, label_cap=0.05),)
 
     def build(self, config: Mapping[str, Any]) -> nn.Module:
         """A new denoiser; raises InputError on unknown or missing keys."""
         return network.build(config)
+
+    def load(self, weights: Path, *, device: str = "cpu") -> "Generator":
+        """A denoiser, ready to sample; raises CheckpointError."""
+        from gapsmith.generator.generator import Generator  # training needs no chemistry package
+
+        return Generator.load(weights, device=device)
 
     def default_config(self) -> dict[str, Any]:
         """The configuration of a base training of the shipped size."""
@@ -47,10 +57,18 @@ class GeneratorTrainable:
         return GeneratorBase(config, options, self)
 
     def fine_tuning_source(
-        self, labels: Sequence[LabelledGeometry], *, batch_size: int, replay_fraction: float, seed: int, device: str
+        self,
+        model: nn.Module,
+        labels: Sequence[LabelledGeometry],
+        *,
+        batch_size: int,
+        replay_fraction: float,
+        seed: int,
+        device: str,
     ) -> BatchSource:
         """Labelled molecules with a replay of QM9; raises DataError if no label's bonds can be assigned."""
-        molecules = from_geometries(labels)
+        vocabulary = cast(network.Denoiser, model).vocabulary
+        molecules = from_geometries(labels, vocabulary)
         if len(molecules) == 0:
             raise DataError(
                 f"none of the {len(labels)} labelled molecules has a known property and bonds that can be assigned"
@@ -60,7 +78,7 @@ class GeneratorTrainable:
             batch_size=batch_size,
             seed=seed,
             device=device,
-            replay=load_split(TRAINING_SPLIT),
+            replay=load_split(TRAINING_SPLIT, vocabulary),
             replay_fraction=replay_fraction,
         )
 
@@ -77,7 +95,7 @@ class GeneratorTrainable:
 
     def evaluate(self, model: nn.Module, *, limit: int | None = None, device: str = "cpu") -> dict[str, float]:
         """Denoising losses on the validation split, with the same noise every time."""
-        molecules = load_split("validation")
+        molecules = load_split("validation", cast(network.Denoiser, model).vocabulary)
         count = min(len(molecules), limit or len(molecules))
         size = min(EVALUATION_BATCH, count)
         source = MoleculeSource(molecules, batch_size=size, seed=EVALUATION_SEED, device=device)
@@ -85,7 +103,8 @@ class GeneratorTrainable:
 
     def evaluate_labels(self, model: nn.Module, labels: Sequence[LabelledGeometry]) -> dict[str, float]:
         """The same on labelled molecules, each noised ``NOISINGS`` times; empty if no label's bonds can be assigned."""
-        molecules, device = from_geometries(labels), str(next(model.parameters()).device)
+        denoiser = cast(network.Denoiser, model)
+        molecules, device = from_geometries(labels, denoiser.vocabulary), str(next(model.parameters()).device)
         if len(molecules) == 0:
             return {}
         rows = np.repeat(np.argsort(molecules.sizes, kind="stable"), NOISINGS)
@@ -94,10 +113,11 @@ class GeneratorTrainable:
 
     def finish(self, model: nn.Module, labels: Sequence[LabelledGeometry]) -> dict[str, Any]:
         """The card's facts that sampling needs: the tables of p(atoms | properties) of the training split."""
-        train = load_split(TRAINING_SPLIT)
+        vocabulary = cast(network.Denoiser, model).vocabulary
+        train = load_split(TRAINING_SPLIT, vocabulary)
         everything = qm9.edm_halves(len(qm9.load()))[TRAINING_SPLIT]
         return {
-            "sizes": Sizes.of(train).to_card(),
+            "sizes": Sizes.of(train, vocabulary.names).to_card(),
             "data": {
                 "name": f"QM9 (qm9pack), {qm9.LEVEL}",
                 "split": "second half of EDM's training molecules",

@@ -1,24 +1,26 @@
 """Base training of the surrogate: from nothing, on QM9 and what else its configuration names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.errors import InputError
+from gapsmith.core.model_domain import KnownProperty, ModelDomain
 from gapsmith.data import qm9
 from gapsmith.datastore.grouped import GroupedSource, open_store
 from gapsmith.datastore.shards import Index
 from gapsmith.datastore.store import SampleStore
-from gapsmith.surrogate import data, sources
+from gapsmith.surrogate import ROLE, data, sources
 from gapsmith.surrogate.batches import MOST_MEMBERS, MixedSource, Share
 from gapsmith.surrogate.calibration import VALIDATION, calibrate
 from gapsmith.surrogate.config import Config, parse
 from gapsmith.surrogate.loss import normalise
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.noise import refit
-from gapsmith.surrogate.predictor import KIND
+from gapsmith.surrogate.quantities import QUANTITIES
 from gapsmith.surrogate.stored import StoredShare, StoredSource, labelled, write_molecules
 from gapsmith.surrogate.summary import evaluated
 from gapsmith.training.checkpoint import load_weights, read_card
@@ -30,6 +32,7 @@ DESCRIPTIONS = {
     "train": "predicts properties of molecules of H, C, N, O and F with error bars",
     "first": "judges generators: learned from EDM's first half of QM9, takes no part in campaigns",
 }
+TAILS_PERCENT = (0.1, 99.9)  # of the training data: the range of a property in the domain
 LOOKED_AT = 1000  # molecules, while it trains
 
 
@@ -39,6 +42,27 @@ def build(config: Mapping[str, Any]) -> SurrogateNetwork:
     if wanted.ensemble.members > MOST_MEMBERS:
         raise InputError(f"ensemble.members must be at most {MOST_MEMBERS}, got {wanted.ensemble.members}")
     return SurrogateNetwork(wanted)
+
+
+def domain_of(config: Config, sets: Sequence[data.Molecules]) -> ModelDomain:
+    """Elements and sizes of some molecules, and the quantities of molecules that a configuration has heads of."""
+    numbers = np.unique(np.concatenate([some.numbers for some in sets]))
+    heavy = np.concatenate([np.add.reduceat(some.numbers > 1, some.offsets[:-1]) for some in sets])
+    properties = {}
+    for name, head in config.heads.items():
+        if head.level != "graph":
+            continue
+        values = np.concatenate([some.target(name) for some in sets])
+        values = values[np.isfinite(values)] / head.known_unit.in_base
+        low, high = np.percentile(values, TAILS_PERCENT) if len(values) else (None, None)
+        properties[name] = KnownProperty(
+            QUANTITIES[name].method,
+            head.unit,
+            None if low is None else float(low),
+            None if high is None else float(high),
+        )
+    symbols = tuple(SYMBOLS[number] for number in numbers)
+    return ModelDomain(symbols, (max(1, int(heavy.min())), int(heavy.max())), properties)
 
 
 class SurrogateBase:
@@ -53,9 +77,10 @@ class SurrogateBase:
         self.recipe = Recipe(**{name: self.config["training"][name] for name in Recipe.__dataclass_fields__})
         self.model = build(config)
         self._counts: dict[str, int] = {}
+        self._domain: ModelDomain | None = None
         self._start: dict[str, Any] | None = None
         if options.start is not None:
-            self._start = read_card(options.start, kind=KIND)
+            self._start = read_card(options.start, role=ROLE)
             load_weights(self.model, options.start)
         self.model.to(options.device)
         if options.device != "cpu":
@@ -100,10 +125,17 @@ class SurrogateBase:
     def _shares(self) -> dict[str, Share]:
         shares = sources.of(self._parsed, self._split, self._options.molecules)
         self._counts = {name: len(share.molecules) for name, share in shares.items()}
+        self._domain = domain_of(self._parsed, [share.molecules for share in shares.values()])
         if self._start is None:
             normalise(self.model, [share.molecules for share in shares.values()])
             self.model.to(self._options.device)
         return shares
+
+    def domain(self) -> ModelDomain:
+        """What all sources hold; raises InputError before ``source`` has read them."""
+        if self._domain is None:
+            raise InputError("the domain is known after the training data were read")
+        return self._domain
 
     def look(self) -> dict[str, float]:
         """Errors on a thousand held-out molecules."""

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
+from gapsmith.core.chemistry.elements import SYMBOLS, number_of
 from gapsmith.core.errors import InputError
 from gapsmith.surrogate.quantities import ENERGY_OF_FORCES, FORCES, FRONTIER, QUANTITIES, SOURCES, UNITS, Unit
 from gapsmith.training.configuration import read
@@ -80,6 +81,7 @@ class TrainingConfig:
 class Config:
     """All of it."""
 
+    elements: tuple[str, ...]  # symbols by atomic number: what the network has embeddings of
     trunk: TrunkConfig
     ensemble: EnsembleConfig
     sources: dict[str, SourceConfig]
@@ -90,6 +92,11 @@ class Config:
         """What ``parse`` takes, as JSON would hold it."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return plain
+
+    @property
+    def most_element(self) -> int:
+        """The largest atomic number."""
+        return number_of(self.elements[-1])
 
     def column(self, head: str) -> str:
         """Name with unit, e.g. ``gap_ev``."""
@@ -112,11 +119,12 @@ def parse(raw: Mapping[str, Any]) -> Config:
         InputError: a key is unknown (the nearest known one is named) or missing, a value is of another type or out of
             range, a unit does not exist or does not fit its head, a head has no source of labels.
     """
-    top = _section(raw, "", ("trunk", "ensemble", "sources", "heads", "training"))
+    top = _section(raw, "", ("elements", "trunk", "ensemble", "sources", "heads", "training"))
     trunk = _section(top["trunk"], "trunk", tuple(TrunkConfig.__dataclass_fields__))
     ensemble = _section(top["ensemble"], "ensemble", tuple(EnsembleConfig.__dataclass_fields__))
     training = _section(top["training"], "training", tuple(TrainingConfig.__dataclass_fields__))
     config = Config(
+        elements=_elements(top["elements"]),
         trunk=TrunkConfig(
             layer=_text(trunk, "trunk", "layer", ("painn", "equivariant_transformer")),
             cutoff_angstrom=_number(trunk, "trunk", "cutoff_angstrom", above=0.5),
@@ -152,6 +160,15 @@ def parse(raw: Mapping[str, Any]) -> Config:
         )
     config.heads.update(_heads(top["heads"], config.sources))
     return config
+
+
+def _elements(raw: Any) -> tuple[str, ...]:
+    if isinstance(raw, str) or not isinstance(raw, Sequence) or not raw:
+        raise InputError(f"elements must be a list of symbols, for example [H, C, N, O, F], got {raw!r}")
+    try:
+        return tuple(SYMBOLS[number] for number in sorted({number_of(str(one)) for one in raw}))
+    except InputError as error:
+        raise InputError(f"elements: {error}") from error
 
 
 def _sources(raw: Any) -> dict[str, SourceConfig]:

@@ -11,7 +11,6 @@ from gapsmith.core.chemistry.geometry import fault
 from gapsmith.core.errors import InputError
 from gapsmith.core.units import HARTREE_TO_EV
 from gapsmith.data import qm9
-from gapsmith.surrogate.network import ELEMENTS
 from gapsmith.surrogate.quantities import GRAPH_LEVEL, QUANTITIES, UNITS, base_unit
 
 FREE_ATOMS_HARTREE: Final = {  # B3LYP/6-31G(2df,p), 0 K: table of free atoms published with QM9
@@ -46,9 +45,9 @@ class Molecules:
         """(molecules,) labels of a quantity of molecules."""
         return np.asarray(self.targets[:, GRAPH_LEVEL.index(name)])
 
-    def composition(self) -> np.ndarray:
-        """(molecules, 10) float64: how many atoms of each atomic number."""
-        counts = np.zeros((len(self), max(ELEMENTS) + 1))
+    def composition(self, largest: int) -> np.ndarray:
+        """(molecules, largest + 1) float64: how many atoms of each atomic number up to the largest."""
+        counts = np.zeros((len(self), largest + 1))
         np.add.at(counts, (np.repeat(np.arange(len(self)), self.sizes), self.numbers), 1.0)
         return counts
 
@@ -115,9 +114,9 @@ def base() -> Molecules:
         if name in data.properties:
             targets[:, column] = data.properties[name]
     molecules = Molecules(data.offsets, data.numbers, data.coordinates, targets, data.mulliken_e.astype(np.float32))
-    free = np.zeros(max(ELEMENTS) + 1)
+    free = np.zeros(max(FREE_ATOMS_HARTREE) + 1)
     free[list(FREE_ATOMS_HARTREE)] = list(FREE_ATOMS_HARTREE.values())
-    atomization = (data.properties["u0_hartree"] - molecules.composition() @ free) * HARTREE_TO_EV
+    atomization = (data.properties["u0_hartree"] - molecules.composition(len(free) - 1) @ free) * HARTREE_TO_EV
     targets[:, COLUMNS["atomization_energy_ev"]] = atomization
     return molecules
 
@@ -132,7 +131,7 @@ def base_split(name: str) -> Molecules:
 def from_geometries(
     geometries: Sequence[tuple[np.ndarray, np.ndarray]], targets: Sequence[Mapping[str, float]] | None = None
 ) -> Molecules:
-    """Molecules out of (numbers, coordinates) pairs; raises InputError on what the network cannot take.
+    """Molecules out of (numbers, coordinates) pairs; raises InputError if one is not a sound geometry.
 
     Args:
         geometries: (atoms,) atomic numbers and (atoms, 3) angstrom each.
@@ -159,9 +158,6 @@ def from_geometries(
 
 
 def check_geometry(numbers: np.ndarray, coordinates: np.ndarray, where: str) -> None:
-    """Raise InputError unless it is a molecule of known elements with distinct finite positions."""
+    """Raise InputError unless it is a molecule with distinct finite positions."""
     if reason := fault(numbers, coordinates):
         raise InputError(f"{where}: {reason}")
-    unknown = sorted({int(number) for number in numbers} - set(ELEMENTS))
-    if unknown:
-        raise InputError(f"{where}: atomic numbers {unknown} are unknown to the surrogate; it knows {list(ELEMENTS)}")

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gapsmith.surrogate.config import Config
 from gapsmith.surrogate.graph import Graph
 from gapsmith.surrogate.quantities import DEBYE_TO_E_ANGSTROM, Quantity
 
-MOST_ELEMENT = 9
 NOISE_HIDDEN = 32
 FIRST_LOG_VARIANCE = -4.0
 
@@ -59,10 +59,11 @@ class Head(nn.Module):
 
     scale: Tensor  # (), base unit: what an error is measured in
     offset: Tensor  # (), base unit, of a molecule
-    reference: Tensor  # (10,), base unit, of an atom of each element
+    reference: Tensor  # (largest atomic number + 1,), base unit, of an atom of each element
 
-    def __init__(self, latent: int, members: int) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
+        latent, members = config.trunk.latent, config.ensemble.members
         self.readout = Readout(latent, members)
         last = nn.Linear(NOISE_HIDDEN, members)
         nn.init.constant_(last.bias, FIRST_LOG_VARIANCE)
@@ -70,7 +71,7 @@ class Head(nn.Module):
         # set from the training data; in double precision, so that weights in half precision leave them alone
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
         self.register_buffer("offset", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("reference", torch.zeros(MOST_ELEMENT + 1, dtype=torch.float64))
+        self.register_buffer("reference", torch.zeros(config.most_element + 1, dtype=torch.float64))
 
     def log_variance(self, x: Tensor) -> Tensor:
         """(rows, latent) to (rows, members), within what exponentials take."""
@@ -109,10 +110,11 @@ class ChargeHead(Head):
 class DipoleHead(Head):
     """Dipole moment out of neutral atomic charges and atomic dipoles (PaiNN, equation 14); labels are magnitudes."""
 
-    def __init__(self, latent: int, members: int, vector_features: int) -> None:
-        super().__init__(latent, members)
-        self.local = nn.Linear(vector_features, members, bias=False)
-        self.gate = nn.Linear(latent, members)
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        members = config.ensemble.members
+        self.local = nn.Linear(config.trunk.vector_features, members, bias=False)
+        self.gate = nn.Linear(config.trunk.latent, members)
 
     def forward(self, features: Features) -> Members:
         """Magnitudes per molecule, debye, and the mean vector."""
@@ -133,10 +135,9 @@ def neutral(charges: Tensor, graph: Graph) -> Tensor:
     return charges - mean[graph.molecule]
 
 
-def make(quantity: Quantity, latent: int, members: int, vector_features: int) -> Head:
+def make(quantity: Quantity, config: Config) -> Head:
     """The head of a quantity that is not derived from others."""
-    if quantity.form == "dipole":
-        return DipoleHead(latent, members, vector_features)
-    return {"intensive": IntensiveHead, "extensive": ExtensiveHead, "charge": ChargeHead}[quantity.form](
-        latent, members
-    )
+    kinds: dict[str, type[Head]] = {
+        "intensive": IntensiveHead, "extensive": ExtensiveHead, "charge": ChargeHead, "dipole": DipoleHead,
+    }  # fmt: skip
+    return kinds[quantity.form](config)

@@ -103,8 +103,8 @@ def normalise(model: SurrogateNetwork, molecules: list[Molecules]) -> None:
                 values = some.target(name)[known]
                 left = values - values.mean()
                 if form == "extensive":
-                    fit, *_ = np.linalg.lstsq(some.composition()[known], values, rcond=None)
-                    left = values - some.composition()[known] @ fit
+                    fit, *_ = np.linalg.lstsq(some.composition(model.config.most_element)[known], values, rcond=None)
+                    left = values - some.composition(model.config.most_element)[known] @ fit
                     head.reference.copy_(torch.from_numpy(fit))
                 elif form == "intensive":
                     head.offset.fill_(float(values.mean()))

@@ -15,7 +15,6 @@ from gapsmith.surrogate.heads import Features, Head, Members
 from gapsmith.surrogate.layers import EPSILON, Interaction, RadialBasis
 from gapsmith.surrogate.quantities import ENERGY_OF_FORCES, FORCES, QUANTITIES
 
-ELEMENTS = (1, 6, 7, 8, 9)
 POOL_HEADS = 8
 DERIVED = ("lumo", FORCES)  # from other heads
 
@@ -45,7 +44,7 @@ class Trunk(nn.Module):
         size = config.trunk
         self.cutoff, self.vector_features = size.cutoff_angstrom, size.vector_features
         self.low_precision = False
-        self.embedding = nn.Embedding(max(ELEMENTS) + 1, size.features)
+        self.embedding = nn.Embedding(config.most_element + 1, size.features)
         self.radial = RadialBasis(size.radial, size.cutoff_angstrom)
         self.interactions = nn.ModuleList(
             Interaction(size.layer, size.features, size.vector_features, size.radial, size.attention_heads)
@@ -102,15 +101,11 @@ class SurrogateNetwork(nn.Module):
         self.compiled = False  # whether training runs compiled layers
         self.trunk = Trunk(config)
         self.heads = nn.ModuleDict(
-            {
-                name: heads.make(QUANTITIES[name], size.latent, config.ensemble.members, size.vector_features)
-                for name in self.names
-                if name not in DERIVED
-            }
+            {name: heads.make(QUANTITIES[name], config) for name in self.names if name not in DERIVED}
         )
         self.lumo_noise = None
         if "lumo" in self.names:
-            self.lumo_noise = heads.Head(size.latent, config.ensemble.members).noise
+            self.lumo_noise = heads.Head(config).noise
         self.task_log_variance = nn.Parameter(torch.zeros(len(self.names)), config.training.task_weights == "learnt")
         # set by calibration after training; in double precision, so that weights in half precision leave them alone
         self.register_buffer("force_scale", torch.ones((), dtype=torch.float64))

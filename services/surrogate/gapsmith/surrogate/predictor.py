@@ -1,71 +1,21 @@
 """Every head with its error bar, and whether the network knows such molecules, from a weights file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from gapsmith.core import properties
 from gapsmith.core.errors import CheckpointError, InputError
-from gapsmith.core.properties import Estimate
-from gapsmith.surrogate import calibration
+from gapsmith.core.model_domain import ModelDomain
+from gapsmith.surrogate import ROLE, WEIGHTS, calibration
 from gapsmith.surrogate.calibration import Calibration
 from gapsmith.surrogate.config import Config, parse
 from gapsmith.surrogate.data import from_geometries
 from gapsmith.surrogate.inference import predict_molecules
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.quantities import FORCES, QUANTITIES
-from gapsmith.training.checkpoint import load_tensors, load_weights, read_card, save_tensors, sha256
-from gapsmith.training.files import card_path
-
-SHIPPED = Path(__file__).parent / "weights" / "surrogate-0.safetensors"
-KIND = "surrogate"
-DEEP_KIND = "surrogate-ensemble"
-
-Geometry = tuple[np.ndarray, np.ndarray]  # (atoms,) atomic numbers, (atoms, 3) angstrom
-
-
-@dataclass(frozen=True)
-class HeadPrediction:
-    """One quantity in the unit that its head declares: (molecules,), or (atoms,) for a quantity of atoms."""
-
-    mean: np.ndarray
-    std: np.ndarray  # calibrated on validation data
-    low: np.ndarray  # lower end of the 90 % interval, never below what is possible
-    high: np.ndarray  # upper end
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Predictions in the order of the molecules."""
-
-    mean_ev: np.ndarray  # (molecules,) float64, the gap
-    std_ev: np.ndarray  # (molecules,) float64, calibrated
-    homo_ev: np.ndarray  # (molecules,) float64, NaN without such a head
-    distance: np.ndarray  # (molecules,) float64, from the training data in latent space, about one inside
-    out_of_distribution: np.ndarray  # (molecules,) bool: farther than 99 % of the validation split
-    heads: dict[str, HeadPrediction]  # by name with unit, e.g. gap_ev
-    offsets: np.ndarray  # (molecules + 1,): where a molecule's atoms are in quantities of atoms
-    of_atoms: tuple[str, ...]  # which of the heads are such quantities
-
-    molecular: dict[str, HeadPrediction]  # heads of whole molecules by quantity, in base units
-
-    def __len__(self) -> int:
-        """Number of molecules."""
-        return len(self.mean_ev)
-
-    def properties(self) -> list[dict[str, Estimate]]:
-        """What follows for the registered properties of each molecule."""
-        return [
-            properties.predicted(
-                {
-                    name: Estimate(*(float(part[index]) for part in (head.mean, head.std, head.low, head.high)))
-                    for name, head in self.molecular.items()
-                }
-            )
-            for index in range(len(self))
-        ]
+from gapsmith.training.checkpoint import load_tensors, load_weights, read_card, save_tensors, sha256, write_card
+from gapsmith.training.roles import Geometry, HeadPrediction, Prediction
 
 
 class Predictor:
@@ -74,6 +24,7 @@ class Predictor:
     def __init__(
         self,
         models: SurrogateNetwork | Sequence[SurrogateNetwork],
+        domain: ModelDomain,
         *,
         calibration: Calibration | None = None,
         device: str = "cpu",
@@ -81,7 +32,7 @@ class Predictor:
         self.models = [models] if isinstance(models, SurrogateNetwork) else list(models)
         for model in self.models:
             model.to(device).eval()
-        self._calibration, self.device = calibration, device
+        self.domain, self._calibration, self.device = domain, calibration, device
 
     @property
     def model(self) -> SurrogateNetwork:
@@ -99,15 +50,12 @@ class Predictor:
         return self._calibration or Calibration.of(self.model)
 
     @classmethod
-    def load(cls, weights: Path = SHIPPED, *, device: str = "cpu") -> "Predictor":
+    def load(cls, weights: Path = WEIGHTS, *, device: str = "cpu") -> "Predictor":
         """Load weights after checking their card; raises CheckpointError if anything about them is wrong."""
-        if weights.with_suffix(".json").is_file() and f'"{DEEP_KIND}"' in weights.with_suffix(".json").read_text():
-            return cls._load_deep(weights, device)
-        return cls(load_network(weights), device=device)
-
-    @classmethod
-    def _load_deep(cls, weights: Path, device: str) -> "Predictor":
-        card = read_card(weights, kind=DEEP_KIND)
+        card = read_card(weights, role=ROLE)
+        domain = ModelDomain.of(card["domain"])
+        if "members" not in card:
+            return cls(load_network(weights), domain, device=device)
         models = []
         for member in card["members"]:
             file = weights.parent / str(member["file"])
@@ -115,14 +63,22 @@ class Predictor:
             if sha256(file) != member["sha256"]:
                 raise CheckpointError(f"{file} is another network than the one that {weights} was made of")
         names = models[0].names
-        return cls(models, calibration=calibration.from_tensors(load_tensors(weights), names), device=device)
+        return cls(models, domain, calibration=calibration.from_tensors(load_tensors(weights), names), device=device)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What it predicts, names with unit."""
+        return tuple(self.config.column(name) for name in self.model.names if name != FORCES)
 
     def predict(self, geometries: Sequence[Geometry]) -> Prediction:
         """Predict every head but forces at GFN2-xTB or DFT geometries.
 
         Raises:
-            InputError: elements the network does not know, coordinates that are not finite, atoms that coincide.
+            InputError: a molecule outside the domain, coordinates that are not finite, atoms that coincide.
         """
+        for index, (numbers, _) in enumerate(geometries):
+            if reason := self.domain.refusal(numbers):
+                raise InputError(f"molecule {index}: {reason}")
         molecules = from_geometries(geometries)
         predicted = predict_molecules(self.models, molecules, device=self.device)
         calibrated = self.calibration
@@ -160,7 +116,7 @@ class Predictor:
 
 def load_network(weights: Path) -> SurrogateNetwork:
     """One network; raises CheckpointError if its file or its card is wrong."""
-    card = read_card(weights, kind=KIND)
+    card = read_card(weights, role=ROLE)
     try:
         model = SurrogateNetwork(parse(card["config"]))
     except (InputError, KeyError, TypeError, AttributeError) as error:
@@ -176,10 +132,6 @@ def save_deep(weights: Path, files: Sequence[Path], *, device: str = "cpu") -> P
         CheckpointError: a file is no network of this version.
         InputError: files of other folders, or networks with different heads.
     """
-    import json
-
-    from gapsmith.training.files import write_atomically
-
     if any(file.resolve().parent != weights.resolve().parent for file in files):
         raise InputError(f"the networks of an ensemble must lie beside it, in {weights.parent}")
     models = [load_network(file).to(device) for file in files]
@@ -188,6 +140,7 @@ def save_deep(weights: Path, files: Sequence[Path], *, device: str = "cpu") -> P
     fitted, card = calibration.fit(models, device=device)
     save_tensors(weights, calibration.as_tensors(fitted))
     members = [{"file": file.name, "sha256": sha256(file)} for file in files]
-    whole = {"kind": DEEP_KIND, "format": 1, "sha256": sha256(weights), "members": members, "calibration": card}
-    write_atomically(card_path(weights), json.dumps(whole, indent=2, sort_keys=True).encode())
-    return Predictor(models, calibration=fitted, device=device)
+    first = read_card(files[0], role=ROLE)
+    shared = {name: first[name] for name in ("format", "role", "architecture", "domain", "config")}
+    write_card(weights, {**shared, "sha256": sha256(weights), "members": members, "calibration": card})
+    return Predictor(models, ModelDomain.of(first["domain"]), calibration=fitted, device=device)

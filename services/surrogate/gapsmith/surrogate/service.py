@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
@@ -23,8 +22,8 @@ from gapsmith.core.xtb import METHOD, Relaxed, relax
 from gapsmith.store import candidates, models, outbox, selection, tasks
 from gapsmith.store.database import Connection
 from gapsmith.store.tasks import MOST_ATTEMPTS, Task
-from gapsmith.surrogate.predictor import SHIPPED, Predictor
-from gapsmith.surrogate.trainable import KIND
+from gapsmith.surrogate import ROLE
+from gapsmith.training.roles import Surrogate
 
 log = structlog.get_logger()
 
@@ -40,11 +39,11 @@ class Accepted(NamedTuple):
     relaxed: Relaxed
 
 
-class SurrogateService(ModelService[Predictor]):
+class SurrogateService(ModelService[Surrogate]):
     """Relaxes candidates with GFN2-xTB and predicts their gaps."""
 
     name = "surrogate"
-    kind = KIND
+    role = ROLE
 
     def handlers(self) -> Sequence[Handler]:
         """Events in."""
@@ -54,14 +53,6 @@ class SurrogateService(ModelService[Predictor]):
         """Register the shipped weights and load the live ones."""
         torch.set_num_threads(self.settings.threads)
         super().setup()
-
-    def shipped(self) -> Path:
-        """The weights that go live if no others are."""
-        return self.settings.surrogate_weights or SHIPPED
-
-    def load(self, weights: Path) -> Predictor:
-        """A network, ready to predict; raises CheckpointError."""
-        return Predictor.load(weights)
 
     def on_proposed(self, connection: Connection, event_id: UUID, event: CandidatesProposed) -> None:
         """Queue candidates for scoring, a few at a time."""
@@ -78,7 +69,7 @@ class SurrogateService(ModelService[Predictor]):
 
     def on_promoted(self, connection: Connection, event_id: UUID, event: ModelPromoted) -> None:
         """Queue a second judgement of what waits for DFT."""
-        if event.kind == KIND:
+        if event.role == ROLE:
             tasks.add(connection, event_id, service=self.name, kind="rescore", payload={}, priority=10)
 
     def perform(self, task: Task) -> Commit:
@@ -124,7 +115,7 @@ class SurrogateService(ModelService[Predictor]):
                     properties=properties.computed(one.relaxed.result),
                 )
                 candidates.score(connection, conformer_id, prediction, model_id)
-            live = models.live(connection, KIND)
+            live = models.live(connection, ROLE)
             if live is not None and live.id not in {model_id, self.unusable}:  # promoted in the meantime
                 again = uuid5(task.id, str(live.id))
                 tasks.add(connection, again, service=self.name, kind="rescore", payload={}, priority=10)

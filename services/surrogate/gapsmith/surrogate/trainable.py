@@ -1,31 +1,33 @@
 """The surrogate as the training loop sees it."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from torch import Tensor, nn
 
+from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.errors import InputError
-from gapsmith.surrogate import data
+from gapsmith.surrogate import ARCHITECTURE, ROLE, data
 from gapsmith.surrogate.base import SurrogateBase, build
 from gapsmith.surrogate.batches import Batch, ReplaySource
 from gapsmith.surrogate.calibration import calibrate
 from gapsmith.surrogate.config import DEFAULT, load
 from gapsmith.surrogate.loss import losses
 from gapsmith.surrogate.network import SurrogateNetwork
-from gapsmith.surrogate.predictor import KIND
+from gapsmith.surrogate.predictor import Predictor
 from gapsmith.surrogate.summary import evaluated
 from gapsmith.training.judging import Metric
 from gapsmith.training.protocol import BaseOptions, BaseTraining, BatchSource, LabelledGeometry, Tuned
 
-__all__ = ["KIND", "SurrogateTrainable", "build", "evaluated"]
+__all__ = ["SurrogateTrainable", "build", "evaluated"]
 
 
 class SurrogateTrainable:
     """Base training on all sources and fine-tuning on a campaign's labels; see ``gapsmith.training.protocol.Trainable``."""
 
-    kind = KIND
+    role, architecture = ROLE, ARCHITECTURE
     judged_by: tuple[Metric, ...] = (
         Metric(name="gap_mae_ev", title="gap MAE", unit=" eV", base_margin=0.05, label_cap=0.2),
         Metric(name="gap_nll", title="NLL", base_margin=0.1, label_cap=0.5, relative=False),  # nats
@@ -34,6 +36,10 @@ class SurrogateTrainable:
     def build(self, config: Mapping[str, Any]) -> nn.Module:
         """A new network with random weights; raises InputError on unknown, missing or impossible keys."""
         return build(config)
+
+    def load(self, weights: Path, *, device: str = "cpu") -> Predictor:
+        """The network with error bars; raises CheckpointError."""
+        return Predictor.load(weights, device=device)
 
     def default_config(self) -> dict[str, Any]:
         """The configuration of the shipped size."""
@@ -44,7 +50,14 @@ class SurrogateTrainable:
         return SurrogateBase(config, options)
 
     def fine_tuning_source(
-        self, labels: Sequence[LabelledGeometry], *, batch_size: int, replay_fraction: float, seed: int, device: str
+        self,
+        model: nn.Module,
+        labels: Sequence[LabelledGeometry],
+        *,
+        batch_size: int,
+        replay_fraction: float,
+        seed: int,
+        device: str,
     ) -> BatchSource:
         """New labels mixed with QM9; raises InputError if there are none or the share is not in [0, 1)."""
         return ReplaySource(
@@ -73,8 +86,12 @@ class SurrogateTrainable:
 
     def evaluate_labels(self, model: nn.Module, labels: Sequence[LabelledGeometry]) -> dict[str, float]:
         """The same on labelled molecules."""
-        device = str(next(model.parameters()).device)
-        return evaluated(cast(SurrogateNetwork, model), labelled(labels), device)
+        network = cast(SurrogateNetwork, model)
+        known = network.config.elements
+        for index, label in enumerate(labels):
+            if strange := sorted({SYMBOLS[number] for number in label.numbers} - set(known)):
+                raise InputError(f"label {index} contains {', '.join(strange)}; the network knows {', '.join(known)}")
+        return evaluated(network, labelled(labels), str(next(model.parameters()).device))
 
     def finish(self, model: nn.Module, labels: Sequence[LabelledGeometry]) -> dict[str, Any]:
         """Recalibrate standard deviations, intervals and the out-of-distribution score, in place."""

@@ -28,18 +28,18 @@ class Paths:
         self.stop = folder / "stop"  # while it exists, the processes save and end
         self.log = folder / "log"
 
-    def weights(self, kind: str, seed: int) -> Path:
+    def weights(self, role: str, seed: int) -> Path:
         """What comes out."""
-        return self.folder / f"{kind}-{seed}.safetensors"
+        return self.folder / f"{role}-{seed}.safetensors"
 
 
 @dataclass(frozen=True)
 class Assignment:
     """A base training."""
 
-    kind: str  # of trainable, or module:class
+    architecture: str  # entry point of the group gapsmith.trainables, or module:class
     id: str = ""  # of the run in the database
-    config: dict[str, Any] | None = None  # the kind's own if None
+    config: dict[str, Any] | None = None  # the architecture's own if None
     steps: int | None = None
     time_budget_s: float | None = None  # all resumed runs together
     processes: int = 1
@@ -65,8 +65,8 @@ class Assignment:
         known = [field.name for field in fields(cls)]
         if wrong := sorted(found.keys() - set(known)):
             raise InputError(f"a training has no {', '.join(wrong)}; it has {', '.join(known)}")
-        if "kind" not in found:
-            raise InputError("a training needs a kind of model, for example surrogate")
+        if "architecture" not in found:
+            raise InputError("a training needs an architecture, for example equivariant_gnn")
         return cls(**found)
 
     @classmethod
@@ -82,7 +82,7 @@ class Assignment:
         write_atomically(paths.assignment, json.dumps(asdict(self), indent=2).encode())
 
     def options(self, paths: Paths) -> BaseOptions:
-        """What the kind is to know."""
+        """What the architecture is to know."""
         return BaseOptions(
             split=self.split,
             molecules=self.molecules,

@@ -2,7 +2,7 @@
 
 ``gapsmith train`` starts it. On a machine with torch, torch_geometric, numpy and safetensors alone it runs by itself::
 
-    python -m gapsmith.trainer.base runs/a --new '{"kind": "gapsmith.surrogate.trainable:SurrogateTrainable",
+    python -m gapsmith.trainer.base runs/a --new '{"architecture": "gapsmith.surrogate.trainable:SurrogateTrainable",
         "device": "cuda", "time_budget_s": 1140}'
 """
 
@@ -70,13 +70,13 @@ def run(assignment: Assignment, paths: Paths) -> bool:
     )
     with alone(paths.folder), EnergyMeter(device=counted, directory=paths.energy) as meter:
         torch.manual_seed(assignment.seed)
-        kind = trainable(assignment.kind)
-        base = kind.base_training(assignment.config or kind.default_config(), assignment.options(paths))
+        architecture = trainable(assignment.architecture)
+        base = architecture.base_training(assignment.config or architecture.default_config(), assignment.options(paths))
         plan = assignment.plan(base.recipe)
         source = base.source(group, batch_size=assignment.batch_size(base.recipe))
         reporter = Reporter(assignment, paths, base, meter)
         model, state = train(
-            kind,
+            architecture,
             base.model,
             source,
             plan,
@@ -167,8 +167,18 @@ def finish(
         "created": time.strftime("%Y-%m-%d", time.gmtime()),
         "torch": torch.__version__,
     }
-    weights = paths.weights(trainable(assignment.kind).kind, assignment.seed)
-    save_model(weights, base.model, kind=trainable(assignment.kind).kind, config=base.config, card=card, half=True)
+    own = trainable(assignment.architecture)
+    weights = paths.weights(own.role, assignment.seed)
+    save_model(
+        weights,
+        base.model,
+        role=own.role,
+        architecture=own.architecture,
+        domain=base.domain(),
+        config=base.config,
+        card=card,
+        half=True,
+    )
     print(f"saved {weights}", flush=True)
 
 

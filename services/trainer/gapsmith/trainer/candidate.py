@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gapsmith.core.errors import CheckpointError, InputError
+from gapsmith.core.model_domain import ModelDomain
 from gapsmith.trainer import labels as label_files
 from gapsmith.trainer.gate import Scores
 from gapsmith.trainer.job import Folder, Job, Result
@@ -33,20 +34,20 @@ class Parent:
     """The live model that a training starts from."""
 
     job: Job
-    kind: Trainable
+    trainable: Trainable
     card: dict[str, Any]
 
     @classmethod
     def of(cls, job: Job) -> "Parent":
         """The parent that the job names; raises CheckpointError if the file holds another model or is damaged."""
-        card = read_card(job.parent_weights, kind=job.kind)
+        card = read_card(job.parent_weights, role=job.role)
         if card["sha256"] != job.parent_sha256:
             raise CheckpointError(f"{job.parent_weights} is another model than the one registered as {job.parent_id}")
-        return cls(job, trainable(job.kind), card)
+        return cls(job, trainable(card["architecture"]), card)
 
     def model(self) -> nn.Module:
         """The parent, loaded anew."""
-        model = self.kind.build(self.card["config"])
+        model = self.trainable.build(self.card["config"])
         load_weights(model, self.job.parent_weights)
         return model.to(self.job.device)
 
@@ -67,11 +68,11 @@ def finish(
 ) -> None:
     """Calibrate the candidate, measure it beside its parent, save it and the result."""
     job, started = parent.job, time.monotonic()
-    facts = parent.kind.finish(model, labels.training)
+    facts = parent.trainable.finish(model, labels.training)
     calibrated = time.monotonic()
-    scores, base = measure(parent.kind, model, labels.held_out, job)
-    live, _ = measure(parent.kind, parent.model(), labels.held_out, job, known=parent.base_metrics)
-    metrics = {"base": base, "held_out": parent.kind.evaluate_labels(model, labels.held_out)}
+    scores, base = measure(parent.trainable, model, labels.held_out, job)
+    live, _ = measure(parent.trainable, parent.model(), labels.held_out, job, known=parent.base_metrics)
+    metrics = {"base": base, "held_out": parent.trainable.evaluate_labels(model, labels.held_out)}
     card = {
         **facts,
         "data": f"fine-tuned on {len(labels.training)} labels, {job.replay_fraction:.0%} of each batch replayed QM9",
@@ -90,7 +91,15 @@ def finish(
         "metrics": metrics,
         "base_molecules": job.base_molecules,
     }
-    whole = save_model(job.weights, model, kind=job.kind, config=parent.card["config"], card=card)
+    whole = save_model(
+        job.weights,
+        model,
+        role=job.role,
+        architecture=parent.card["architecture"],
+        domain=ModelDomain.of(parent.card["domain"]).including(label.numbers for label in labels.training),
+        config=parent.card["config"],
+        card=card,
+    )
     Result(
         sha256=whole["sha256"],
         steps=state.step,
@@ -100,7 +109,7 @@ def finish(
         fingerprints=tuple((float(x[0]), float(x[1])) for x in fingerprints),
         losses=state.losses,
         set_aside=labels.set_aside,
-        judged_by=judged_by(parent.kind),
+        judged_by=judged_by(parent.trainable),
         candidate=scores,
         live=live,
         metrics=metrics,
@@ -110,7 +119,7 @@ def finish(
 
 
 def measure(
-    kind: Trainable,
+    trainable: Trainable,
     model: nn.Module,
     held_out: Sequence[LabelledGeometry],
     job: Job,
@@ -118,20 +127,20 @@ def measure(
 ) -> tuple[Scores, dict[str, float]]:
     """What the gate needs of a model, and all metrics on the base data (measured here, unless they are known).
 
-    Labels of which the kind can say nothing, such as molecules whose bonds cannot be told, are left out.
+    Labels of which the model can say nothing, such as molecules whose bonds cannot be told, are left out.
 
     Raises:
-        InputError: the kind does not measure what it is judged by, or no label is left.
+        InputError: the architecture does not measure what it is judged by, or no label is left.
     """
     model.eval()
-    wanted = [metric.name for metric in judged_by(kind)]
-    base = known or kind.evaluate(model, limit=job.base_molecules, device=job.device)
-    each = [found for label in held_out if (found := kind.evaluate_labels(model, [label]))]
+    wanted = [metric.name for metric in judged_by(trainable)]
+    base = known or trainable.evaluate(model, limit=job.base_molecules, device=job.device)
+    each = [found for label in held_out if (found := trainable.evaluate_labels(model, [label]))]
     if not each:
-        raise InputError(f"a model of kind {job.kind!r} can be judged by none of {len(held_out)} held-out labels")
+        raise InputError(f"the {job.role} can be judged by none of {len(held_out)} held-out labels")
     for found in (base, *each):
         if missing := set(wanted) - found.keys():
-            raise InputError(f"a model of kind {job.kind!r} has no {', '.join(sorted(missing))} to be judged by")
+            raise InputError(f"the {job.role} has no {', '.join(sorted(missing))} to be judged by")
     scores = Scores(
         base={name: base[name] for name in wanted},
         labels={name: tuple(found[name] for found in each) for name in wanted},

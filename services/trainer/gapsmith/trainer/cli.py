@@ -18,7 +18,7 @@ __all__ = ["models", "train"]
 STATES = ("candidate", "live", "retired", "rejected")
 VERDICT_WIDTH = 56
 SHORT = 8  # characters of an id that a terminal shows
-REFERENCE = "ID|KIND|KIND:VERSION"
+REFERENCE = "ID|ROLE|ROLE:VERSION"
 SOON = "running services take it up within seconds"
 
 
@@ -26,24 +26,24 @@ SOON = "running services take it up within seconds"
 def models() -> None:
     """List, compare, promote and roll back models.
 
-    A model is named by its kind if it is live (surrogate), by kind and version (surrogate:3), or by how its id begins.
+    A model is named by its role if it is live (surrogate), by role and version (surrogate:3), or by how its id begins.
     """
 
 
 @models.command("list")
-@click.option("--kind", metavar="KIND", help="surrogate or generator.")
+@click.option("--role", metavar="ROLE", help="surrogate or generator.")
 @click.option("--state", "states", metavar="STATE[,STATE]", help=f"{', '.join(STATES)}.")
 @click.option("--json", "as_json", is_flag=True, help="A list of objects, verdicts and times in full.")
-def list_(kind: str | None, states: str | None, as_json: bool) -> None:
+def list_(role: str | None, states: str | None, as_json: bool) -> None:
     """All models, newest first, with what the promotion gate said of them. A pipe gets tab-separated values.
 
-    For example: gapsmith models list --kind surrogate --state live,retired
+    For example: gapsmith models list --role surrogate --state live,retired
     """
     from gapsmith.store.model_story import listed
 
     wanted = _states(states)
     with connected() as connection:
-        found = listed(connection, kind=kind, states=wanted)
+        found = listed(connection, role=role, states=wanted)
     if as_json:
         from dataclasses import asdict
 
@@ -52,7 +52,7 @@ def list_(kind: str | None, states: str | None, as_json: bool) -> None:
     from gapsmith.core.terminal import print_rows
 
     empty = (
-        "no model is like that" if kind or states else "no models are registered yet: services do that (gapsmith up)"
+        "no model is like that" if role or states else "no models are registered yet: services do that (gapsmith up)"
     )
     print_rows([_line(one, sys.stdout.isatty()) for one in found], empty=empty)
 
@@ -75,7 +75,7 @@ def _line(one: "Entry", terminal: bool) -> dict[str, Any]:
     verdict = one.verdict or ""
     return {
         "id": str(one.id)[:SHORT] if terminal else str(one.id),
-        "kind": one.kind,
+        "role": one.role,
         "version": one.version,
         "state": f"● {one.state}" if terminal and one.state == "live" else one.state,
         "labels": one.labels,
@@ -108,7 +108,7 @@ def show(reference: str, as_json: bool) -> None:
         line = lineage(connection, resolve(connection, reference))
         run = training_runs.of(connection, line[0].id)
         points = [] if run is None else training_runs.points(connection, run.id)
-        one = Story.of(line, promotions(connection, kind=line[0].kind, model_id=line[0].id), run, points)
+        one = Story.of(line, promotions(connection, role=line[0].role, model_id=line[0].id), run, points)
     if as_json:
         print_json(as_document(one))
     else:
@@ -149,7 +149,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Even if the promotion gate rejected it.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def promote(reference: str, reason: str | None, force: bool, yes: bool) -> None:
-    """Make a model live by hand, after checking that its file is there, undamaged and of the right kind.
+    """Make a model live by hand, after checking that its file is there, undamaged and of the right role.
 
     For example: gapsmith models promote surrogate:2 --reason 'better on nitriles'
     """
@@ -160,7 +160,7 @@ def promote(reference: str, reason: str | None, force: bool, yes: bool) -> None:
     with connected() as connection:  # a person takes as long as they like to answer: no transaction waits for that
         model = get(connection, resolve(connection, reference))
         model_choice.check_promotable(model, force=force)
-        replaced = live(connection, model.kind)
+        replaced = live(connection, model.role)
     _ask(f"{model.name} goes live{_instead(replaced)}", yes)
     with connected() as connection:
         replaced = model_choice.promote(connection, model.id, who=who(), reason=reason, force=force)
@@ -168,23 +168,23 @@ def promote(reference: str, reason: str | None, force: bool, yes: bool) -> None:
 
 
 @models.command("rollback")
-@click.argument("kind", metavar="KIND")
+@click.argument("role", metavar="ROLE")
 @click.option("--reason", metavar="TEXT", help="Why; it is kept with the verdict of the model that is left.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def rollback(kind: str, reason: str | None, yes: bool) -> None:
+def rollback(role: str, reason: str | None, yes: bool) -> None:
     """Go back to the model that was live before; once more, to the one before that.
 
     For example: gapsmith models rollback surrogate --reason 'too sure of itself'
     """
     from gapsmith.store import model_choice
-    from gapsmith.store.model_story import check_kind
+    from gapsmith.store.model_story import check_role
 
     with connected() as connection:
-        check_kind(connection, kind)
-        left, model = model_choice.rollback_target(connection, kind)
+        check_role(connection, role)
+        left, model = model_choice.rollback_target(connection, role)
     _ask(f"{model.name} goes live again{_instead(left)}", yes)
     with connected() as connection:
-        model = model_choice.rollback(connection, kind, leave=left.id, who=who(), reason=reason)
+        model = model_choice.rollback(connection, role, leave=left.id, who=who(), reason=reason)
     echo(f"{model.name} is live again{_instead(left)}; {SOON}")
 
 

@@ -26,7 +26,7 @@ class Document(BaseModel):
 class Job(Document):
     """What is to be trained on what."""
 
-    kind: str  # of trainable
+    role: str  # of trainable
     parent_id: UUID
     parent_weights: Path
     parent_sha256: str

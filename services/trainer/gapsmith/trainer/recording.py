@@ -23,7 +23,7 @@ log = structlog.get_logger()
 FLUSH_EVERY_S: Final = 2.0
 RETRY_AFTER_S: Final = 60.0  # each try waits for a server that may be gone, and the training is not watched meanwhile
 APART: Final = {
-    "kind",
+    "role",
     "processes",
     "device",
     "steps",
@@ -85,7 +85,7 @@ class Recording:
             training_runs.start(
                 connection,
                 self._run_id,
-                kind=job.kind,
+                role=job.role,
                 processes=job.processes,
                 backend=self._backend if job.processes > 1 else "single",
                 device=job.device,

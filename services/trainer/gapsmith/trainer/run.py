@@ -63,11 +63,12 @@ def run(folder: Folder, job: Job) -> bool:
         parent = Parent.of(job)
         labels = split(folder, job, parent)
         model = parent.model()
-        parent.kind.freeze(model, job.tuned)
+        parent.trainable.freeze(model, job.tuned)
         model, state = train(
-            parent.kind,
+            parent.trainable,
             model,
-            parent.kind.fine_tuning_source(
+            parent.trainable.fine_tuning_source(
+                model,
                 labels.training,
                 batch_size=job.batch_size,
                 replay_fraction=job.replay_fraction,
@@ -104,9 +105,9 @@ def split(folder: Folder, job: Job, parent: Parent) -> Labels:
         raise InputError(f"{folder.labels} holds {len(found)} labels, {folder.job} speaks of others")
     geometries = [LabelledGeometry(label.numbers, label.coordinates, label.targets) for label in found]
     model = parent.model().eval()
-    has_gap = any(metric.name == "gap_mae_ev" for metric in judged_by(parent.kind))
+    has_gap = any(metric.name == "gap_mae_ev" for metric in judged_by(parent.trainable))
     errors = [
-        parent.kind.evaluate_labels(model, [geometry])["gap_mae_ev"] if has_gap else 0.0 for geometry in geometries
+        parent.trainable.evaluate_labels(model, [geometry])["gap_mae_ev"] if has_gap else 0.0 for geometry in geometries
     ]
     strange = {
         place: SetAside(

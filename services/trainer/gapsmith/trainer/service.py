@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
@@ -16,12 +15,13 @@ import structlog
 
 from gapsmith.bus.inlet import Handler, on
 from gapsmith.bus.service import Commit, Interrupted, TaskService, serve
-from gapsmith.core.errors import DataError, InputError
+from gapsmith.core.errors import DataError
 from gapsmith.core.messages import TrainingFinished, TrainingRequested
 from gapsmith.core.settings import Settings
 from gapsmith.store import labels, models, outbox, tasks, training_runs
 from gapsmith.store.database import Connection, Database
 from gapsmith.store.labels import Label
+from gapsmith.store.model_story import check_role
 from gapsmith.store.models import Model
 from gapsmith.store.tasks import MOST_ATTEMPTS, Task
 from gapsmith.trainer import labels as label_files
@@ -32,19 +32,19 @@ from gapsmith.trainer.launch import StoppedError, TrainingFailedError, launch
 from gapsmith.trainer.processes import horovod_problem
 from gapsmith.trainer.recording import Recording, spent
 from gapsmith.trainer.settings import TrainerSettings
+from gapsmith.training.card import card_alone
 from gapsmith.training.files import card_path, sha256
 
 log = structlog.get_logger()
 
 ROOM_POLL_S = 10.0  # between two looks whether a full disk has room again
-ENTRY_POINT_GROUP = "gapsmith.trainables"  # of gapsmith.training.protocol, whose import would bring torch along
 
 
 class TrainerService(TaskService):
     """Fine-tunes models on labels in processes of their own, and promotes what is no worse."""
 
     name = "trainer"
-    one_per = "kind"  # a second training of a kind waits, and starts from what came of the first
+    one_per = "role"  # a second training of a role waits, and starts from what came of the first
 
     def __init__(self, settings: Settings, database: Database, trainer: TrainerSettings | None = None) -> None:
         super().__init__(settings, database)
@@ -59,10 +59,8 @@ class TrainerService(TaskService):
         self.tidy()
 
     def on_requested(self, connection: Connection, event_id: UUID, event: TrainingRequested) -> None:
-        """Queue a training; raises InputError if no kind of model is called so."""
-        known = sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP))
-        if event.kind not in known:
-            raise InputError(f"no trainable model is called {event.kind!r}; known: {', '.join(known) or 'none'}")
+        """Queue a training; raises InputError if there is no such role."""
+        check_role(connection, event.role)
         tasks.add(
             connection,
             event_id,
@@ -78,10 +76,10 @@ class TrainerService(TaskService):
         event = TrainingRequested.model_validate_json(json.dumps(dict(task.payload)))
         self.tidy()
         with self.database.transaction() as connection:
-            live = models.live(connection, event.kind)
+            live = models.live(connection, event.role)
             found = labels.collect(connection, event.campaign_id)
         if live is None:
-            return self._nothing(event, f"nothing trained: no {event.kind} is live; start the service {event.kind}")
+            return self._nothing(event, f"nothing trained: no {event.role} is live; start the service {event.role}")
         if label_files.held_out(len(found)) == 0:
             least = LEAST_TRAINING + LEAST_HELD_OUT
             return self._nothing(event, f"nothing trained: {len(found)} labels, and it takes {least}")
@@ -134,12 +132,12 @@ class TrainerService(TaskService):
         training_labels = len(found) - label_files.held_out(len(found))
         batch_size = math.ceil(self.trainer.batch_size / processes) * processes
         job = Job(
-            kind=event.kind,
+            role=event.role,
             parent_id=live.id,
             parent_weights=Path(live.path),
             parent_sha256=live.sha256,
             model_id=model_id,
-            weights=self.settings.models / f"{event.kind}-{model_id}.safetensors",
+            weights=self.settings.models / f"{event.role}-{model_id}.safetensors",
             training_labels=training_labels,
             held_out_labels=label_files.held_out(len(found)),
             steps=event.steps,
@@ -181,7 +179,7 @@ class TrainerService(TaskService):
             result = read(Result, folder.result)
             if job.weights.is_file() and result.sha256 == sha256(job.weights):
                 return result
-        log.info("training", kind=job.kind, steps=job.steps, processes=job.processes, labels=job.training_labels)
+        log.info("training", role=job.role, steps=job.steps, processes=job.processes, labels=job.training_labels)
         with self._recording(job, task) as recording:
 
             def tell(progress: Progress) -> None:
@@ -213,10 +211,10 @@ class TrainerService(TaskService):
 
     def _metrics(self, job: Job) -> Path:
         """Folder of the training's files for TensorBoard, which stay."""
-        return self.settings.home / "tensorboard" / f"{job.kind}-{job.model_id}"
+        return self.settings.home / "tensorboard" / f"{job.role}-{job.model_id}"
 
     def _register(self, event: TrainingRequested, job: Job, result: Result, run_id: UUID) -> Commit:
-        verdict = judge(result.candidate, result.live, result.judged_by)
+        verdict, card = judge(result.candidate, result.live, result.judged_by), card_alone(job.weights)
         metrics = {
             **result.metrics,
             "live": result.live.named(),
@@ -234,19 +232,18 @@ class TrainerService(TaskService):
             models.add(
                 connection,
                 job.model_id,
-                kind=job.kind,
+                card,
                 parent_id=job.parent_id,
                 path=job.weights,
-                digest=result.sha256,
                 metrics=storable(metrics),
                 labels=job.training_labels,
                 campaign_id=event.campaign_id,
             )
             final = verdict
-            live = models.live(connection, job.kind)  # nobody can change it until this transaction ends
+            live = models.live(connection, job.role)  # nobody can change it until this transaction ends
             if live is None or live.id != job.parent_id:
                 final = Verdict(
-                    False, f"rejected: another {job.kind} went live during the training; {verdict.sentence}"
+                    False, f"rejected: another {job.role} went live during the training; {verdict.sentence}"
                 )
             sentence = "; ".join([final.sentence, *_strange(result), *job.warnings])
             if final.promoted:
@@ -266,7 +263,7 @@ class TrainerService(TaskService):
     ) -> None:
         log.info("verdict", model=str(model_id), promoted=promoted, verdict=verdict)
         finished = TrainingFinished(
-            campaign_id=event.campaign_id, kind=event.kind, model_id=model_id, promoted=promoted, verdict=verdict
+            campaign_id=event.campaign_id, role=event.role, model_id=model_id, promoted=promoted, verdict=verdict
         )
         outbox.emit(connection, finished, source=self.name)
 

@@ -7,6 +7,8 @@ from typing import Final
 
 import numpy as np
 
+from gapsmith.core.errors import InputError
+
 _IN_ORDER: Final = """
     H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru
     Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At
@@ -23,6 +25,15 @@ MOST_NEIGHBOURS_OF_OTHERS: Final = 8
 
 NOBLE_GASES: Final = frozenset({2, 10, 18, 36, 54, 86})
 TRANSITION_METALS: Final = frozenset({*range(21, 31), *range(39, 49), *range(57, 81), *range(89, 113)})
+
+
+def number_of(symbol: str) -> int:
+    """Atomic number of an element; raises InputError, naming the nearest symbol."""
+    if symbol not in NUMBERS:
+        near = symbol.strip().capitalize()
+        hint = f"; did you mean {near!r}?" if near in NUMBERS else ""
+        raise InputError(f"{symbol!r} is not the symbol of an element{hint}")
+    return NUMBERS[symbol]
 
 
 def symbols(numbers: Iterable[int]) -> str:

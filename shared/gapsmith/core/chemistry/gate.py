@@ -13,7 +13,6 @@ from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
 from gapsmith.core.chemistry.conversion import NO_BONDS, arrays, bonds_of
-from gapsmith.core.chemistry.elements import symbols
 from gapsmith.core.chemistry.embedding import embed
 from gapsmith.core.chemistry.geometry import (
     MOST_ATOMS,
@@ -31,6 +30,7 @@ from gapsmith.core.chemistry.geometry import (
 from gapsmith.core.chemistry.records import Record
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InvalidMolecule
+from gapsmith.core.model_domain import ModelDomain
 
 
 class Hydrogens(Enum):
@@ -46,8 +46,7 @@ class Requirements:
     """What a molecule must be for a purpose."""
 
     most_atoms: int = MOST_ATOMS
-    elements: frozenset[int] | None = None  # atomic numbers; None: any
-    known_by: str = "the method"  # what knows the elements, for the message
+    domain: ModelDomain | None = None  # elements and sizes of the model that is to answer; None: any
     charged: bool = True  # whether ions are let through
     open_shell: bool = True  # whether unpaired electrons are
     fragments: bool = False  # whether several pieces are
@@ -102,10 +101,8 @@ def _check_atoms(numbers: np.ndarray, needed: Requirements) -> None:
         raise InvalidMolecule(
             "element", f"{placeholders} of its atoms are placeholders (R, X or *); put real atoms in their place"
         )
-    if needed.elements is not None and (strange := set(numbers.tolist()) - needed.elements):
-        raise InvalidMolecule(
-            "element", f"it has {symbols(strange)}; {needed.known_by} knows {symbols(needed.elements)}"
-        )
+    if needed.domain is not None and (reason := needed.domain.refusal(numbers)):
+        raise InvalidMolecule("domain", reason)
 
 
 def _check_pieces(count: int, needed: Requirements) -> None:

@@ -61,10 +61,10 @@ def screen(mol: Chem.Mol, identity: Identity, constraints: Constraints, *, in_qm
         constraints: of the campaign.
         in_qm9: whether it is in the training data, which ``constraints.novel`` refuses.
     """
-    fewest, most = constraints.heavy_atoms
-    if {atom.GetSymbol() for atom in mol.GetAtoms()} - {"H", *constraints.elements}:
+    elements, sizes = constraints.elements, constraints.heavy_atoms
+    if elements is not None and {atom.GetSymbol() for atom in mol.GetAtoms()} - {"H", *elements}:
         return ReasonCode.ELEMENTS
-    if not fewest <= identity.heavy_atoms <= most:
+    if sizes is not None and not sizes[0] <= identity.heavy_atoms <= sizes[1]:
         return ReasonCode.HEAVY_ATOMS
     if identity.sa_score > constraints.sa_score:
         return ReasonCode.SA_SCORE
@@ -79,8 +79,9 @@ def check_constraints(constraints: Constraints) -> None:
     """Raise InputError if a SMARTS is wrong, or a required one needs what the other constraints refuse."""
     for smarts in constraints.forbidden_smarts:
         compile_smarts(smarts, "constraints.forbidden_smarts")
-    allowed = frozenset(NUMBERS[element] for element in constraints.elements) | _HYDROGEN
-    most = constraints.heavy_atoms[1]
+    named = constraints.elements
+    allowed = _ALL if named is None else frozenset(NUMBERS[element] for element in named) | _HYDROGEN
+    most = None if constraints.heavy_atoms is None else constraints.heavy_atoms[1]
     for smarts in constraints.required_smarts:
         pattern = compile_smarts(smarts, "constraints.required_smarts")
         possible = [_possible_elements(atom) for atom in pattern.GetAtoms()]
@@ -89,10 +90,10 @@ def check_constraints(constraints: Constraints) -> None:
                 needed = " or ".join(SYMBOLS[number] for number in sorted(elements)) or "an impossible atom"
                 raise InputError(
                     f"constraints.required_smarts: {smarts!r} needs {needed}, but constraints.elements allows only "
-                    f"{', '.join(constraints.elements)} (and H): no molecule can have both"
+                    f"{', '.join(named or ())} (and H): no molecule can have both"
                 )
         heavy = sum(1 not in elements for elements in possible)
-        if heavy > most:
+        if most is not None and heavy > most:
             raise InputError(
                 f"constraints.required_smarts: {smarts!r} has {heavy} atoms other than hydrogen, but "
                 f"constraints.heavy_atoms allows at most {most}: no molecule can have both"

@@ -1,9 +1,12 @@
 """``gapsmith run --dry-run``: what would happen, and about how long it would take."""
 
+import math
 import os
+from collections.abc import Mapping
 from datetime import timedelta
 
 from gapsmith.core.campaign import CampaignConfig, Retraining
+from gapsmith.core.model_domain import ModelDomain
 from gapsmith.core.settings import settings
 from gapsmith.core.units import duration
 
@@ -14,12 +17,25 @@ MOLECULES_PER_S = 4.0  # generated, relaxed with GFN2-xTB and scored, on two cor
 EXPECTED_HIT_SHARE = 0.3
 
 
-def plan(config: CampaignConfig) -> list[str]:
-    """The plan in lines for a person."""
+def triage_cpu_s(heavy_atoms: int) -> float:
+    """CPU-seconds of a single point; beyond the measured sizes by the power law of the largest two."""
+    if heavy_atoms in TRIAGE_CPU_S:
+        return TRIAGE_CPU_S[heavy_atoms]
+    largest = max(TRIAGE_CPU_S)
+    power = math.log(TRIAGE_CPU_S[largest] / TRIAGE_CPU_S[largest - 1]) / math.log(largest / (largest - 1))
+    return float(TRIAGE_CPU_S[largest] * (heavy_atoms / largest) ** power)
+
+
+def plan(config: CampaignConfig, domains: Mapping[str, ModelDomain]) -> list[str]:
+    """The plan in lines for a person, given what the live models know."""
     own = settings()
     window, budget, limits = config.target.window, config.budget, config.constraints
-    fewest, most = limits.heavy_atoms
-    triage = sum(TRIAGE_CPU_S[n] for n in range(fewest, most + 1)) / (most - fewest + 1)
+    known = list(domains.values())
+    fewest = max(one.heavy_atoms[0] for one in known)
+    most = min(one.heavy_atoms[1] for one in known)
+    fewest, most = limits.heavy_atoms or (fewest, most)
+    common = [one for one in known[0].elements if one != "H" and all(one in other.elements for other in known)]
+    triage = sum(triage_cpu_s(n) for n in range(fewest, most + 1)) / (most - fewest + 1)
     workers = min(own.dft_workers, os.cpu_count() or 1)
     first = config.acquisition.pool / MOLECULES_PER_S
     hits = EXPECTED_HIT_SHARE * budget.dft_jobs
@@ -29,7 +45,7 @@ def plan(config: CampaignConfig) -> list[str]:
     lines = [
         f"campaign    {config.name}",
         f"target      {config.target.kind.noun} {window.low:g} to {window.high:g} {config.target.unit}{_base_rate(config)}",
-        f"molecules   {', '.join(limits.elements)} and H, {fewest} to {most} heavy atoms, SA score up to "
+        f"molecules   {', '.join(limits.elements or common)} and H, {fewest} to {most} heavy atoms, SA score up to "
         f"{limits.sa_score:g}, {len(limits.forbidden_smarts)} forbidden and {len(limits.required_smarts)} required "
         "patterns" + (", none of QM9" if limits.novel else ""),
         f"generator   {config.exploration.batch} molecules a request, {config.exploration.regrown_share:.0%} regrown "

@@ -184,7 +184,7 @@ def lines(results: "Results") -> list[str]:
         *_table(
             [
                 {
-                    "model": f"{m.kind}:{m.version}",
+                    "model": f"{m.role}:{m.version}",
                     "labels": m.labels,
                     "state": m.state,
                     "gate": m.verdict or "not judged",

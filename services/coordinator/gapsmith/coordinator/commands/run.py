@@ -34,18 +34,21 @@ def run(file: Path, dry_run: bool, results: Path | None, yes: bool) -> None:
     from gapsmith.core.campaign import read_campaign
     from gapsmith.core.chemistry.screening import check_constraints
     from gapsmith.core.errors import InputError
+    from gapsmith.core.model_domain import check_campaign, warnings
+    from gapsmith.stack.connect import known_domains
 
-    config = read_campaign(file)
+    config, domains = read_campaign(file), known_domains()
     try:
         check_constraints(config.constraints)
+        check_campaign(config, domains)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
-    for warning in config.warnings():
+    for warning in warnings(config, domains):
         echo(f"warning: {warning}", fg="yellow", err=True)
     if dry_run:
         from gapsmith.coordinator.commands.estimate import plan
 
-        for line in [*plan(config), _known(config)]:
+        for line in [*plan(config, domains), _known(config)]:
             echo(line)
         return
     _run(config, results, yes=yes)

@@ -177,7 +177,7 @@ class ModelLine(BaseModel):
     """A model in the registry."""
 
     id: UUID
-    kind: str
+    role: str
     version: int
     state: str
     parent_version: int | None

@@ -26,11 +26,11 @@ def models_router(context: Context, access: Access) -> APIRouter:
     @routes.get("", response_model=ModelList, responses={**UNCHANGED, **documented()}, summary="Models, newest first")
     def listed(
         request: Request,
-        kind: Annotated[str | None, Query(max_length=100, description="such as surrogate or generator")] = None,
+        role: Annotated[str | None, Query(max_length=100, description="such as surrogate or generator")] = None,
         state: Annotated[list[ModelState] | None, Query(max_length=4, description="any of these")] = None,
     ) -> Response:
         with context.database.transaction() as connection:
-            found = model_story.listed(connection, kind=kind, states=[str(one) for one in state or ()])
+            found = model_story.listed(connection, role=role, states=[str(one) for one in state or ()])
         return answered(request, ModelList(items=[_line(one) for one in found]))
 
     @routes.get(
@@ -40,7 +40,7 @@ def models_router(context: Context, access: Access) -> APIRouter:
         summary="A model, what it was trained from, and so on to the shipped weights",
     )
     def lineage(request: Request, model: str) -> Response:
-        """``model`` is a kind (its live one), kind:version, or how an id begins."""
+        """``model`` is a role (its live one), role:version, or how an id begins."""
         with context.database.transaction() as connection:
             found = model_story.lineage(connection, model_story.resolve(connection, model))
         return answered(request, ModelList(items=[_line(one) for one in found]))

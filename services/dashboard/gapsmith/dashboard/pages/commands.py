@@ -16,6 +16,7 @@ from gapsmith.dashboard.reading.loop import find
 from gapsmith.dashboard.rendering import page
 from gapsmith.dashboard.site import Site
 from gapsmith.store import campaigns
+from gapsmith.store.models import live_domains
 
 SEE_OTHER = 303
 
@@ -28,7 +29,7 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/campaigns/new")
     def form(request: Request) -> HTMLResponse:
-        return page(request, "campaigns/new.html", form=empty_form(), wrong=False)
+        return page(request, "campaigns/new.html", form=empty_form(_elements(site)), wrong=False)
 
     @routes.post("/campaigns/new")
     async def start(request: Request) -> Response:
@@ -60,14 +61,21 @@ def router(site: Site) -> APIRouter:
 
 
 def _start(site: Site, request: Request, values: dict[str, list[str]], source: str) -> Response:
+    elements = _elements(site)
     try:
-        config = read(values)
+        config = read(elements, values)
         with site.database.transaction() as connection:
-            try:
-                campaigns.create(connection, config, source=source)
-            except InputError as error:
-                raise InputError(f"name: {error}") from error
+            campaigns.create(connection, config, source=source)
     except InputError as error:
-        return page(request, "campaigns/new.html", status=422, form=filled_form(values, str(error)), wrong=True)
+        return page(
+            request, "campaigns/new.html", status=422, form=filled_form(elements, values, str(error)), wrong=True
+        )
     site.shared.outdate()
     return RedirectResponse(f"/campaigns/{config.name}", SEE_OTHER)
+
+
+def _elements(site: Site) -> list[str]:
+    """Elements besides hydrogen that every live model knows."""
+    with site.database.transaction() as connection:
+        domains = list(live_domains(connection).values())
+    return [one for one in domains[0].elements if one != "H" and all(one in other.elements for other in domains)]

@@ -20,8 +20,8 @@ def router(site: Site) -> APIRouter:
     @routes.get("/models", name="models")
     def everything(request: Request) -> HTMLResponse:
         with site.database.transaction() as connection:
-            kinds, runs = listed(connection), training_runs.recent(connection, limit=RUNS)
-        return page(request, "models/index.html", kinds=kinds, runs=runs)
+            roles, runs = listed(connection), training_runs.recent(connection, limit=RUNS)
+        return page(request, "models/index.html", roles=roles, runs=runs)
 
     @routes.get("/models/{name}", name="model")
     def one(request: Request, name: str) -> HTMLResponse:

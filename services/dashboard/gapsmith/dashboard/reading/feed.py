@@ -74,16 +74,16 @@ def _finished(event: Told, data: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _training(event: Told, data: Mapping[str, Any]) -> tuple[str, str]:
-    return "trained", f"training of the {data['kind']} begins, with {_count(data['labels'], 'label')}"
+    return "trained", f"training of the {data['role']} begins, with {_count(data['labels'], 'label')}"
 
 
 def _trained(event: Told, data: Mapping[str, Any]) -> tuple[str, str]:
-    return "trained", f"training of the {data['kind']} ended: {data['verdict']}"
+    return "trained", f"training of the {data['role']} ended: {data['verdict']}"
 
 
 def _promoted(event: Told, data: Mapping[str, Any]) -> tuple[str, str]:
     version = "" if event.model_version is None else f":{event.model_version}"
-    return "promoted", f"{data['kind']}{version} is live"
+    return "promoted", f"{data['role']}{version} is live"
 
 
 def _changed(event: Told, data: Mapping[str, Any]) -> tuple[str, str]:

@@ -33,9 +33,9 @@ class Model:
 
 
 def listed(connection: Connection) -> dict[str, list[Entry]]:
-    """Models by kind, newest first."""
+    """Models by role, newest first."""
     entries = model_story.listed(connection)[:MOST]
-    return {kind: [one for one in entries if one.kind == kind] for kind in model_story.kinds(connection)}
+    return {role: [one for one in entries if one.role == role] for role in model_story.roles(connection)}
 
 
 def model(connection: Connection, name: str) -> Model:
@@ -46,7 +46,7 @@ def model(connection: Connection, name: str) -> Model:
     run = training_runs.of(connection, line[0].id)
     return Model(
         line=line,
-        promotions=model_story.promotions(connection, kind=line[0].kind, model_id=line[0].id),
+        promotions=model_story.promotions(connection, role=line[0].role, model_id=line[0].id),
         gate=[
             (score, scores["candidate"].get(score), scores["live"].get(score))
             for score in dict.fromkeys([*scores["candidate"], *scores["live"]])

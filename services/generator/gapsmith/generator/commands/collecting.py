@@ -14,7 +14,7 @@ from gapsmith.core.chemistry.conversion import to_rdkit
 from gapsmith.core.chemistry.identity import Identity, identify
 from gapsmith.core.errors import InvalidMolecule
 from gapsmith.data.known import in_qm9
-from gapsmith.generator.generator import Sampled
+from gapsmith.generator.generator import Generated
 from gapsmith.generator.molecule import GeneratedMolecule
 
 MOST_ATTEMPTS: Final = 20  # for each wanted molecule
@@ -54,7 +54,7 @@ class Collection:
 class Draw(Protocol):
     """Attempts of one round."""
 
-    def __call__(self, count: int, seed: int, first: int, on_progress: Callable[[int], None]) -> Sampled:
+    def __call__(self, count: int, seed: int, first: int, on_progress: Callable[[int], None]) -> Generated:
         """Try ``count`` molecules; ``first`` attempts were made in earlier rounds."""
         ...
 

@@ -99,30 +99,27 @@ def generator(file: Path | None, output: Path, **given: Any) -> None:
 def _write(
     report: "Report", settings: dict[str, Any], output: Path, file: Path | None, options: dict[str, Any]
 ) -> None:
-    import json
-
     from gapsmith.core.errors import UnavailableError
     from gapsmith.generator.evaluation.picture import draw
     from gapsmith.generator.evaluation.report import as_json, numbers
-    from gapsmith.training.checkpoint import read_card
-    from gapsmith.training.files import card_path, write_atomically
+    from gapsmith.training.checkpoint import read_card, write_card
+    from gapsmith.training.files import write_atomically
 
     try:
         write_atomically(output / "quality.json", as_json(report, settings).encode())
         draw(report, file.name if file is not None else "gapsmith's generator", output / "quality.png")
         if options["card"]:
             weights = _weights(options)
-            card = {**read_card(weights, kind="generator"), "quality": numbers(report)}
-            write_atomically(card_path(weights), json.dumps(card, indent=2, sort_keys=True).encode())
+            card = {**read_card(weights, role="generator"), "quality": numbers(report)}
+            write_card(weights, card)
     except OSError as error:
         raise UnavailableError(f"the results cannot be written: {error}") from error
 
 
 def _weights(options: dict[str, Any]) -> Path:
-    from gapsmith.core.settings import settings
-    from gapsmith.generator.generator import DEFAULT_WEIGHTS
+    from gapsmith.generator.commands.request import chosen_weights
 
-    return options["weights"] or settings().generator_weights or DEFAULT_WEIGHTS
+    return chosen_weights(options)
 
 
 def _effort(options: dict[str, Any]) -> "Effort":

@@ -15,16 +15,8 @@ from gapsmith.core.chemistry.reader import ReadOptions, read_molecules
 from gapsmith.core.chemistry.records import Record
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InputError, InvalidMolecule
-from gapsmith.generator.vocabulary import CHARGES, ELEMENTS, MAX_ATOMS
+from gapsmith.core.model_domain import ModelDomain
 
-NEEDED: Final = Requirements(
-    elements=frozenset(ELEMENTS),
-    known_by="the generator",
-    charged=False,
-    open_shell=False,
-    keep_order=True,
-    hydrogens=Hydrogens.ADDED,
-)
 HINTS: Final = {"charge": "; give its neutral form", "fragments": "; give one molecule a record"}
 
 
@@ -45,20 +37,21 @@ class Lead:
         return np.flatnonzero(self.molecule.numbers != 1)
 
 
-def read_leads(path: Path, options: ReadOptions | None = None) -> list[Lead]:
-    """Leads of a file in any format of ``read_molecules``.
+def read_leads(path: Path, domain: ModelDomain, options: ReadOptions | None = None) -> list[Lead]:
+    """Leads of a file in any format of ``read_molecules``, within what the generator knows.
 
     Atoms without 3D coordinates get some from RDKit, and so do missing hydrogens; ``Lead.changes`` says so.
 
     Raises:
         InputError: the file cannot be read, or the generator cannot grow from one of its molecules.
     """
-    return [_lead(record) for record in read_molecules(path, options)]
+    needed = Requirements(domain=domain, charged=False, open_shell=False, keep_order=True, hydrogens=Hydrogens.ADDED)
+    return [_lead(record, needed) for record in read_molecules(path, options)]
 
 
-def _lead(record: Record) -> Lead:
+def _lead(record: Record, needed: Requirements) -> Lead:
     try:
-        admitted = admit(record, NEEDED)
+        admitted = admit(record, needed)
         molecule = admitted.molecule
         if admitted.mol is None:
             molecule = perceive_bonds(molecule.numbers, molecule.coordinates)
@@ -67,15 +60,6 @@ def _lead(record: Record) -> Lead:
     except InvalidMolecule as error:
         hint = HINTS.get(error.reason, "")
         raise InputError(f"lead: {record.where} is of no use ({error.reason}): {error.detail}{hint}") from error
-    heavy = int((molecule.numbers != 1).sum())
-    if not 1 <= heavy <= MAX_ATOMS:
-        raise InputError(
-            f"lead: {record.where} has {heavy} atoms other than hydrogen; the generator takes leads of 1 to {MAX_ATOMS}"
-        )
-    if not set(molecule.charges.tolist()) <= set(CHARGES):
-        raise InputError(
-            f"lead: {record.where} has an atom with a formal charge beyond ±{max(CHARGES)}, which was not learned"
-        )
     notes = list(admitted.notes)
     if admitted.rough:
         notes.append("it has no 3D coordinates, so RDKit made some (ETKDG, MMFF94), hydrogens included")

@@ -9,15 +9,16 @@ import numpy as np
 
 from gapsmith.core import output
 from gapsmith.core.errors import InputError
+from gapsmith.core.model_domain import ModelDomain
 from gapsmith.core.settings import settings
 from gapsmith.generator.commands import wishes
 from gapsmith.generator.commands.leads import Lead
 from gapsmith.generator.commands.region import Region
 from gapsmith.generator.commands.writing import WRITERS
-from gapsmith.generator.generator import DEFAULT_WEIGHTS
 from gapsmith.generator.sampling import SamplingOptions
-from gapsmith.generator.vocabulary import MAX_ATOMS
+from gapsmith.training.card import card_alone, domain_of
 from gapsmith.training.devices import usable_device
+from gapsmith.training.shipped import shipped
 
 PROPERTIES: Final = {
     "gap": "gap_ev",
@@ -26,6 +27,17 @@ PROPERTIES: Final = {
     "dipole": "dipole_debye",
     "polarizability": "polarizability_bohr3",
 }
+
+
+def chosen_weights(options: Mapping[str, Any]) -> Path:
+    """The weights that the options, the settings or the installation name."""
+    return options["weights"] or shipped("generator", settings())
+
+
+def known_domain(options: Mapping[str, Any]) -> ModelDomain:
+    """What the chosen generator knows; raises CheckpointError if its card is missing or damaged."""
+    weights = chosen_weights(options)
+    return domain_of(card_alone(weights), weights)
 
 
 def check_output(path: Path) -> None:
@@ -61,7 +73,8 @@ class Request:
             "guidance": options["guidance"],
             "coordinate_guidance": options["guidance"],
         }
-        heavy_atoms = wishes.span(options["heavy_atoms"], "--heavy-atoms", 1, MAX_ATOMS)
+        domain = known_domain(options)
+        heavy_atoms = wishes.span(options["heavy_atoms"], "--heavy-atoms", *domain.heavy_atoms)
         size_change = options.get("size_change", 1)
         free = () if region is None else tuple(region.free(lead) for lead in leads)
         for lead, part in zip(leads, free, strict=True):
@@ -69,13 +82,13 @@ class Request:
         return cls(
             count=options["count"],
             targets={name: options[key] for key, name in PROPERTIES.items() if options[key] is not None},
-            elements=wishes.elements(options["elements"]),
+            elements=wishes.elements(options["elements"], domain),
             heavy_atoms=heavy_atoms,
             sampling=replace(SamplingOptions(), **{key: value for key, value in given.items() if value is not None}),
             seed=options["seed"],
             device=usable_device(options["device"]),
             threads=options["threads"],
-            weights=options["weights"] or settings().generator_weights or DEFAULT_WEIGHTS,
+            weights=chosen_weights(options),
             leads=leads,
             region=region,
             free=free,

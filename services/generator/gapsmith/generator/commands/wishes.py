@@ -8,7 +8,9 @@ from typing import Final
 
 import click
 
+from gapsmith.core.chemistry.elements import number_of
 from gapsmith.core.errors import InputError
+from gapsmith.core.model_domain import ModelDomain
 
 CONSISTENT_EV: Final = 0.3  # a gap is the LUMO less the HOMO; wishes that differ by more contradict each other
 
@@ -32,26 +34,23 @@ def within(
     return check
 
 
-def elements(text: str | None) -> tuple[int, ...] | None:
+def elements(text: str | None, domain: ModelDomain) -> tuple[int, ...] | None:
     """Atomic numbers out of ``C,N,O``; hydrogen is always allowed. Raises InputError."""
-    from gapsmith.generator.vocabulary import NUMBER_OF_SYMBOL  # here, so that --help waits for no numpy
-
+    known = [symbol for symbol in domain.elements if symbol != "H"]
     if text is None:
         return None
     symbols = [word.strip() for word in text.split(",") if word.strip()]
     numbers = set()
     for symbol in symbols:
-        if symbol not in {*NUMBER_OF_SYMBOL, "H"}:
-            near = get_close_matches(symbol.capitalize(), NUMBER_OF_SYMBOL, n=1)
+        if symbol not in {*known, "H"}:
+            near = get_close_matches(symbol.capitalize(), known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(
-                f"--elements: the generator does not know {symbol!r}; choose from {', '.join(NUMBER_OF_SYMBOL)}{hint}"
+                f"--elements: the generator does not know {symbol!r}; choose from {', '.join(known)}{hint}"
             )
-        numbers |= {NUMBER_OF_SYMBOL[symbol]} if symbol in NUMBER_OF_SYMBOL else set()
+        numbers |= {number_of(symbol)} if symbol != "H" else set()
     if not numbers:
-        raise InputError(
-            f"--elements: {text!r} names no element but hydrogen; choose from {', '.join(NUMBER_OF_SYMBOL)}"
-        )
+        raise InputError(f"--elements: {text!r} names no element but hydrogen; choose from {', '.join(known)}")
     return tuple(sorted(numbers))
 
 
@@ -67,7 +66,7 @@ def span(text: str | None, option: str, least: int, most: int) -> tuple[int, int
     if low > high:
         raise InputError(f"{option}: {text!r} runs backwards; write the smaller number first")
     if low < least or high > most:
-        raise InputError(f"{option}: {text!r} is impossible; the generator makes molecules of {least} to {most}")
+        raise InputError(f"{option}: {text!r} is impossible; the generator knows molecules of {least} to {most}")
     return low, high
 
 

@@ -10,7 +10,7 @@ import torch
 from gapsmith.generator.commands import wishes
 from gapsmith.generator.commands.collecting import Collection, collect
 from gapsmith.generator.commands.request import Request
-from gapsmith.generator.generator import BATCH, Generator, Sampled
+from gapsmith.generator.generator import BATCH, Generated, Generator
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Work:
             "coordinate_guidance": sampling.coordinate_guidance,
         }
 
-    def _new(self, count: int, seed: int, first: int, on_progress: Callable[[int], None]) -> Sampled:
+    def _new(self, count: int, seed: int, first: int, on_progress: Callable[[int], None]) -> Generated:
         request = self.request
         return self.generator.sample(
             count,
@@ -79,7 +79,7 @@ class Work:
             on_progress=on_progress,
         )
 
-    def _grown(self, count: int, seed: int, first: int, on_progress: Callable[[int], None]) -> Sampled:
+    def _grown(self, count: int, seed: int, first: int, on_progress: Callable[[int], None]) -> Generated:
         """Leads in turn over all rounds, each attempt with a part of its own."""
         request = self.request
         assert request.region is not None

@@ -22,23 +22,22 @@ from gapsmith.training.checkpoint import load_weights, read_card
 from gapsmith.training.protocol import LabelledGeometry, Trainable, trainable
 
 DEFAULT_EVALUATOR = Path(__file__).parents[1] / "weights" / "evaluator-0.safetensors"
-KIND = "surrogate"
 
 
 class Evaluator:
     """A property network that judges gaps; it knows nothing of the generator."""
 
-    def __init__(self, kind: Trainable, model: nn.Module, card: dict[str, Any]) -> None:
-        self.kind, self.model, self.card = kind, model.eval(), card
+    def __init__(self, trainable: Trainable, model: nn.Module, card: dict[str, Any]) -> None:
+        self.trainable, self.model, self.card = trainable, model.eval(), card
 
     @classmethod
     def load(cls, weights: Path = DEFAULT_EVALUATOR, *, device: str = "cpu") -> "Evaluator":
         """Load checked weights of a surrogate; raises CheckpointError."""
-        card = read_card(weights, kind=KIND)
-        kind = trainable(KIND)
-        model = kind.build(card["config"])
+        card = read_card(weights, role="surrogate")
+        architecture = trainable(card["architecture"])
+        model = architecture.build(card["config"])
         load_weights(model, weights)
-        return cls(kind, model.to(device), card)
+        return cls(architecture, model.to(device), card)
 
     @property
     def independent(self) -> bool:
@@ -49,7 +48,7 @@ class Evaluator:
         """The gap of a molecule at its geometry; raises InputError if the network cannot take it."""
         numbers, coordinates = np.asarray(molecule.numbers), molecule.coordinates.astype(np.float32)
         unlabelled = LabelledGeometry(numbers, coordinates, {"gap_ev": 0.0})  # the error against 0 is the gap itself
-        return self.kind.evaluate_labels(self.model, [unlabelled])["gap_mae_ev"]
+        return self.trainable.evaluate_labels(self.model, [unlabelled])["gap_mae_ev"]
 
 
 @dataclass(frozen=True)

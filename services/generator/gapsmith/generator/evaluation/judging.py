@@ -16,8 +16,8 @@ from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InvalidMolecule
 from gapsmith.data.known import in_qm9
 from gapsmith.generator import bonds
+from gapsmith.generator.bonds import ELEMENTS
 from gapsmith.generator.molecule import order_matrix
-from gapsmith.generator.vocabulary import ELEMENTS
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from gapsmith.generator.evaluation.files import Drawn, read
 from gapsmith.generator.evaluation.plausibility import bust
 from gapsmith.generator.evaluation.quality import Quality, evaluate
 from gapsmith.generator.evaluation.results import Met, Report, Row, Speed
-from gapsmith.generator.generator import Generator, Sampled
+from gapsmith.generator.generator import Generated, Generator
 from gapsmith.generator.sampling import SamplingOptions
 
 Progress = Callable[[str, int, int], None]  # told what is done, how much of it, of how much
@@ -131,7 +131,7 @@ def _sample(
     options: SamplingOptions,
     on_progress: Progress,
     name: str,
-) -> tuple[Sampled, tuple[float, float]]:
+) -> tuple[Generated, tuple[float, float]]:
     """Molecules, and the wall time and CPU time that they took, seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     sampled = generator.sample(
@@ -150,7 +150,7 @@ def _speed(clock: tuple[float, float], quality: Quality) -> Speed:
     return Speed(*(round(value, 2) for value in each))
 
 
-def _met(evaluator: Evaluator, sampled: Sampled, wanted_ev: float) -> Met:
+def _met(evaluator: Evaluator, sampled: Generated, wanted_ev: float) -> Met:
     gaps = []
     for molecule in sampled.molecules:
         try:

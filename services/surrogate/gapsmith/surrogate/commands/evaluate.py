@@ -40,12 +40,12 @@ def surrogate(
     from gapsmith.surrogate.evaluate import evaluate
     from gapsmith.surrogate.labels import campaign_labels
     from gapsmith.surrogate.picture import draw
-    from gapsmith.surrogate.predictor import SHIPPED
     from gapsmith.training.devices import usable_device
     from gapsmith.training.files import write_atomically
+    from gapsmith.training.shipped import shipped
 
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    chosen = weights or settings().surrogate_weights or SHIPPED
+    chosen = weights or shipped("surrogate", settings())
     labels = campaign_labels() if campaigns else {}
     with bar() as shown:
         found = evaluate(

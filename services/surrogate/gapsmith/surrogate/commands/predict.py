@@ -20,14 +20,16 @@ from gapsmith.core.chemistry.gate import Requirements, admit
 from gapsmith.core.chemistry.reader import ReadOptions
 from gapsmith.core.chemistry.records import Record
 from gapsmith.core.errors import CalculationError, InvalidMolecule, UnavailableError
+from gapsmith.core.model_domain import ModelDomain
 from gapsmith.core.output import check_output
 from gapsmith.core.settings import settings
 from gapsmith.core.terminal import echo, print_rows, track
 from gapsmith.core.xtb import relax as relaxed
-from gapsmith.surrogate.network import ELEMENTS
-from gapsmith.surrogate.predictor import SHIPPED, Prediction, Predictor
 from gapsmith.training.devices import usable_device
 from gapsmith.training.files import replacing
+from gapsmith.training.protocol import loaded
+from gapsmith.training.roles import Prediction, Surrogate
+from gapsmith.training.shipped import shipped
 
 CHUNK: Final = 200  # molecules that are predicted together
 STANDARD_OUTPUT: Final = Path("-")
@@ -57,8 +59,9 @@ def predict(
     if output not in (None, STANDARD_OUTPUT):
         check_output(output, [".csv"])
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    predictor = Predictor.load(weights or settings().surrogate_weights or SHIPPED, device=usable_device(device))
-    needed = requirements(relax=relax)
+    chosen = weights or shipped("surrogate", settings())
+    predictor: Surrogate = loaded(chosen, role="surrogate", device=usable_device(device))
+    needed = requirements(predictor.domain, relax=relax)
     items = (item_of(record, needed, relax=relax) for record in records(molecules, options))
     shown = track(items, "molecules")
     total = failed = 0
@@ -102,10 +105,10 @@ def _opened(output: Path) -> Iterator[TextIO]:
         raise UnavailableError(f"{output} cannot be written: {error.strerror or error}") from error
 
 
-def brief(predictor: Predictor, row: Mapping[str, Any]) -> dict[str, Any]:
+def brief(predictor: Surrogate, row: Mapping[str, Any]) -> dict[str, Any]:
     """A row for a terminal: properties of whole molecules with their standard deviations."""
     found = {"name": row["name"], "smiles": row["smiles"]}
-    for column in _head_columns(predictor):
+    for column in predictor.columns:
         mean, std = row.get(column), row.get(f"{column}_std")
         if mean is None or " " not in mean:
             found[column] = "" if mean is None else f"{float(mean):.3g} ± {float(std or 0):.2g}"
@@ -113,13 +116,9 @@ def brief(predictor: Predictor, row: Mapping[str, Any]) -> dict[str, Any]:
     return found | {"note": row["error"] or unlike}
 
 
-def _head_columns(predictor: Predictor) -> list[str]:
-    return [predictor.config.column(name) for name in predictor.model.names if name != "gfn2_forces"]
-
-
-def columns(predictor: Predictor) -> list[str]:
+def columns(predictor: Surrogate) -> list[str]:
     """Of the CSV, without the input's own."""
-    heads = [f"{head}{part}" for head in _head_columns(predictor) for part in ("", "_std", "_low90", "_high90")]
+    heads = [f"{head}{part}" for head in predictor.columns for part in ("", "_std", "_low90", "_high90")]
     return ["name", "smiles", "atoms", *heads, "latent_distance", "out_of_distribution", "notes", "error"]
 
 
@@ -132,11 +131,9 @@ class Item:
     error: str | None = None
 
 
-def requirements(*, relax: bool) -> Requirements:
-    """What a molecule must be for the models: neutral closed shells of the elements that they have seen."""
-    return Requirements(
-        elements=frozenset(ELEMENTS), known_by="the model", charged=False, open_shell=False, drawings=relax
-    )
+def requirements(domain: ModelDomain, *, relax: bool) -> Requirements:
+    """What a molecule must be for the model: a neutral closed shell within its domain."""
+    return Requirements(domain=domain, charged=False, open_shell=False, drawings=relax)
 
 
 def item_of(record: Record, needed: Requirements, *, relax: bool) -> Item:
@@ -153,7 +150,7 @@ def item_of(record: Record, needed: Requirements, *, relax: bool) -> Item:
     return Item(record, (numbers, coordinates))
 
 
-def predicted_rows(predictor: Predictor, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
+def predicted_rows(predictor: Surrogate, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
     """A row for each item, in order; those with an error have no predictions."""
     predicted = predictor.predict([item.geometry for item in items if item.geometry is not None])
     place = 0

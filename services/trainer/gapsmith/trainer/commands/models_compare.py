@@ -32,11 +32,11 @@ class Comparison:
 
     @classmethod
     def of(cls, first: "Entry", second: "Entry") -> "Comparison":
-        """Compare; raises InputError for a model with itself, or models of different kinds."""
+        """Compare; raises InputError for a model with itself, or models of different roles."""
         if first.id == second.id:
             raise InputError(f"{first.name} is compared with itself; name another one")
-        if first.kind != second.kind:
-            raise InputError(f"{first.name} and {second.name} are of different kinds and have no metrics in common")
+        if first.role != second.role:
+            raise InputError(f"{first.name} and {second.name} are of different roles and have no metrics in common")
         ours, theirs = _metrics(first), _metrics(second)
         notes = []
         for child, parent, of_parent in ((second, first, ours), (first, second, theirs)):

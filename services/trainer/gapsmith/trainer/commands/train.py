@@ -23,9 +23,9 @@ BACKENDS = ("auto", "single", "horovod", "torch")
 
 
 @click.command()
-@click.argument("kind")
+@click.argument("model")
 @click.option(
-    "-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Of the run; runs/KIND if not given."
+    "-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Of the run; runs/MODEL if not given."
 )
 @click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False), help="YAML or JSON; the shipped model's if not given."
@@ -47,7 +47,7 @@ BACKENDS = ("auto", "single", "horovod", "torch")
 @click.option("--network-interface", default="lo", show_default=True, help="That several processes find each other by.")
 @click.option("--threads", type=click.IntRange(min=1), help="Of a process; the machine's cores divided if not given.")
 @options.device
-@click.option("--split", help="Of the base data; the kind's own if not given.")
+@click.option("--split", help="Of the base data; the model's own if not given.")
 @click.option("--molecules", type=click.IntRange(min=1), help="Only so many of every source, to try things out.")
 @options.seed
 @click.option("--accumulate", type=click.IntRange(min=1), default=1, show_default=True, help="Batches of a step.")
@@ -69,8 +69,11 @@ BACKENDS = ("auto", "single", "horovod", "torch")
     help="Base data in every process's memory, spread over the processes' memory, or on disk.",
 )
 @click.option("--replicas", type=click.IntRange(min=1), default=1, show_default=True, help="Of what is spread.")
-def train(kind: str, directory: Path | None, resume: bool, **given: Any) -> None:
-    """Train a model of KIND (surrogate, generator) on its base data.
+def train(model: str, directory: Path | None, resume: bool, **given: Any) -> None:
+    """Train a surrogate or a generator on its base data.
+
+    MODEL is a role (surrogate, generator), which means the architecture of its shipped weights, or the name of an
+    architecture that is installed.
 
     A killed process does not end a training of several; a stopped training goes on with --resume. What comes out are weights
     with a card in the directory, beside metrics for TensorBoard.
@@ -79,9 +82,9 @@ def train(kind: str, directory: Path | None, resume: bool, **given: Any) -> None
     """
     from gapsmith.trainer.assignment import Paths
 
-    paths = Paths((directory or Path("runs") / kind).absolute())
+    paths = Paths((directory or Path("runs") / model).absolute())
     with _alone(paths):
-        assignment = _resumed(kind, paths, given) if resume else _new(kind, paths, given)
+        assignment = _resumed(model, paths, given) if resume else _new(model, paths, given)
         backend = _backend(given["backend"], assignment.processes, given["hosts"])
         assignment.write(paths)
         _run(assignment, paths, backend, given)
@@ -105,7 +108,7 @@ def _alone(paths: "Paths") -> Iterator[None]:
         yield
 
 
-def _resumed(kind: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
+def _resumed(model: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
     from gapsmith.core.errors import InputError
     from gapsmith.trainer.assignment import Assignment
     from gapsmith.training.devices import usable_device
@@ -113,8 +116,8 @@ def _resumed(kind: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
     if not paths.assignment.is_file():
         raise InputError(f"{paths.folder} holds no training to resume; leave --resume out to begin one")
     found = Assignment.read(paths)
-    if found.kind != kind:
-        raise InputError(f"{paths.folder} holds a training of a {found.kind}, not of a {kind}")
+    if found.architecture != (wanted := _architecture(model)):
+        raise InputError(f"{paths.folder} holds a training of the architecture {found.architecture}, not of {wanted}")
     if given["config"] is not None or given["changes"] or given["start"] is not None:
         raise InputError("a resumed training keeps its configuration; leave out --config, --set and --start")
     steps, budget = given["steps"], _seconds(given["time_budget"])
@@ -122,7 +125,7 @@ def _resumed(kind: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
     return replace(found, processes=given["processes"], device=usable_device(given["device"]), **ended_by)
 
 
-def _new(kind: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
+def _new(model: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
     from gapsmith.core.errors import InputError
     from gapsmith.trainer.assignment import Assignment
     from gapsmith.training.configuration import changed, read
@@ -134,11 +137,12 @@ def _new(kind: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
         raise InputError(f"{paths.folder} holds a training: go on with it by --resume, or choose another --directory")
     if given["steps"] is None and given["time_budget"] is None:
         raise InputError("say when to stop: --time-budget 30m, or --steps 10000")
-    model = trainable(kind)
-    config = read(given["config"]) if given["config"] is not None else model.default_config()
+    architecture = _architecture(model)
+    chosen = trainable(architecture)
+    config = read(given["config"]) if given["config"] is not None else chosen.default_config()
     assignment = Assignment(
         id=str(uuid4()),
-        kind=kind,
+        architecture=architecture,
         config=changed(config, given["changes"]),
         time_budget_s=_seconds(given["time_budget"]),
         start=None if given["start"] is None else str(given["start"].absolute()),
@@ -151,10 +155,19 @@ def _new(kind: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
             )
         },
     )  # fmt: skip
-    model.base_training(
+    chosen.base_training(
         assignment.config or {}, assignment.options(paths)
     )  # says what is wrong before any process starts
     return assignment
+
+
+def _architecture(model: str) -> str:
+    """The architecture of a role's shipped weights; any other name is an architecture's own."""
+    from gapsmith.core.settings import settings
+    from gapsmith.training.card import card_alone
+    from gapsmith.training.shipped import roles, shipped
+
+    return str(card_alone(shipped(model, settings()))["architecture"]) if model in roles() else model
 
 
 def _backend(wanted: str, processes: int, hosts: str | None) -> "Backend | None":
@@ -210,7 +223,7 @@ def _run(assignment: "Assignment", paths: "Paths", backend: "Backend | None", gi
             supervise(command, variables, log=paths.log, stop=paths.stop, stopping=stopping, look=watch.look)
         except StoppedError:
             watch.end("stopped")
-            echo(f"stopped; go on with: gapsmith train {assignment.kind} -d {paths.folder} --resume", err=True)
+            echo(f"stopped; go on with: gapsmith train {assignment.architecture} -d {paths.folder} --resume", err=True)
             sys.exit(130)
         except BaseException as error:
             watch.end("failed", str(error))

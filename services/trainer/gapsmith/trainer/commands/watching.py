@@ -14,6 +14,7 @@ from gapsmith.core.errors import GapsmithError
 from gapsmith.core.terminal import echo, status
 from gapsmith.core.units import duration
 from gapsmith.training.metrics import Point
+from gapsmith.training.protocol import trainable
 
 if TYPE_CHECKING:
     from gapsmith.store.database import Database
@@ -28,6 +29,7 @@ class Watch:
 
     def __init__(self, assignment: "Assignment", paths: "Paths", backend: str) -> None:
         self._assignment, self._paths, self._backend = assignment, paths, backend
+        self._role = trainable(assignment.architecture).role
         self._told = self._shown = self._stored = 0.0
         self._found: dict[str, Any] = {}
         self._points: list[Point] = []
@@ -38,7 +40,7 @@ class Watch:
     def __enter__(self) -> Self:
         """Begin."""
         one = "1 process" if self._assignment.processes == 1 else f"{self._assignment.processes} processes"
-        echo(f"training a {self._assignment.kind} in {one} ({self._backend}); log: {self._paths.log}", err=True)
+        echo(f"training a {self._role} in {one} ({self._backend}); log: {self._paths.log}", err=True)
         self._connect()
         if sys.stderr.isatty():
             self._status = self._terminal.enter_context(status("starting"))
@@ -135,7 +137,7 @@ class Watch:
                 training_runs.start(
                     connection,
                     UUID(wanted.id),
-                    kind=wanted.kind,
+                    role=self._role,
                     processes=wanted.processes,
                     backend=self._backend,
                     device=wanted.device,

@@ -1,0 +1,139 @@
+"""What the services ask of a model in each role, whatever its architecture."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from gapsmith.core import properties
+from gapsmith.core.domain import Molecule
+from gapsmith.core.model_domain import ModelDomain
+from gapsmith.core.properties import Estimate
+
+Geometry = tuple[np.ndarray, np.ndarray]  # (atoms,) atomic numbers, (atoms, 3) angstrom
+Targets = Mapping[str, float]  # wanted properties by name with unit, e.g. {"gap_ev": 4.0}
+Targeted = Targets | Sequence[Targets] | None  # the same for all molecules, one each, or none
+
+
+@dataclass(frozen=True)
+class HeadPrediction:
+    """One quantity in the unit that its head declares: (molecules,), or (atoms,) for a quantity of atoms."""
+
+    mean: np.ndarray
+    std: np.ndarray  # calibrated on validation data
+    low: np.ndarray  # lower end of the 90 % interval, never below what is possible
+    high: np.ndarray  # upper end
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predictions in the order of the molecules."""
+
+    mean_ev: np.ndarray  # (molecules,) float64, the gap
+    std_ev: np.ndarray  # (molecules,) float64, calibrated
+    homo_ev: np.ndarray  # (molecules,) float64, NaN without such a head
+    distance: np.ndarray  # (molecules,) float64, from the training data in latent space, about one inside
+    out_of_distribution: np.ndarray  # (molecules,) bool: farther than 99 % of the validation split
+    heads: dict[str, HeadPrediction]  # by name with unit, e.g. gap_ev
+    offsets: np.ndarray  # (molecules + 1,): where a molecule's atoms are in quantities of atoms
+    of_atoms: tuple[str, ...]  # which of the heads are such quantities
+    molecular: dict[str, HeadPrediction]  # heads of whole molecules by quantity, in base units
+
+    def __len__(self) -> int:
+        """Number of molecules."""
+        return len(self.mean_ev)
+
+    def properties(self) -> list[dict[str, Estimate]]:
+        """What follows for the registered properties of each molecule."""
+        return [
+            properties.predicted(
+                {
+                    name: Estimate(*(float(part[index]) for part in (head.mean, head.std, head.low, head.high)))
+                    for name, head in self.molecular.items()
+                }
+            )
+            for index in range(len(self))
+        ]
+
+
+class Surrogate(Protocol):
+    """Predicts properties with error bars."""
+
+    domain: ModelDomain
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What it predicts, names with unit: the keys of ``Prediction.heads``."""
+        ...
+
+    def predict(self, geometries: Sequence[Geometry]) -> Prediction:
+        """Predict at GFN2-xTB or DFT geometries.
+
+        Raises:
+            InputError: a molecule lies outside the domain, coordinates are not finite, or atoms coincide.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What came of a number of attempts."""
+
+    molecules: Sequence[Molecule]  # those that are molecules, hydrogens included
+    parents: Sequence[int | None]  # which parent each was grown from
+    origins: Sequence[int]  # which attempt each came from
+    attempts: int
+    refused: Counter[str] = field(default_factory=Counter)  # how many of the others for which reason
+
+
+class Sampler(Protocol):
+    """Makes molecules with wanted properties, from nothing or by growing a part of a molecule again."""
+
+    domain: ModelDomain
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The properties that molecules can be asked to have, names with unit."""
+        ...
+
+    def sample(
+        self,
+        n: int,
+        targets: Targeted,
+        seed: int,
+        *,
+        heavy_atoms: tuple[int, int] | None = None,
+        elements: Sequence[int] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Sampled:
+        """Try ``n`` new molecules; the same seed gives the same ones.
+
+        Args:
+            n: attempts.
+            targets: wanted properties.
+            seed: of all random choices.
+            heavy_atoms: fewest and most; None for all that were learned.
+            elements: atomic numbers that new heavy atoms may have; None for all that were learned.
+            should_stop: asked often; what is finished by then is returned.
+
+        Raises:
+            InputError: a size, an element or a property was not learned.
+        """
+        ...
+
+    def regrow(
+        self,
+        parents: Sequence[Molecule],
+        n: int,
+        mask_fraction: float,
+        targets: Targeted,
+        seed: int,
+        *,
+        heavy_atoms: tuple[int, int] | None = None,
+        elements: Sequence[int] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Sampled:
+        """Try ``n`` times, parents in turn, to grow a connected part of ``mask_fraction`` of the heavy atoms again."""
+        ...
