@@ -131,10 +131,9 @@ def test_a_model_shows_how_it_was_trained(database: Database, tmp_path: Path, mo
         models.add(
             connection,
             model_id,
-            role="surrogate",
+            card("surrogate", "1" * 64),
             parent_id=parent,
             path=tmp_path / "b.safetensors",
-            digest="1" * 64,
             metrics={},
             labels=9,
             campaign_id=None,

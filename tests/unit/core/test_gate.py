@@ -98,7 +98,7 @@ def test_embedded_atoms_can_keep_their_numbers(smiles: str, random: object) -> N
     ("smiles", "reason", "words"),
     [
         ("C" * 7, "size", "23 atoms; between 1 and 20"),
-        ("CS", "element", "it has S; the model knows H, C, N, O, F"),
+        ("CS", "domain", "it has S; the model knows H, C, N, O, F"),
         ("*C", "element", "1 of its atoms are placeholders"),
         ("[NH4+]", "charge", "its charge is +1"),
         ("C[CH2]", "radical", "1 unpaired"),
