@@ -1,13 +1,16 @@
 """The elements: symbols, valences, covalent radii and formulae. RDKit is loaded only when a radius is asked for."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
-from typing import Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from gapsmith.core.errors import InputError
+
+if TYPE_CHECKING:  # commands that only ask the database need not wait for numpy
+    import numpy as np
 
 _IN_ORDER: Final = """
     H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru
@@ -56,6 +59,7 @@ def formula(numbers: Iterable[int], charge: int = 0) -> str:
 
 @cache
 def _radii() -> np.ndarray:
+    import numpy as np
     from rdkit.Chem import GetPeriodicTable
 
     table = GetPeriodicTable()
@@ -64,10 +68,12 @@ def _radii() -> np.ndarray:
 
 def radii_angstrom(numbers: np.ndarray) -> np.ndarray:
     """Covalent radii, (atoms,); Cordero et al., Dalton Trans. 2832 (2008), as RDKit has them."""
-    return np.asarray(_radii()[np.asarray(numbers, dtype=np.int64)])
+    found: np.ndarray = _radii()[numbers]
+    return found
 
 
 def bond_lengths_angstrom(numbers: np.ndarray) -> np.ndarray:
     """Sums of the covalent radii of all pairs of atoms, (atoms, atoms)."""
     radii = radii_angstrom(numbers)
-    return np.asarray(radii[:, None] + radii[None])
+    lengths: np.ndarray = radii[:, None] + radii[None]
+    return lengths
