@@ -68,6 +68,7 @@ class Tally:
             heads={"gap_ev": HeadPrediction(mean, std, mean - 1.645 * std, mean + 1.645 * std)},
             offsets=np.cumsum([0, *(len(numbers) for numbers, _ in geometries)]),
             of_atoms=(),
+            molecular={"gap": HeadPrediction(mean, std, mean - 1.645 * std, mean + 1.645 * std)},
         )
 
 

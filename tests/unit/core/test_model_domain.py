@@ -82,16 +82,10 @@ def test_a_campaign_stays_within_what_the_live_models_know(constraints: object, 
         assert line.startswith(problem)
 
 
-def test_a_property_that_a_model_does_not_know_is_refused() -> None:
-    config = parse_campaign({"name": "a", "target": {"value": 5.0}})
-    with pytest.raises(InputError, match=r"target\.property: surrogate:4 does not know gap; it knows homo"):
-        check_campaign(config, {"surrogate:4": ModelDomain(("C",), (1, 9), {"homo": DOMAIN.properties["homo"]})})
-
-
 def test_a_target_outside_the_training_data_is_a_warning() -> None:
     far, near = ({"name": "a", "target": {"value": value}} for value in (1.0, 10.2))
     (warning,) = warnings(parse_campaign(far), {"surrogate:3": DOMAIN})
-    assert warning.startswith("target.value: 1 ± 0.1 eV lies outside 3.3 to 10.2 eV, the values that surrogate:3")
+    assert "lies outside 3.3 to 10.2 eV, the values that surrogate:3 was trained on" in warning
     assert warnings(parse_campaign(near), {"surrogate:3": DOMAIN}) == []
 
 
