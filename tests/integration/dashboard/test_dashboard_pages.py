@@ -314,7 +314,7 @@ def test_pause_resume_retarget_stop(filled: Site) -> None:
         client.post(f"/campaigns/{NAME}/state", data={"csrf_token": token, "state": "stopped"})
         assert state_of(filled, NAME) == "stopped"
         late = client.post(f"/campaigns/{NAME}/state", data={"csrf_token": token, "state": "running"})
-    assert late.status_code == 422
+    assert late.status_code == 409
     assert "it cannot become running" in late.text
 
 

@@ -180,7 +180,7 @@ def lines(results: "Results") -> list[str]:
         "",
         "## Surrogate",
         "",
-        *_error_lines(results.attempts),
+        *_error_lines(results.attempts, config.target.unit),
         *_table(
             [
                 {
@@ -216,15 +216,15 @@ def _rate_lines(results: "Results") -> list[str]:
     return [text]
 
 
-def _error_lines(found: "Sequence[Attempt]") -> list[str]:
+def _error_lines(found: "Sequence[Attempt]", unit: str) -> list[str]:
     from gapsmith.store.results import mean_absolute_error_ev
 
     error = mean_absolute_error_ev(found)
     if error is None:
         return []
-    mean_ev, labels = error
+    mean, labels = error
     return [
-        f"Mean absolute error of its predictions on the {labels} labelled molecules: {1000 * mean_ev:.0f} meV.",
+        f"Mean absolute error of its predictions on the {labels} labelled molecules: {mean:.3f} {unit}.",
         "",
     ]
 

@@ -50,7 +50,6 @@ def router(site: Site) -> APIRouter:
             "molecule/index.html",
             one=one,
             row=one.story.row,
-            window=one.campaign.config.target.window,
             properties=one.story.properties,
             spectra=spectra(one.spectra),
             labels=GEOMETRIES,
