@@ -84,7 +84,10 @@ def test_the_list_has_what_the_store_counts(filled: Site) -> None:
 
 def test_the_loop_has_what_the_report_says(filled: Site) -> None:
     with filled.client() as client:
-        text = client.get(f"/campaigns/{NAME}").text
+        deadline = time.monotonic() + 60
+        while "data-stage" not in (text := client.get(f"/campaigns/{NAME}").text):  # it is only announced at first
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
         numbers = client.get(f"/campaigns/{NAME}/charts.json").json()
     stages = dict(re.findall(r'data-stage="(\w+)">(\d+)', text))
     assert stages == {"drawn": "20", "proposed": "14", "scored": "7", "dft": "4", "hits": "2", "certified": "1"}
