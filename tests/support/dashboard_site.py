@@ -13,6 +13,7 @@ from model_cards import ARCHITECTURES, DOMAIN
 from psycopg.types.json import Jsonb
 from rdkit import Chem
 from rdkit.Chem import AllChem
+from states import bring
 from values import computed, estimate
 
 from gapsmith.core.campaign import parse_campaign
@@ -122,15 +123,16 @@ def label(
     certified_ev: float | None = None,
 ) -> None:
     """Give a scored candidate a DFT gap, and a certificate if wanted."""
+    bring(connection, "candidates", candidate_id, "labelled" if certified_ev is None else "certified")
     triage = calculation(connection, campaign_id, conformer_id, "triage", gap_ev)
     connection.execute(
-        "UPDATE candidates SET state = 'labelled', triage_id = %s, label_value = %s WHERE id = %s",
+        "UPDATE candidates SET triage_id = %s, label_value = %s WHERE id = %s",
         (triage, gap_ev, candidate_id),
     )
     if certified_ev is not None:
         certificate = calculation(connection, campaign_id, conformer_id, "certificate", certified_ev)
         connection.execute(
-            """UPDATE candidates SET state = 'certified', certificate_id = %s, certified_value = %s,
+            """UPDATE candidates SET certificate_id = %s, certified_value = %s,
                       certified_conformer_id = relaxed_conformer_id WHERE id = %s""",
             (certificate, certified_ev, candidate_id),
         )

@@ -9,6 +9,7 @@ import numpy as np
 from model_cards import DOMAIN
 from psycopg.types.json import Jsonb
 from rdkit import Chem
+from states import bring
 from values import computed, estimate
 
 from gapsmith.core import properties
@@ -99,12 +100,12 @@ def add(connection: Connection, campaign_id: UUID, one: Identity, models: list[U
     if fate < 0.4:
         label = round(gap + chance.gauss(0, 0.2), 2)
         certified = round(label + chance.gauss(0, 0.1), 2) if fate < 0.15 else None
+        bring(connection, "candidates", candidate_id, "certified" if certified is not None else "labelled")
         triage, certificate = (calculation(connection, relaxed, gap, chance) for gap in (label, certified))
         connection.execute(
-            """UPDATE candidates SET state = %s, triage_id = %s, certificate_id = %s, label_value = %s, certified_value = %s
+            """UPDATE candidates SET triage_id = %s, certificate_id = %s, label_value = %s, certified_value = %s
                WHERE id = %s""",
             (
-                "certified" if certified is not None else "labelled",
                 triage,
                 certificate,
                 label,
@@ -113,7 +114,8 @@ def add(connection: Connection, campaign_id: UUID, one: Identity, models: list[U
             ),
         )
     elif fate < 0.5:
-        connection.execute("UPDATE candidates SET state = 'failed', reason = 'scf' WHERE id = %s", (candidate_id,))
+        bring(connection, "candidates", candidate_id, "failed")
+        connection.execute("UPDATE candidates SET reason = 'scf' WHERE id = %s", (candidate_id,))
     return candidate_id
 
 

@@ -178,7 +178,10 @@ class World:
 
     def _task(self, connection: Connection, task_id: UUID, service: str, campaign: Campaign) -> None:
         tasks.add(connection, task_id, service=service, kind="test", payload={}, campaign_id=campaign.id)
-        connection.execute("UPDATE tasks SET state = 'done', finished_at = now() WHERE id = %s", (task_id,))
+        connection.execute("UPDATE tasks SET state = 'running' WHERE id = %s AND state = 'pending'", (task_id,))
+        connection.execute(
+            "UPDATE tasks SET state = 'done', finished_at = now() WHERE id = %s AND state = 'running'", (task_id,)
+        )
 
     def begin(self) -> UUID | None:
         """A DFT worker takes the most urgent calculation."""

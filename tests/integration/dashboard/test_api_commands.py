@@ -11,6 +11,7 @@ from fastapi import Response
 from fastapi.testclient import TestClient
 from many_candidates import FIRST, METHANE, SECOND, fill
 from starlette.requests import Request
+from states import bring
 
 from gapsmith.client import Client, ConflictError, InvalidRequestError, NotFoundError, TokenError
 from gapsmith.core.errors import InputError, UnavailableError
@@ -105,7 +106,8 @@ def add_job(database: Database, state: str) -> UUID:
             conformer_id=conformer,
             campaign_id=None,
         )
-        connection.execute("UPDATE calculations SET state = %s, finished_at = now() WHERE id = %s", (state, job.id))
+        bring(connection, "calculations", job.id, state)
+        connection.execute("UPDATE calculations SET finished_at = now() WHERE id = %s", (job.id,))
     return job.id
 
 
