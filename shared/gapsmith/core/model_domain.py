@@ -99,14 +99,10 @@ def check_campaign(config: CampaignConfig, domains: Mapping[str, ModelDomain]) -
         raise InputError("\n".join(problems))
 
 
-def predicted_heads(domains: Mapping[str, ModelDomain]) -> list[str]:
-    """What the surrogate among some models predicts, by the names of properties."""
-    return [
-        name
-        for model, domain in domains.items()
-        if model.partition(":")[0] == "surrogate"
-        for name in domain.properties
-    ]
+def predicted_heads(domains: Mapping[str, ModelDomain]) -> list[str] | None:
+    """What the surrogate among some models predicts, by the names of properties; None without a surrogate."""
+    known = [domain for model, domain in domains.items() if model.partition(":")[0] == "surrogate"]
+    return [name for domain in known for name in domain.properties] if known else None
 
 
 def warnings(config: CampaignConfig, domains: Mapping[str, ModelDomain]) -> list[str]:
