@@ -44,7 +44,7 @@ test: horovod ## all tests, on real servers
 	$(BIN)/python -m pytest -q
 
 unit: dev ## the fast tests
-	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q -m 'not slow' tests/unit
 
 lint: dev ## style
 	$(BIN)/ruff check .

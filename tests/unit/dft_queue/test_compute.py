@@ -14,6 +14,8 @@ from gapsmith.dft_queue.integration import CachedNumInt
 from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.scf import converge, frontier_ev, mean_field, molecule, orthonormalised
 
+pytestmark = pytest.mark.slow
+
 LEVEL = shipped()["single-point"]
 METHANE = CalculationInput(
     level=LEVEL,

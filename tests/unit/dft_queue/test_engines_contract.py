@@ -15,6 +15,8 @@ from gapsmith.dft_queue.engines import find, names
 from gapsmith.dft_queue.engines.protocol import Engine
 from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput
 
+pytestmark = pytest.mark.slow
+
 SMALL_PBE = LevelOfTheory(
     name="contract-pyscf",
     engine="pyscf",

@@ -9,6 +9,8 @@ from gapsmith.dft_queue.gradient import gradient, known
 from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.scf import converge, molecule
 
+pytestmark = pytest.mark.slow
+
 LEVEL = shipped()["single-point"]
 FORMAMIDE = np.array([6, 8, 7, 1, 1, 1])
 BENT = np.array(

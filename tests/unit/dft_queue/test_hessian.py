@@ -12,6 +12,8 @@ from gapsmith.dft_queue.compute import compute
 from gapsmith.dft_queue.hessian import SOFTEST, xtb_hessian
 from gapsmith.dft_queue.jobs import CalculationInput
 
+pytestmark = pytest.mark.slow
+
 LEVEL = shipped()["single-point"].model_copy(update={"relaxation": ("self",)})
 WATER = CalculationInput.of(np.array([8, 1, 1]), np.array([[0, 0, 0], [0.93, 0.0, 0.1], [-0.1, 0.0, 1.02]]), LEVEL)
 HARTREE_PER_BOHR2_TO_MDYNE_PER_ANGSTROM = 15.569

@@ -16,6 +16,8 @@ from gapsmith.dft_queue.properties.excitations import excitations
 from gapsmith.dft_queue.properties.polarizability import polarizability
 from gapsmith.dft_queue.scf import mean_field
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def formaldehyde() -> Any:

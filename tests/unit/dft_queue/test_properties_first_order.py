@@ -11,6 +11,8 @@ from wave_functions import converged, of_both_spins
 from gapsmith.dft_queue.properties import first_order
 from gapsmith.dft_queue.properties.response import by_spin, prepared
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def formaldehyde() -> Any:

@@ -10,6 +10,8 @@ from gapsmith.core.errors import CalculationError, FailureClass
 from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
 from gapsmith.dft_queue.properties.frequencies import KM_MOL, _blocks, frequencies
 
+pytestmark = pytest.mark.slow
+
 METHANE = (  # QM9's molecule 1
     [6, 1, 1, 1, 1],
     [

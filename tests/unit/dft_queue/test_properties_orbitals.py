@@ -29,6 +29,8 @@ from gapsmith.core.levels import shipped
 from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.properties.orbitals import write_cubes
 from gapsmith.dft_queue.scf import converge, molecule
+
+pytestmark = pytest.mark.slow
 level = shipped()["single-point"]
 job = CalculationInput.of(np.array([1, 1]), np.array([[0, 0, 0], [0, 0, 0.74]]), level)
 field = converge(molecule(job, job.positions, memory_mb=1000), level).mean_field

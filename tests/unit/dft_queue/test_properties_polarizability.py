@@ -12,6 +12,8 @@ from gapsmith.dft_queue.properties.polarizability import polarizability
 from gapsmith.dft_queue.properties.response import tightened
 from gapsmith.dft_queue.scf import Rung, converge
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def water() -> Any:

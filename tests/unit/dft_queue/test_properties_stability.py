@@ -13,6 +13,8 @@ from gapsmith.dft_queue.properties import stability as module
 from gapsmith.dft_queue.properties.stability import check_stability
 from gapsmith.dft_queue.scf import converge, mean_field
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def water() -> Any:

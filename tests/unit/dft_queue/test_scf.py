@@ -11,6 +11,8 @@ from gapsmith.dft_queue.integration import in_single_precision
 from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.scf import LADDER, Rung, converge, mean_field, molecule
 
+pytestmark = pytest.mark.slow
+
 LEVEL = shipped()["single-point"]
 GEOMETRY = np.array([[0.0, 0.0, 0.1177], [0.0, 0.7555, -0.4712], [0.0, -0.7555, -0.4712]])
 WATER = CalculationInput.of(np.array([8, 1, 1]), GEOMETRY, LEVEL)

@@ -134,6 +134,7 @@ def test_contradicting_targets_warn(tmp_path):
     assert "the gap is the LUMO less the HOMO, 7 eV" in result.stderr
 
 
+@pytest.mark.slow
 def test_what_cannot_be_had_in_such_number_is_said(tmp_path):
     path = tmp_path / "one.smi"
     result = succeed("generate", "--heavy-atoms", "1", "--elements", "C", "-n", "3", "-o", path)
@@ -142,6 +143,7 @@ def test_what_cannot_be_had_in_such_number_is_said(tmp_path):
     assert "duplicates:" in result.stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished(tmp_path, monkeypatch):
     sample, calls = Generator.sample, []
 

@@ -35,6 +35,7 @@ def test_targets_are_gaps_of_the_generators_half():
     assert len(set(asked.tolist())) == 500
 
 
+@pytest.mark.slow
 def test_real_molecules_reach_the_floor_and_others_do_not(evaluator):
     asked = targets(120, 0)
     molecules = [real.molecule(int(index)) for index in asked]

@@ -54,6 +54,7 @@ def test_shipped_weights_make_molecules(free):
     assert len(free.molecules) + sum(free.refused.values()) == 32
 
 
+@pytest.mark.slow
 def test_same_seed_same_molecules(shipped):
     one, two = (shipped.sample(6, GAP, 2**63 + 1, options=QUICK) for _ in range(2))
     other = shipped.sample(6, GAP, 1, options=QUICK)
@@ -107,6 +108,7 @@ def test_molecules_do_not_depend_on_the_others_of_their_batch(shipped):
     assert np.allclose(both.molecules[0].coordinates, other.molecules[0].coordinates, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_halves_the_batch(shipped, monkeypatch):
     """The failure is injected: a batch that is really too large for this machine would take all of it."""
     sizes = []
@@ -192,6 +194,7 @@ def test_checkpoint_round_trip(make_denoiser, make_noisy, small_config, tmp_path
         Generator.load(weights)
 
 
+@pytest.mark.slow
 def test_training_needs_no_chemistry_package():
     heavy = "[m for m in ('rdkit', 'pyscf', 'tblite', 'scipy', 'psycopg', 'kafka') if m in sys.modules]"
     code = f"import sys, gapsmith.generator.trainable; print({heavy})"

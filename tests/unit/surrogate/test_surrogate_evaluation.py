@@ -55,6 +55,7 @@ def test_every_head_is_measured_where_there_are_labels(weights: Path, small: Sim
     json.dumps(found.numbers(), allow_nan=False)
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_writes(weights: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(
         surrogate,

@@ -14,6 +14,8 @@ from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.noise import Evidence, fit, refit
 from gapsmith.surrogate.quantities import GRAPH_LEVEL
 
+pytestmark = pytest.mark.slow
+
 HEADS = ("gap", "homo", "lumo", "mulliken_charge")
 
 
