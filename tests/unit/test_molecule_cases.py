@@ -5,10 +5,12 @@ Every file goes through the one reader and the gate as ``gapsmith predict``, ``d
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from model_cards import DOMAIN
 
 from gapsmith.core.chemistry.elements import formula
 from gapsmith.core.chemistry.gate import Requirements, admit
@@ -19,9 +21,12 @@ from gapsmith.core.errors import InputError, InvalidMolecule
 from gapsmith.core.levels import shipped
 from gapsmith.core.xtb import relax
 from gapsmith.dft_queue.commands.molecules import Entry, Wish, entries
-from gapsmith.generator.commands.leads import NEEDED as LEAD
+from gapsmith.generator.commands import leads
 from gapsmith.generator.evaluation.files import NEEDED as JUDGED
 from gapsmith.surrogate.commands.predict import requirements
+
+WIDE = replace(DOMAIN, heavy_atoms=(1, 500))  # of any size
+LEAD = leads.requirements(WIDE)
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 TRIAGE, XTB = Wish(shipped()["triage"]), Wish(shipped()["xtb"])
@@ -104,7 +109,7 @@ def test_every_record_has_its_right_answer(file: str) -> None:
         assert re.search(dft, entry.refusal or f"^{entry.formula}"), entry.refusal
         if entry.refusal is None:
             assert re.fullmatch(dft, entry.formula or "")
-        assert re.search(predict, outcome(record, requirements(relax=False)))
+        assert re.search(predict, outcome(record, requirements(WIDE, relax=False)))
     assert any(NOTED.get(file, "") in note for record in records for note in (*record.notes, ""))
 
 
@@ -147,7 +152,7 @@ def test_size_and_elements_are_looked_at_before_anything_is_embedded(
     (entry,) = computed(file)
     assert entry.refusal
     (record,) = read_molecules(CASES / file)
-    for needed in (requirements(relax=False), LEAD):
+    for needed in (requirements(WIDE, relax=False), LEAD):
         with pytest.raises(InvalidMolecule):
             admit(record, needed)
 

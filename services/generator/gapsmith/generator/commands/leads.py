@@ -45,8 +45,13 @@ def read_leads(path: Path, domain: ModelDomain, options: ReadOptions | None = No
     Raises:
         InputError: the file cannot be read, or the generator cannot grow from one of its molecules.
     """
-    needed = Requirements(domain=domain, charged=False, open_shell=False, keep_order=True, hydrogens=Hydrogens.ADDED)
+    needed = requirements(domain)
     return [_lead(record, needed) for record in read_molecules(path, options)]
+
+
+def requirements(domain: ModelDomain) -> Requirements:
+    """What a lead must be: a neutral closed shell within what the generator knows."""
+    return Requirements(domain=domain, charged=False, open_shell=False, keep_order=True, hydrogens=Hydrogens.ADDED)
 
 
 def _lead(record: Record, needed: Requirements) -> Lead:
