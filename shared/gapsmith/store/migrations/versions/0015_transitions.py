@@ -4,8 +4,8 @@ from alembic import op
 
 from gapsmith.store.transitions import statements
 
-revision = "0014"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 
 
 def upgrade() -> None:
@@ -16,4 +16,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """States would not be checked."""
-    raise RuntimeError("0014 cannot be taken back")
+    raise RuntimeError("0015 cannot be taken back")

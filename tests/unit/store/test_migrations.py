@@ -1,0 +1,20 @@
+"""Migrations form one chain, numbered as they follow one another."""
+
+import re
+from pathlib import Path
+
+from gapsmith.store import migrate
+
+VERSIONS = Path(migrate.__file__).parent / "migrations" / "versions"
+
+
+def test_each_migration_follows_the_one_before() -> None:
+    files = sorted(VERSIONS.glob("0*.py"))
+    numbers = [file.name[:4] for file in files]
+    assert numbers == [f"{number:04}" for number in range(1, len(files) + 1)]
+    before = "None"
+    for file, number in zip(files, numbers, strict=True):
+        text = file.read_text()
+        assert re.search(r"^revision = (.*)$", text, re.MULTILINE)[1] == f'"{number}"', file.name
+        assert re.search(r"^down_revision = (.*)$", text, re.MULTILINE)[1] == before, file.name
+        before = f'"{number}"'
