@@ -202,11 +202,11 @@ def test_what_kills_the_service_again_and_again_is_quarantined(
 def test_a_stop_gives_the_task_back(service: SurrogateService, database: Database, campaign_id: UUID) -> None:
     ids = propose(database, campaign_id, [("C=O", embedded("C=O"))])
     ask(service, campaign_id, ids)
-    service.interrupt.set()
+    service.stopping.set()
     assert service.work()
     (row,) = rows(database, "SELECT state, attempts FROM tasks")
     assert (row["state"], row["attempts"]) == ("pending", 0)
-    service.interrupt.clear()
+    service.stopping.clear()
     assert service.work()
     (row,) = rows(database, "SELECT state FROM candidates")
     assert row["state"] == "scored"
