@@ -72,7 +72,8 @@ def calculation(connection: Connection, conformer_id: UUID, gap: float | None, c
     homo, dipole = round(chance.uniform(-9, -5), 1), round(chance.uniform(0, 6), 1)
     connection.execute(
         """INSERT INTO calculations (id, content_hash, level, conformer_id, state, gap_ev, homo_ev, lumo_ev, dipole_debye,
-                                     properties) VALUES (%s, %s, 'triage', %s, 'done', %s, %s, %s, %s, %s)""",
+                                     properties, started_at, finished_at)
+           VALUES (%s, %s, 'triage', %s, 'done', %s, %s, %s, %s, %s, now(), now())""",
         (new, str(new), conformer_id, gap, homo, homo + gap, dipole, computed(gap, homo, dipole_debye=dipole)),
     )
     return new

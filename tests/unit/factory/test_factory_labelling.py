@@ -15,7 +15,7 @@ from gapsmith.factory.labelling import Labelling
 from gapsmith.factory.making import Chunk, make
 from gapsmith.factory.pools import Draft
 from gapsmith.factory.shards import LabelSetWriter
-from gapsmith.store.calculations import Outcome
+from gapsmith.store.calculations import Ended
 
 TRIAGE = shipped()["triage"]
 
@@ -26,10 +26,10 @@ class NoDatabase:
         yield None
 
 
-def outcome(one: UUID, state: str, failure_class: str | None = None) -> Outcome:
+def outcome(one: UUID, state: str, failure_class: str | None = None) -> Ended:
     done = state == "done"
     numbers = (-7.0, -1.0, -100.0, 1.5) if done else (None,) * 4
-    return Outcome(one, state, *numbers, (0.1,) * 6 if done else None, "diis" if done else None, 3.0, {"pyscf": "2"},
+    return Ended(one, state, *numbers, (0.1,) * 6 if done else None, "diis" if done else None, 3.0, {"pyscf": "2"},
                    failure_class, failure_class and "reason")  # fmt: skip
 
 
@@ -61,10 +61,10 @@ def test_only_what_the_molecule_decided_is_stored(
     key = next(iter(writer.molecules))
     job = uuid4()
 
-    def outcomes(connection: Any, ids: Sequence[UUID]) -> list[Outcome]:
+    def ended(connection: Any, ids: Sequence[UUID]) -> list[Ended]:
         return [outcome(one, state, failure_class) for one in ids]
 
-    monkeypatch.setattr(labelling.calculations, "outcomes", outcomes)
+    monkeypatch.setattr(labelling.calculations, "ended", ended)
     asked = Labelling(writer, NoDatabase(), TRIAGE)  # type: ignore[arg-type]
     asked._waiting[job] = key
     asked.wait(lambda: False, lambda labels, left: None)
