@@ -1,6 +1,6 @@
 """A property that another package adds: Koopmans' ionization energy, by an entry point alone.
 
-``install`` lays the package out as pip would; run as a program, this asks everything that lists, filters or wants a
+``install`` lays the package out; run as a program, this asks everything that lists, filters or wants a
 property, in a process that finds the package, and prints what it gets.
 """
 
@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
+
+import installed
 
 SOURCE = """
 from gapsmith.core.properties import Property
@@ -32,13 +34,7 @@ TARGET = {"property": "ionization", "value": 7.0, "tolerance": 0.5}
 
 def install(folder: Path) -> Path:
     """Write the package; returns the folder to put on the path."""
-    folder.mkdir()
-    (folder / "ionization.py").write_text(SOURCE)
-    info = folder / "ionization-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ionization\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[gapsmith.properties]\nionization = ionization:Ionization\n")
-    return folder
+    return installed.install(folder, "ionization", SOURCE, "gapsmith.properties", "Ionization")
 
 
 def main(url: str, home: Path) -> dict[str, Any]:

@@ -3,20 +3,15 @@
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import numpy as np
 import pytest
 from model_cards import as_role, card
-from rdkit import Chem
-from rdkit.Chem import AllChem
+from scoring import ask, embedded, propose, register, rows, told
 
 from gapsmith.core.campaign import CampaignConfig, Target
-from gapsmith.core.chemistry.conversion import from_rdkit
-from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.domain import Molecule
-from gapsmith.core.messages import CandidatesProposed, CandidatesScored, ModelPromoted
 from gapsmith.core.properties import registered
 from gapsmith.core.settings import Settings
-from gapsmith.store import campaigns, candidates, models
+from gapsmith.store import campaigns
 from gapsmith.store.database import Database
 from gapsmith.store.tasks import MOST_ATTEMPTS
 from gapsmith.surrogate import ROLE, WEIGHTS
@@ -26,15 +21,6 @@ from gapsmith.training.checkpoint import save_model
 from gapsmith.training.files import sha256
 
 SMILES = ("CCCC=O", "CCCCO", "CC(N)=O", "CCC#N")
-
-
-def embedded(smiles: str, noise: float = 0.05) -> Molecule:
-    """A rough geometry as a generator would give it."""
-    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    AllChem.EmbedMolecule(mol, randomSeed=1)
-    molecule = from_rdkit(mol)
-    shaken = molecule.coordinates + np.random.default_rng(0).normal(0, noise, molecule.coordinates.shape)
-    return Molecule(molecule.numbers, shaken, molecule.charges, molecule.bonds)
 
 
 @pytest.fixture
@@ -49,35 +35,6 @@ def campaign_id(database: Database) -> UUID:
     with database.transaction() as connection:
         config = CampaignConfig(name="test", target=Target(value=6.0))
         return campaigns.create(connection, config, source="test").id
-
-
-def propose(database: Database, campaign_id: UUID, molecules: list[tuple[str, Molecule]]) -> tuple[UUID, ...]:
-    """Candidates as the generator writes them."""
-    ids = []
-    with database.transaction() as connection:
-        generator = models.ensure_shipped(connection, Path("/nowhere"), card("generator", "0"))
-        for smiles, molecule in molecules:
-            known = identify(Chem.AddHs(Chem.MolFromSmiles(smiles)))
-            ids.append(candidates.propose(connection, campaign_id, molecule, known, model_id=generator, in_qm9=True)[0])
-    return tuple(ids)
-
-
-def ask(service: SurrogateService, campaign_id: UUID, ids: tuple[UUID, ...]) -> None:
-    """Deliver the event."""
-    event = CandidatesProposed(campaign_id=campaign_id, candidate_ids=ids, sampled=len(ids), refused={})
-    with service.database.transaction() as connection:
-        service.on_proposed(connection, uuid4(), event)
-
-
-def rows(database: Database, sql: str) -> list[dict[str, object]]:
-    with database.transaction() as connection:
-        return connection.execute(sql).fetchall()
-
-
-def told(database: Database) -> list[CandidatesScored]:
-    """What the service emitted."""
-    found = rows(database, "SELECT envelope->'data' AS data FROM outbox WHERE type LIKE '%scored%' ORDER BY sequence")
-    return [CandidatesScored.model_validate(row["data"]) for row in found]
 
 
 def test_candidates_are_relaxed_and_scored(service: SurrogateService, database: Database, campaign_id: UUID) -> None:
@@ -136,7 +93,7 @@ def test_a_promoted_model_scores_again_what_waits(
     bolder.sigma_scale.mul_(0.5)
     weights = tmp_path / "next.safetensors"
     save_model(weights, bolder, **as_role(ROLE), config=bolder.config.as_dict(), card={}, half=True)
-    register(service, weights, sha256(weights), old.id)
+    register(service, weights, card(ROLE, sha256(weights)), old.id)
     assert service.work()
     first, second = rows(database, "SELECT * FROM predictions ORDER BY created_at")
     assert first["model_id"] == old.id
@@ -150,31 +107,13 @@ def test_a_promoted_model_scores_again_what_waits(
     assert [(event.rescored, event.candidate_ids) for event in told(database)] == [(False, ids), (True, ids)]
 
 
-def register(service: SurrogateService, weights: Path, digest: str, parent: UUID) -> None:
-    """As the trainer does, and deliver the event."""
-    model_id = uuid4()
-    with service.database.transaction() as connection:
-        models.add(
-            connection,
-            model_id,
-            card(ROLE, digest),
-            parent_id=parent,
-            path=weights,
-            metrics={},
-            labels=1,
-            campaign_id=None,
-        )
-        models.promote(connection, model_id, "better", source="trainer")
-        service.on_promoted(connection, uuid4(), ModelPromoted(role=ROLE, model_id=model_id))
-
-
 def test_a_bad_model_stops_nothing(
     service: SurrogateService, database: Database, campaign_id: UUID, tmp_path: Path
 ) -> None:
     good = service.model()
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no tensors")
-    register(service, broken, sha256(broken), good.id)
+    register(service, broken, card(ROLE, sha256(broken)), good.id)
     assert service.work()
     ids = propose(database, campaign_id, [("C=O", embedded("C=O"))])
     ask(service, campaign_id, ids)

@@ -1,8 +1,8 @@
 """What a quantum-chemistry program must offer to serve as an engine: a plug-in of the group ``gapsmith.engines``.
 
 An engine is made without arguments. It refuses what it cannot do before anything is queued, and opens a ``Surface`` for the
-rest: energies and gradients for a relaxation, and everything else at the geometry where that ends. ``tests/unit/dft_queue``
-has a contract test that every engine must pass.
+rest: energies and gradients for a relaxation, and everything else at the geometry where that ends. The test of a
+plug-in inherits ``tests/contracts/engines/contract.py``.
 """
 
 from collections.abc import Mapping
