@@ -297,6 +297,36 @@ def reopen(connection: Connection, campaign_id: UUID) -> None:
     )
 
 
+def define_copy_predictions(connection: Connection, values: Mapping[str, str]) -> None:
+    """Define the SQL function that copies predictions beside candidates, for triggers and ``copy_predictions``.
+
+    What counts is the prediction of the live model, else of the newest that judged the candidate.
+
+    Args:
+        connection: in a transaction.
+        values: by column of ``candidates``, its value as SQL over ``p``, the prediction.
+    """
+    assignments = ", ".join(f"{column} = {value}" for column, value in values.items())
+    definition = f"""CREATE OR REPLACE FUNCTION candidates_copy_predictions(judged uuid[]) RETURNS void LANGUAGE sql AS $$
+    UPDATE candidates c SET out_of_distribution = p.out_of_distribution, {assignments}
+    FROM (SELECT DISTINCT ON (p.candidate_id) p.candidate_id, p.properties, p.out_of_distribution
+          FROM predictions p JOIN models m ON m.id = p.model_id WHERE p.candidate_id = ANY(judged)
+          ORDER BY p.candidate_id, (m.state = 'live') DESC, m.version DESC) p
+    WHERE c.id = p.candidate_id
+$$"""
+    connection.execute(definition.encode())
+
+
+def copy_predictions(connection: Connection) -> None:
+    """Copy the predictions of all candidates again, after their columns have changed."""
+    connection.execute("SELECT candidates_copy_predictions(ARRAY(SELECT DISTINCT candidate_id FROM predictions))")
+
+
+def copy_results(connection: Connection) -> None:
+    """Copy the results of all calculations again, after their columns have changed: a trigger on ``triage_id`` does it."""
+    connection.execute("UPDATE candidates SET triage_id = triage_id WHERE triage_id IS NOT NULL")
+
+
 def counts(connection: Connection, campaign_id: UUID) -> dict[str, int]:
     """Number of candidates by state."""
     rows = connection.execute(

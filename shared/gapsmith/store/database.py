@@ -27,10 +27,10 @@ def unreachable(url: str, reason: str) -> str:
     """Why there is no connection to a server, in one sentence: it is not there, or it refuses."""
     if _REFUSAL.search(reason):
         return (
-            f"Postgres at {_address(url)} refuses the connection: {reason.rpartition('FATAL:')[2].strip()}; correct the "
+            f"Postgres at {address(url)} refuses the connection: {reason.rpartition('FATAL:')[2].strip()}; correct the "
             "user, password or database in GAPSMITH_POSTGRES_URL"
         )
-    return f"Postgres at {_address(url)} cannot be reached: {reason.strip()}"
+    return f"Postgres at {address(url)} cannot be reached: {reason.strip()}"
 
 
 class Database:
@@ -118,8 +118,8 @@ class Database:
 
     @property
     def address(self) -> str:
-        """Host, port and database, without the password."""
-        return _address(self.url)
+        """Of its server, without the password."""
+        return address(self.url)
 
     def close(self) -> None:
         """Close all connections."""
@@ -151,6 +151,7 @@ def _remembering(failures: list[str]) -> type[Connection]:
     return Remembering
 
 
-def _address(url: str) -> str:
+def address(url: str) -> str:
+    """Host, port and database of a URL, without the password."""
     parts: dict[str, Any] = conninfo_to_dict(url)
     return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"

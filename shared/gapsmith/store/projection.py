@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from gapsmith.core import columns, properties
 from gapsmith.core.columns import Column
 from gapsmith.core.properties import Estimate
+from gapsmith.store import candidates
 from gapsmith.store.database import Connection
 
 BATCH: Final = 1000  # rows
@@ -35,18 +36,6 @@ CREATE OR REPLACE TRIGGER candidates_copy_results BEFORE INSERT OR UPDATE OF sta
     FOR EACH ROW EXECUTE FUNCTION candidates_copy_results();
 """
 
-# By the live model, else by the newest that judged the candidate.
-_PREDICTIONS = """
-CREATE OR REPLACE FUNCTION candidates_copy_predictions(judged uuid[]) RETURNS void LANGUAGE sql AS $$
-    UPDATE candidates c SET out_of_distribution = p.out_of_distribution, {assignments}
-    FROM (SELECT DISTINCT ON (p.candidate_id) p.candidate_id, p.properties, p.out_of_distribution
-          FROM predictions p JOIN models m ON m.id = p.model_id WHERE p.candidate_id = ANY(judged)
-          ORDER BY p.candidate_id, (m.state = 'live') DESC, m.version DESC) p
-    WHERE c.id = p.candidate_id
-$$;
-COMMENT ON FUNCTION candidates_copy_predictions(uuid[]) IS {known};
-"""
-
 
 def refresh(connection: Connection) -> None:
     """Add what is missing, fill it, and drop indexes that no column wants any more."""
@@ -58,11 +47,9 @@ def refresh(connection: Connection) -> None:
     if known != new:
         _define(connection, new)
         _derive(connection)
-        connection.execute("UPDATE candidates SET triage_id = triage_id WHERE triage_id IS NOT NULL")
-        connection.execute(
-            "SELECT candidates_copy_predictions(ARRAY(SELECT DISTINCT candidate_id FROM predictions)) WHERE %s",
-            (bool(set(new) - set(known)),),
-        )
+        candidates.copy_results(connection)
+        if set(new) - set(known):
+            candidates.copy_predictions(connection)
     _index(connection)
 
 
@@ -82,13 +69,15 @@ def _registered(connection: Connection) -> list[str]:
 def _define(connection: Connection, names: list[str]) -> None:
     known = [properties.get(name) for name in names]
     results = "\n    ".join(f"NEW.dft_{one.column} := (found ->> '{one.name}')::float8;" for one in known)
-    predicted = ", ".join(
-        f"{column} = (p.properties #>> '{{{one.name},{what}}}')::float8"
+    predicted = {
+        column: f"(p.properties #>> '{{{one.name},{what}}}')::float8"
         for one in known
         for column, what in zip(columns.predicted_names(one), ("mean", "std"), strict=True)
-    )
+    }
     connection.execute(_RESULTS.format(assignments=results).encode())
-    connection.execute(_PREDICTIONS.format(assignments=predicted, known=f"'{' '.join(names)}'").encode())
+    candidates.define_copy_predictions(connection, predicted)
+    comment = f"COMMENT ON FUNCTION candidates_copy_predictions(uuid[]) IS '{' '.join(names)}'"
+    connection.execute(comment.encode())
 
 
 def _derive(connection: Connection) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from model_cards import card
@@ -302,65 +301,3 @@ def test_a_rollback_of_what_is_live_no_more_is_refused(registry: Registry) -> No
     ):
         model_choice.rollback(connection, ROLE, leave=registry.ids[1], who="test", reason=None)
     assert registry.live() == 2
-
-
-def test_registries_of_before_know_what_was_live(postgres_server: str, tmp_path: Path) -> None:
-    from alembic import command
-    from alembic.config import Config
-    from sqlalchemy import create_engine
-    from sqlalchemy.engine import make_url
-
-    import gapsmith.store.migrate as migration
-
-    name = "before_promotions"
-    url = f"{postgres_server.rpartition('/')[0]}/{name}"
-    with psycopg.connect(postgres_server, autocommit=True, connect_timeout=10) as server:
-        server.execute(f"CREATE DATABASE {name}")
-        try:
-            config = Config()
-            config.set_main_option("script_location", str(Path(migration.__file__).parent / "migrations"))
-            engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
-            with engine.begin() as connection:
-                config.attributes["connection"] = connection
-                command.upgrade(config, "0002")
-            engine.dispose()
-            registry = Registry(Database(url), tmp_path)
-            states = (
-                "retired",
-                "retired",
-                "rejected",
-                "retired",
-                "live",
-            )  # the fourth was shipped while the second was live
-            parents = (None, 0, 1, None, 1)
-            with registry.database.transaction() as connection:
-                for version, (state, parent) in enumerate(zip(states, parents, strict=True)):
-                    path, digest = registry.file()
-                    connection.execute(
-                        """INSERT INTO models (id, kind, version, parent_id, state, path, sha256, verdict)
-                           VALUES (%s, %s, %s, %s, %s, %s, %s, %s)""",
-                        (
-                            UUID(int=version),
-                            ROLE,
-                            version,
-                            None if parent is None else UUID(int=parent),
-                            state,
-                            str(path),
-                            digest,
-                            "shipped" if parent is None else "judged",
-                        ),
-                    )
-            migration.migrate(url)
-            gone_through = [registry.live()]
-            for _ in range(2):
-                with registry.database.transaction() as connection:
-                    live = models.live(connection, ROLE)
-                    assert live is not None
-                    model_choice.rollback(connection, ROLE, leave=live.id, who="test", reason=None)
-                gone_through.append(registry.live())
-            assert gone_through == [4, 1, 0]
-            with registry.database.transaction() as connection, pytest.raises(InputError, match="was before it"):
-                model_choice.rollback_target(connection, ROLE)
-            registry.database.close()
-        finally:
-            server.execute(f"DROP DATABASE {name} WITH (FORCE)")

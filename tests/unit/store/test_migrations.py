@@ -1,4 +1,4 @@
-"""Migrations form one chain, numbered as they follow one another."""
+"""Migrations form one chain, numbered as they follow one another; a revision is called like its file."""
 
 import re
 from pathlib import Path
@@ -13,8 +13,8 @@ def test_each_migration_follows_the_one_before() -> None:
     numbers = [file.name[:4] for file in files]
     assert numbers == [f"{number:04}" for number in range(1, len(files) + 1)]
     before = "None"
-    for file, number in zip(files, numbers, strict=True):
+    for file in files:
         text = file.read_text()
-        assert re.search(r"^revision = (.*)$", text, re.MULTILINE)[1] == f'"{number}"', file.name
+        assert re.search(r"^revision = (.*)$", text, re.MULTILINE)[1] == f'"{file.stem}"', file.name
         assert re.search(r"^down_revision = (.*)$", text, re.MULTILINE)[1] == before, file.name
-        before = f'"{number}"'
+        before = f'"{file.stem}"'

@@ -1,4 +1,4 @@
-"""SQL stands in ``store`` and ``stack`` and nowhere else: read from the syntax trees of all that is installed."""
+"""SQL stands in ``store`` and ``stack`` and nowhere else, and one module changes candidates: read from what is installed."""
 
 import ast
 import re
@@ -81,3 +81,15 @@ def test_sql_stands_in_the_store_alone() -> None:
     assert len(SOURCES) > 200
     found = {str(path.relative_to(ROOT)): list(faults(ast.parse(path.read_text()))) for path in SOURCES}
     assert not {path: lines for path, lines in found.items() if lines}
+
+
+def test_one_module_changes_candidates() -> None:
+    changes = re.compile(r"\b(UPDATE|INSERT\s+INTO|DELETE\s+FROM|MERGE\s+INTO|TRUNCATE|COPY)\s+(ONLY\s+)?candidates\b")
+    files = [
+        path
+        for folder in (ROOT / "shared/gapsmith", ROOT / "services")
+        for kind in ("*.py", "*.sql")
+        for path in folder.rglob(kind)
+    ]
+    changing = {str(path.relative_to(ROOT)) for path in files if changes.search(path.read_text())}
+    assert changing == {"shared/gapsmith/store/candidates.py"}

@@ -1,14 +1,41 @@
-"""Trainings with their course and their energy: of campaigns, and those that a person started."""
+"""Models, which of them was live when, and trainings."""
 
-from alembic import op
-
-revision = "0004"
-down_revision = "0003"
-
-CHANGES = """
-CREATE TABLE training_runs (
+TABLES = """
+CREATE TABLE models (
     id uuid PRIMARY KEY,
-    kind text NOT NULL,                              -- of model
+    role text NOT NULL,
+    version integer NOT NULL,
+    parent_id uuid REFERENCES models,
+    architecture text NOT NULL,                      -- an entry point of the group gapsmith.trainables
+    domain jsonb NOT NULL,                           -- gapsmith.core.model_domain: elements, heavy atoms, properties
+    state text NOT NULL CHECK (state IN ('candidate', 'live', 'retired', 'rejected')),
+    path text NOT NULL,
+    sha256 text NOT NULL,
+    metrics jsonb NOT NULL DEFAULT '{}',
+    labels integer NOT NULL DEFAULT 0,               -- campaign labels it was trained on
+    verdict text,
+    campaign_id uuid REFERENCES campaigns,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (role, version)
+);
+CREATE UNIQUE INDEX models_one_live ON models (role) WHERE state = 'live';
+
+CREATE TABLE promotions (                            -- the newest of a role tells of its live model
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    role text NOT NULL,
+    model_id uuid NOT NULL REFERENCES models,
+    previous_id bigint REFERENCES promotions,        -- where a rollback from here leads
+    how text NOT NULL CHECK (how IN ('shipped', 'promoted', 'rolled back')),
+    source text NOT NULL,                            -- a service, or user@host
+    reason text,                                     -- that a person gave
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX promotions_newest ON promotions (role, id DESC);
+CREATE INDEX promotions_by_model ON promotions (model_id, id DESC);
+
+CREATE TABLE training_runs (                         -- of campaigns, and those that a person started
+    id uuid PRIMARY KEY,
+    role text NOT NULL,                              -- of the model
     campaign_id uuid REFERENCES campaigns,           -- that asked for it; null: a person did
     model_id uuid REFERENCES models,                 -- that came out, once it is registered
     state text NOT NULL CHECK (state IN ('running', 'finished', 'failed', 'stopped')),
@@ -44,13 +71,3 @@ CREATE TABLE training_metrics (
     PRIMARY KEY (run_id, step)
 );
 """
-
-
-def upgrade() -> None:
-    """Create the tables."""
-    op.execute(CHANGES)
-
-
-def downgrade() -> None:
-    """What trainings cost is not kept anywhere else."""
-    raise RuntimeError("0004 cannot be taken back")
