@@ -46,7 +46,7 @@ def ask(service: SurrogateService, campaign_id: UUID, ids: tuple[UUID, ...]) -> 
         service.on_proposed(connection, uuid4(), event)
 
 
-def rows(database: Database, sql: str) -> list[dict[str, object]]:
+def rows(database: Database, sql: str) -> list[dict[str, Any]]:
     with database.transaction() as connection:
         return connection.execute(sql).fetchall()
 
