@@ -10,7 +10,7 @@ from gapsmith.core.chemistry.elements import SYMBOLS, number_of
 from gapsmith.core.errors import InputError
 
 if TYPE_CHECKING:  # trainings run where pydantic is not installed
-    from gapsmith.core.campaign import CampaignConfig
+    from gapsmith.core.campaign import CampaignConfig, Constraints
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,18 @@ class ModelDomain:
         if not low <= heavy <= high:
             return f"it has {heavy} atoms other than hydrogen; the model knows molecules of {low} to {high}"
         return None
+
+
+def within(constraints: Constraints, domains: Iterable[ModelDomain]) -> Constraints:
+    """Constraints with the elements and sizes that every model knows where they name none."""
+    known = list(domains)
+    if not known:
+        return constraints
+    shared = [one for one in known[0].elements if one != "H" and all(one in other.elements for other in known)]
+    sizes = max(one.heavy_atoms[0] for one in known), min(one.heavy_atoms[1] for one in known)
+    return constraints.model_copy(
+        update={"elements": constraints.elements or tuple(shared), "heavy_atoms": constraints.heavy_atoms or sizes}
+    )
 
 
 def check_campaign(config: CampaignConfig, domains: Mapping[str, ModelDomain]) -> None:

@@ -7,6 +7,7 @@ from gapsmith.core.campaign import Constraints
 from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.chemistry.screening import check_constraints, compile_smarts, matches, matching_atoms, screen
 from gapsmith.core.errors import InputError
+from gapsmith.core.model_domain import ModelDomain, within
 
 
 def refusal(smiles: str, *, in_qm9: bool = False, **constraints: object) -> str | None:
@@ -20,7 +21,8 @@ def refusal(smiles: str, *, in_qm9: bool = False, **constraints: object) -> str 
     [
         ("CCO", {}, None),
         ("CCO", {"elements": ["C"]}, "elements"),
-        ("CCS", {}, "elements"),
+        ("CCS", {"elements": ["C", "N", "O", "F"]}, "elements"),
+        ("CCS", {}, None),  # what the models know is asked of them
         ("CO", {"heavy_atoms": [3, 9]}, "heavy_atoms"),
         ("CCCCO", {"heavy_atoms": [1, 4]}, "heavy_atoms"),
         ("C1OC2C3NC24CNC134", {"sa_score": 6.0}, "sa_score"),
@@ -61,7 +63,16 @@ def test_invalid_smarts_name_field_and_pattern(field: str, smarts: str) -> None:
 )
 def test_required_pattern_of_a_refused_element_is_contradictory(smarts: str) -> None:
     with pytest.raises(InputError, match="elements"):
-        check_constraints(Constraints.model_validate({"required_smarts": [smarts]}))
+        check_constraints(Constraints(required_smarts=(smarts,), elements=("C", "N", "O", "F")))
+
+
+def test_required_pattern_beyond_what_the_models_know_is_contradictory() -> None:
+    known = [ModelDomain(("H", "C", "N", "O"), (1, 9), {}), ModelDomain(("H", "C", "O", "F"), (3, 12), {})]
+    allowed = within(Constraints(required_smarts=("C=O",)), known)
+    assert (allowed.elements, allowed.heavy_atoms) == (("C", "O"), (3, 9))
+    check_constraints(allowed)
+    with pytest.raises(InputError, match="elements"):
+        check_constraints(within(Constraints(required_smarts=("C#N",)), known))
 
 
 def test_required_pattern_against_fewer_elements() -> None:

@@ -84,7 +84,8 @@ def read(elements: Sequence[str], values: Values) -> CampaignConfig:
             (raw.setdefault(section, {}) if section else raw)[key] = given
     config = parse_campaign(raw)
     try:
-        check_constraints(config.constraints)
+        allowed = config.constraints.elements or tuple(elements)
+        check_constraints(config.constraints.model_copy(update={"elements": allowed}))
     except InputError as error:
         raise InputError(_located(str(error))) from error
     return config

@@ -34,13 +34,13 @@ def run(file: Path, dry_run: bool, results: Path | None, yes: bool) -> None:
     from gapsmith.core.campaign import read_campaign
     from gapsmith.core.chemistry.screening import check_constraints
     from gapsmith.core.errors import InputError
-    from gapsmith.core.model_domain import check_campaign, warnings
+    from gapsmith.core.model_domain import check_campaign, warnings, within
     from gapsmith.stack.connect import known_domains
 
     config, domains = read_campaign(file), known_domains()
     try:
-        check_constraints(config.constraints)
         check_campaign(config, domains)
+        check_constraints(within(config.constraints, domains.values()))
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     for warning in warnings(config, domains):

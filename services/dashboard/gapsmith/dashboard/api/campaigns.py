@@ -18,6 +18,7 @@ from gapsmith.dashboard.security import Principal
 from gapsmith.store import campaigns, candidates
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Connection
+from gapsmith.store.models import live_domains
 from gapsmith.store.progress import progress
 
 COMMANDS: Final = {
@@ -65,8 +66,11 @@ def router(context: Context, access: Access) -> APIRouter:
     def start(principal: Operator, document: Annotated[CampaignConfig, Body()], response: Response) -> CampaignDetail:
         """The body is a campaign file as JSON (docs/campaign.md)."""
         from gapsmith.core.chemistry.screening import check_constraints
+        from gapsmith.core.model_domain import within
 
-        check_constraints(document.constraints)
+        with context.database.transaction() as connection:
+            domains = live_domains(connection)
+        check_constraints(within(document.constraints, domains.values()))
         with context.database.transaction() as connection:
             if campaigns.by_name(connection, document.name) is not None:
                 raise Conflict(f"name: a campaign called {document.name!r} exists already; choose another name")
