@@ -190,7 +190,7 @@ def test_rabbitmq_waits_for_a_job_as_long_as_our_queues_say() -> None:
 
 def test_workers_know_that_their_queue_is_a_quorum_queue() -> None:
     url = "amqp://gapsmith:word@rabbitmq:5672//"
-    app = make_app(Settings(celery_broker_url=url))  # type: ignore[arg-type]  # pydantic parses the text
+    app = make_app(Settings(celery_broker_url=url))
     assert detect_quorum_queues(app, app.connection_for_write().transport.driver_type)[0]
 
 

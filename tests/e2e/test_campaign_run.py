@@ -79,7 +79,7 @@ def start(home: Path, file: Path, folder: Path) -> "subprocess.Popen[bytes]":
 def rows(home: Path, query: str) -> list[dict[str, object]]:
     addresses = EmbeddedStack(home).up()
     with psycopg.connect(addresses.postgres_url, row_factory=dict_row, connect_timeout=10) as connection:
-        return connection.execute(query).fetchall()  # type: ignore[arg-type]  # psycopg wants literals
+        return connection.execute(query).fetchall()
 
 
 def finish(process: "subprocess.Popen[bytes]", folder: Path, within_s: float = 600) -> str:
@@ -122,13 +122,13 @@ def test_from_an_empty_folder_to_certified_molecules(home: Path, tmp_path: Path)
     assert all(row["gap_ev"] is not None for row in labelled)
     assert any(row["certified_value"] is not None for row in labelled)
     (training,) = rows(home, "SELECT state FROM tasks WHERE service = 'trainer' ORDER BY created_at LIMIT 1")
-    judged = rows(home, "SELECT verdict FROM models WHERE kind = 'surrogate' AND parent_id IS NOT NULL")
+    judged = rows(home, "SELECT verdict FROM models WHERE role = 'surrogate' AND parent_id IS NOT NULL")
     if training["state"] == "done":  # a campaign ends without waiting for one that still runs
         assert judged
     assert all(model["verdict"] for model in judged)
     results = tmp_path / "results"
-    with (results / "hits.csv").open() as file:
-        hits = list(csv.DictReader(file))
+    with (results / "hits.csv").open() as table:
+        hits = list(csv.DictReader(table))
     assert hits
     assert all(7.4 <= float(hit["gap_ev"]) <= 8.2 for hit in hits)
     assert (results / "hits.sdf").read_text().count("$$$$") == len(hits)
@@ -208,7 +208,7 @@ def wait_for(condition: object, within_s: float, folder: Path) -> None:
 
 def _of_home(process: psutil.Process, home: Path) -> bool:
     try:
-        return process.environ().get("GAPSMITH_HOME") == str(home) or process.cwd().startswith(str(home))
+        return bool(process.environ().get("GAPSMITH_HOME") == str(home) or process.cwd().startswith(str(home)))
     except psutil.Error:
         return False
 

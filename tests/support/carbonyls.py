@@ -35,11 +35,13 @@ def add(connection: Connection, campaign_id: UUID, smiles: str, models: list[UUI
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
     AllChem.EmbedMolecule(mol, randomSeed=1)
     molecule, known = from_rdkit(mol), identify(mol)
-    molecule_id = connection.execute(
+    row = connection.execute(
         """INSERT INTO molecules (inchikey, smiles, formula, heavy_atoms, sa_score, in_qm9, fingerprint)
            VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id""",
         (known.inchikey, known.smiles, known.formula, known.heavy_atoms, known.sa_score, False, known.fingerprint),
-    ).fetchone()["id"]
+    ).fetchone()
+    assert row is not None
+    molecule_id = row["id"]
 
     def conformer(method: str, shift: float) -> UUID:
         moved = Molecule(molecule.numbers, molecule.coordinates + shift, molecule.charges, molecule.bonds)
@@ -77,7 +79,9 @@ def add(connection: Connection, campaign_id: UUID, smiles: str, models: list[UUI
             calculation(certified, final or generated, f"certificate {LEVEL}"), label, certified,
         ),
     )  # fmt: skip
-    for number, model in enumerate(models if mean is not None else []):
+    if mean is None:
+        return
+    for number, model in enumerate(models):
         connection.execute(
             "INSERT INTO predictions (candidate_id, model_id, properties) VALUES (%s, %s, %s)",
             (candidate, model, predicted(mean + number, 0.1 * (1 + number))),

@@ -75,7 +75,7 @@ def campaign(connection: Connection, name: str = NAME, value: float = 4.0) -> UU
     config = {"name": name, "target": {"value": value, "tolerance": 0.1}, "budget": {"dft_jobs": 8, "wanted_hits": 2}}
     created = campaigns.create(connection, parse_campaign(config), source="test")
     surrogate, generator = model(connection, "surrogate"), model(connection, "generator")
-    ids = {}
+    ids: dict[str, UUID] = {}
     for smiles in (*LABELS, *WAITING, *REFUSED):
         mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
         AllChem.EmbedMolecule(mol, randomSeed=1)

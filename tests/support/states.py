@@ -1,6 +1,7 @@
 """Rows in any state, by the way that leads there."""
 
 from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from gapsmith.core.lifecycle import TRANSITIONS
@@ -15,7 +16,7 @@ def bring(connection: Connection, table: str, row_id: UUID, state: str) -> None:
         connection.execute(f"UPDATE {table} SET state = %s WHERE id = %s", (one, row_id))
 
 
-def way(arrows: Mapping[str, tuple[str, ...]], start: str, end: str) -> list[str]:
+def way(arrows: Mapping[Any, tuple[str, ...]], start: str, end: str) -> list[str]:
     """The shortest way between two states, without the first."""
     ways = [[start]]
     for one in ways:

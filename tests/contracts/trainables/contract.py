@@ -1,6 +1,7 @@
 """What every architecture must keep. A plug-in's test inherits ``TrainableContract`` and one of the contracts of roles."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -192,13 +193,14 @@ class SamplerContract(TrainableContract):
     def test_it_refuses_what_it_does_not_know(self, weights: Path) -> None:
         sampler = loaded(weights, role="generator")
         phosphine = Molecule(PHOSPHINE[0], PHOSPHINE[1].astype(np.float64), np.zeros(4, np.int8), np.array([[0, 1, 1]]))
-        for ask in (
+        asks: tuple[Callable[[], object], ...] = (
             lambda: sampler.sample(1, {"gap_ev": 6.0}, 0, elements=(15,)),
             lambda: sampler.sample(1, {"gap_ev": 6.0}, 0, heavy_atoms=(40, 50)),
             lambda: sampler.sample(1, {"colour": 6.0}, 0),
             lambda: sampler.regrow([phosphine], 1, 0.5, None, 0),
             lambda: sampler.regrow([], 1, 0.5, None, 0),
-        ):
+        )
+        for ask in asks:
             with pytest.raises(InputError):
                 ask()
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -13,7 +13,6 @@ from gapsmith.bus.inlet import Handler
 from gapsmith.bus.model_service import ModelService
 from gapsmith.bus.service import Commit
 from gapsmith.core.errors import CheckpointError
-from gapsmith.core.messages import Event
 from gapsmith.core.settings import Settings
 from gapsmith.store import model_choice, models
 from gapsmith.store.database import Database
@@ -41,8 +40,8 @@ class Reader(ModelService[str]):
         self.weights = shipped
         self.tried: list[Path] = []
 
-    def handlers(self) -> Mapping[type[Event], Handler]:
-        return {}
+    def handlers(self) -> Sequence[Handler]:
+        return []
 
     def perform(self, task: Task) -> Commit:
         raise AssertionError("nobody asks for anything")

@@ -132,9 +132,10 @@ def test_events_that_come_twice_or_too_late_change_nothing(world: Any) -> None:
     calculation = world.compute(4.01)
 
     def everything() -> list[Any]:
-        return world.rows(
+        found: list[Any] = world.rows(
             "SELECT id, state, triage_id, certificate_id, label_value FROM candidates ORDER BY id"
         ) + world.rows("SELECT id, state FROM calculations ORDER BY id")
+        return found
 
     before = everything()
     for event in (
@@ -147,8 +148,8 @@ def test_events_that_come_twice_or_too_late_change_nothing(world: Any) -> None:
         world.tell(event)
     with world.database.transaction() as connection:  # the broker delivers what was handled before
         old = outbox.unhandled(connection, "nobody", world.inlet.topics, 0.0)
-    for event in old:
-        world.inlet._deliver(event.envelope, event.envelope.model_dump_json().encode())
+    for one in old:
+        world.inlet._deliver(one.envelope, one.envelope.model_dump_json().encode())
     world.news()
     assert everything() == before
 

@@ -37,7 +37,8 @@ def in_the_middle(world: Any) -> Campaign:
     world.news()
     for gap in (4.02, 4.3, None, 3.95):
         world.compute(gap, None if gap else "it fell apart")
-    return world.look(campaign)
+    campaign = world.look(campaign)
+    return campaign
 
 
 def numbers(world: Any, campaign: Campaign, folder: Path) -> dict[str, Any]:

@@ -33,7 +33,8 @@ def finished(world: Any) -> Campaign:
         (row,) = world.rows("SELECT level FROM calculations WHERE id = %s", calculation)
         gap = next(outcomes if row["level"] == "triage" else certificates)
         world.finish(calculation, gap, None if gap else "it fell apart")
-    return world.look(campaign)
+    looked: Campaign = world.look(campaign)
+    return looked
 
 
 def test_all_files_are_written_and_agree(world: Any, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from api_application import application, client_of
 from hypothesis import HealthCheck, given, settings
 from many_candidates import fill
 from schemathesis import GenerationMode
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from gapsmith.store import tokens
@@ -31,7 +32,11 @@ def operator(module_database: Database) -> tuple[Database, str]:
 def operations(operator: tuple[Database, str]) -> dict[str, Any]:
     """Operations of the OpenAPI document by name, asked of the application in this process."""
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", application(operator[0]))
-    return {found.ok().label: found.ok() for found in schema.get_all_operations()}
+    named: dict[str, Any] = {}
+    for found in schema.get_all_operations():
+        assert isinstance(found, Ok)
+        named[found.ok().label] = found.ok()
+    return named
 
 
 OPERATIONS = (

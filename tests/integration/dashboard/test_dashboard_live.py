@@ -33,7 +33,8 @@ class Stream:
 
     @staticmethod
     def _parse(response: httpx.Response) -> Iterator[Message]:
-        event, data, last = "message", [], None
+        data: list[str] = []
+        event, last = "message", None
         for line in response.iter_lines():
             if not line:
                 if data:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import re
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
@@ -411,7 +412,7 @@ def test_metrics_count_requests_and_the_state_of_the_system(filled: Site) -> Non
 
 
 def test_limits_of_size(filled: Site) -> None:
-    def slowly():  # type: ignore[no-untyped-def]
+    def slowly() -> Iterator[bytes]:
         for _ in range(30):
             yield b"x" * 50_000
 

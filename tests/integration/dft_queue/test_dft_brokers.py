@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import psutil
 import pytest
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 from rabbitmq_node import Node
 
 from gapsmith.core.errors import InputError, UnavailableError
@@ -120,7 +120,12 @@ def rung(app: Celery, calculation_id: UUID) -> bool:
 def take(channel: Any, queue: str) -> Any:
     """The next message of a queue, unacknowledged; waits for it."""
     found: list[Any] = []
-    soon(lambda: found.append(channel.basic_get(queue)) or found[-1] is not None)
+
+    def arrived() -> bool:
+        found.append(channel.basic_get(queue))
+        return found[-1] is not None
+
+    soon(arrived)
     return channel.message_to_python(found[-1])
 
 
@@ -308,8 +313,11 @@ def test_a_broker_that_is_absent_or_refuses_us_is_named_without_the_password(bro
 def test_a_queue_with_other_properties_is_named_with_the_cure(rabbitmq_url: str, worker: Callable[..., Worker]) -> None:
     app, name = application(rabbitmq_url), QUEUES["dft"]
     with app.connection_for_write() as connection, connection.channel() as channel:
-        older = Queue(name, Exchange("other"), routing_key=name, queue_arguments={"x-queue-type": "quorum"})
-        older.bind(channel).declare()
+        exchange = Exchange("other")  # type: ignore[no-untyped-call]  # kombu has no types here
+        older = Queue(  # type: ignore[no-untyped-call]
+            name, exchange, routing_key=name, queue_arguments={"x-queue-type": "quorum"}
+        )
+        older.bind(channel).declare()  # type: ignore[no-untyped-call]
     for call in (lambda: declare(app), lambda: ring(app, "dft", [uuid4()]), lambda: depth(app, "dft")):
         with pytest.raises(UnavailableError, match=f"delete_queue '{name}'") as caught:
             call()

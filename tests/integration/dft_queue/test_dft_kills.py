@@ -98,7 +98,7 @@ class Cluster:
         if number % 2:
             molecule, level = _molecule([1, 1], [[0, 0, 0], [0, 0, 0.7 + 0.002 * number]]), shipped()["single-point"]
         else:
-            bent = [[0, 0, 0], [0.93, 0, 0.1 + 0.001 * number], [-0.1, 0, 1.02]]
+            bent: list[list[float]] = [[0, 0, 0], [0.93, 0, 0.1 + 0.001 * number], [-0.1, 0, 1.02]]
             molecule, level = _molecule([8, 1, 1], bent), shipped()["xtb"]
         with self.database.transaction() as connection:
             conformer = candidates.add_conformer(connection, molecule, method=GENERATED, molecule_id=None)

@@ -179,6 +179,7 @@ def test_who_lost_the_lease_stores_nothing(store: Store) -> None:
     relaxed = stored.molecule
     assert stored.method == CERTIFICATE.own_geometry
     assert (done.state, done.gap_ev) == ("done", 12.0)
+    assert OUTPUT.coordinates_angstrom is not None
     np.testing.assert_allclose(relaxed.coordinates, OUTPUT.coordinates_angstrom)
     np.testing.assert_array_equal(relaxed.bonds, HYDROGEN.bonds)
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -98,7 +99,7 @@ class Queue:
         assert found is not None
         return found
 
-    def row(self, calculation_id: UUID) -> dict[str, object]:
+    def row(self, calculation_id: UUID) -> dict[str, Any]:
         """All columns."""
         with self.database.transaction() as connection:
             found = connection.execute("SELECT * FROM calculations WHERE id = %s", (calculation_id,)).fetchone()
@@ -244,6 +245,7 @@ def test_a_broker_that_dies_and_forgets_everything_costs_only_time(queue: Queue)
     second = queue.request(METHANE)
     time.sleep(2.0)  # it is asked for while nobody can be woken
     again = stack.up()
+    assert queue.settings.celery_broker_url is not None
     assert again.celery_broker_url == queue.settings.celery_broker_url.get_secret_value()
     queue.wait(lambda: queue.get(second).state == "done")
     assert queue.get(second).attempts == 1

@@ -57,7 +57,7 @@ def test_a_generator_with_wanted_gaps(tmp_path: Path) -> None:
     weights = tmp_path / "tiny.safetensors"
     shutil.copy(TINY, weights)
     shutil.copy(TINY.with_suffix(".json"), weights.with_suffix(".json"))
-    options = [
+    options: list[str | Path] = [
         "--molecules",
         "8",
         "--steps",

@@ -1,6 +1,7 @@
 """The service on a real database with the shipped weights: new molecules, regrown ones, constraints, a damaged model."""
 
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -20,7 +21,8 @@ from gapsmith.store.candidates import Prediction
 from gapsmith.store.database import Database
 
 COUNT = 12
-CONSTRAINTS = Constraints(elements=("C", "O"), heavy_atoms=(4, 7), sa_score=10)
+HEAVY_ATOMS = (4, 7)
+CONSTRAINTS = Constraints(elements=("C", "O"), heavy_atoms=HEAVY_ATOMS, sa_score=10)
 
 
 @pytest.fixture
@@ -58,12 +60,12 @@ def ask(service: GeneratorService, campaign_id: UUID, **changes: object) -> Cand
     return CandidatesProposed.model_validate(told[-1]["data"])
 
 
-def rows(database: Database, sql: str) -> list[dict]:
+def rows(database: Database, sql: str) -> list[dict[str, Any]]:
     with database.transaction() as connection:
         return connection.execute(sql).fetchall()
 
 
-def stored(database: Database) -> list[tuple[dict, Molecule]]:
+def stored(database: Database) -> list[tuple[dict[str, Any], Molecule]]:
     found = rows(
         database,
         """SELECT c.id, c.state, c.reason, c.parent_id, c.mask_fraction, c.model_id, m.heavy_atoms, f.numbers,
@@ -88,7 +90,7 @@ def test_request_becomes_candidates_within_the_constraints(
     for row, molecule in found:
         assert row["model_id"] == service.model()[0]
         assert set(molecule.numbers.tolist()) <= {1, 6, 8}
-        assert CONSTRAINTS.heavy_atoms[0] <= row["heavy_atoms"] <= CONSTRAINTS.heavy_atoms[1]
+        assert HEAVY_ATOMS[0] <= row["heavy_atoms"] <= HEAVY_ATOMS[1]
         assert row["parent_id"] is row["mask_fraction"] is None
 
 

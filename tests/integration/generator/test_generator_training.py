@@ -18,7 +18,7 @@ SMALL = {**network.default_config(), "layers": 1, "width": 16, "pair_width": 8, 
 pytestmark = pytest.mark.slow
 
 
-def test_splits_are_disjoint_and_nearly_all_molecules_have_bonds():
+def test_splits_are_disjoint_and_nearly_all_molecules_have_bonds() -> None:
     sizes = {name: len(load_split(name)) for name in ("second", "validation", "test")}
     whole = qm9.edm_halves(130_831)
     for name, count in sizes.items():
@@ -38,7 +38,7 @@ def trained(folder: Path, steps: int) -> Path:
     return paths.weights("generator", 0)
 
 
-def test_run_resumes_and_leaves_weights_with_a_card(tmp_path: Path):
+def test_run_resumes_and_leaves_weights_with_a_card(tmp_path: Path) -> None:
     trained(tmp_path, 2)
     weights = trained(tmp_path, 5)
     card = json.loads(weights.with_suffix(".json").read_text())
@@ -50,7 +50,7 @@ def test_run_resumes_and_leaves_weights_with_a_card(tmp_path: Path):
     assert generator.sizes.totals.sum() == card["data"]["molecules"] == len(load_split("second"))
 
 
-def test_training_begins_with_given_weights(tmp_path: Path):
+def test_training_begins_with_given_weights(tmp_path: Path) -> None:
     first = trained(tmp_path / "first", 2)
     paths = Paths(tmp_path / "second")
     Assignment(architecture="masked_diffusion", steps=1, start=str(first)).write(paths)

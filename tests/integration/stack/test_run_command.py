@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -108,7 +109,7 @@ def test_a_run_with_services_of_others_pauses_its_own_campaign_only(
 ) -> None:
     first = create(database, "first")
     create(database, "form")
-    monkeypatch.setattr(following.time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(click.exceptions.Exit):
         following.follow(database, first, None, None)
     assert by_name(database, "first").state is CampaignState.PAUSED

@@ -180,7 +180,8 @@ def test_messages_pass_through_a_group(addresses: Addresses) -> None:
         bootstrap_timeout_ms=10_000,
     )
     assert len(consumer.partitions_for_topic(topic)) == 4
-    deadline, values = time.monotonic() + 30, []
+    deadline = time.monotonic() + 30
+    values: list[bytes] = []
     while not values and time.monotonic() < deadline:
         values = [record.value for records in consumer.poll(timeout_ms=500).values() for record in records]
     consumer.commit()

@@ -207,16 +207,19 @@ def test_pages_are_complete_and_stable_while_candidates_are_added(database: Data
     with database.transaction() as connection:
         known = {row["smiles"] for row in connection.execute("SELECT smiles FROM molecules")}
         campaign = campaigns.by_name(connection, FIRST)
-        model_id = connection.execute("SELECT id FROM models WHERE state = 'live'").fetchone()["id"]
+        live = models.live(connection, "surrogate")
+    assert campaign is not None
+    assert live is not None
     for one in [*(one for one in molecules() if one.smiles not in known), None]:
         with database.transaction() as connection:
             answer = page(connection, query, size=4, cursor=cursor)
             seen += [row["candidate_id"] for row in answer.rows]
             if (cursor := answer.cursor) is None:
                 break
-            new, _ = candidates.propose(connection, campaign.id, METHANE, one, model_id=model_id, in_qm9=False)
+            assert one is not None
+            new, _ = candidates.propose(connection, campaign.id, METHANE, one, model_id=live.id, in_qm9=False)
             relaxed = candidates.add_conformer(connection, METHANE, method="gfn2-xtb", molecule_id=None)
-            candidates.score(connection, relaxed, prediction(new, chance.uniform(3, 8), chance, False), model_id)
+            candidates.score(connection, relaxed, prediction(new, chance.uniform(3, 8), chance, False), live.id)
     assert cursor is None
     assert len(set(seen)) == len(seen)
     assert [one for one in seen if one in set(before)] == before
@@ -226,12 +229,14 @@ def test_a_rollback_shows_the_predictions_of_the_model_that_is_live_again(databa
     fill(database, most=30)
     query = CandidateQuery(ranges={"predicted_gap_ev": Range(low=0)}, sort="predicted_gap")
     with database.transaction() as connection:
-        newer = connection.execute("SELECT id FROM models WHERE version = 1").fetchone()["id"]
+        newer = connection.execute("SELECT id FROM models WHERE version = 1").fetchone()
         old = models.live(connection, "surrogate")
+    assert newer is not None
+    assert old is not None
     before = scan(database, query)
     assert paged(database, query, 5) == before
     with database.transaction() as connection:
-        models.go_live(connection, "surrogate", newer, None, how="promoted", source="test")
+        models.go_live(connection, "surrogate", newer["id"], None, how="promoted", source="test")
     after = scan(database, query)
     assert after != before
     assert paged(database, query, 5) == after

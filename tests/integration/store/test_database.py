@@ -76,7 +76,7 @@ def test_a_database_of_an_earlier_development_version_is_told_in_one_sentence(
     assert len(ended.stderr.strip().splitlines()) == 1
     for said in ("earlier development version", "0015", "GAPSMITH_POSTGRES_URL", "gapsmith down"):
         assert said in ended.stderr
-    assert (conninfo_to_dict(postgres_url)["password"] or "") not in ended.stderr
+    assert str(conninfo_to_dict(postgres_url)["password"] or "") not in ended.stderr
     with psycopg.connect(postgres_url) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0015",)]
 

@@ -32,10 +32,10 @@ assert float(model.state_dict()["sigma_ev"]) == 6.0
 assert run.state.step == 1
 
 source = Source([], 64, 1.0, seed=3)
-trainable.loss(model, source.batch(7))["loss"].backward()
+trainable.loss(model, source.batch(7))["loss"].backward()  # type: ignore[no-untyped-call]  # torch has no type here
 whole = gradients(model)
 model.zero_grad()
-trainable.loss(model, source.batch(7, rank=group.rank, size=group.size))["loss"].backward()
+trainable.loss(model, source.batch(7, rank=group.rank, size=group.size))["loss"].backward()  # type: ignore[no-untyped-call]  # torch has no type here
 share = gradients(model)
 group.average_gradients(model)
 for ours, part, expected in zip(gradients(model), share, whole, strict=True):

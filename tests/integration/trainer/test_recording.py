@@ -57,7 +57,8 @@ def test_a_lost_database_gets_everything_afterwards(
         run = training_runs.get(connection, run_id)
     assert used is not None
     assert run is not None
-    assert (run.state, run.backend, run.energy_kwh) == ("running", "single", pytest.approx(used.kwh))
+    assert (run.state, run.backend) == ("running", "single")
+    assert run.energy_kwh == pytest.approx(used.kwh)
 
 
 def test_a_database_that_stays_away_does_not_end_a_training(

@@ -234,7 +234,12 @@ def survive(folder: Folder, job: Job, full: Callable[[int], Any], monkeypatch: p
     """Stop a training, let it meet a full disk, then go on."""
     monkeypatch.setenv("COMPOSITION_STEP_S", "0.3")
     stopping = threading.Event()
-    stopper = threading.Thread(target=lambda: (wait_for(folder.progress.is_file), stopping.set()))
+
+    def stop() -> None:
+        wait_for(folder.progress.is_file)
+        stopping.set()
+
+    stopper = threading.Thread(target=stop)
     stopper.start()
     with pytest.raises(StoppedError):
         train(folder, log="stopped", stopping=stopping)

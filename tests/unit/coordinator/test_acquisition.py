@@ -2,6 +2,7 @@
 
 import math
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,7 +123,7 @@ def test_equal_scores_are_told_apart_by_distance() -> None:
 def test_only_what_is_clearly_worse_loses_its_place() -> None:
     fingerprints = np.stack([bits(index) for index in range(4)])
     queued = np.array([True, True, False, False])
-    options = {"diversity": 0.0, "advantage": 2.0}
+    options: dict[str, Any] = {"diversity": 0.0, "advantage": 2.0}
     assert displaced(np.array([0.3, 0.4, 0.5, 0.1]), queued, fingerprints, nothing(), **options) == ([], [])
     assert displaced(np.array([0.1, 0.4, 0.5, 0.1]), queued, fingerprints, nothing(), **options) == ([0], [2])
     assert displaced(np.array([0.0, 0.1, 0.5, 0.4]), queued, fingerprints, nothing(), **options) == ([0, 1], [2, 3])

@@ -1,6 +1,7 @@
 """States and their transitions, windows as written, and what a hit is."""
 
 from decimal import Decimal
+from enum import StrEnum
 
 import pytest
 from hypothesis import given
@@ -63,7 +64,8 @@ def test_what_is_missed_is_not_a_hit() -> None:
 
 
 def test_every_candidate_that_is_proposed_can_reach_every_other_state() -> None:
-    reached, new = set(), {CandidateState.PROPOSED}
+    reached: set[StrEnum] = set()
+    new: set[StrEnum] = {CandidateState.PROPOSED}
     while new:
         reached |= new
         new = {after for state in new for after in TRANSITIONS["candidates"].get(state, ())} - reached

@@ -25,14 +25,14 @@ def read(record: str) -> Chem.Mol:
     return mol
 
 
-def test_tags_come_back_and_those_without_value_are_left_out():
+def test_tags_come_back_and_those_without_value_are_left_out() -> None:
     mol = read(sdf_record(WATER, "water", {"gap_ev": 8.5, "novel": True, "reason": None}))
     assert mol.GetProp("_Name") == "water"
     assert mol.GetPropsAsDict() == {"gap_ev": 8.5, "novel": "true"}
     assert mol.GetConformer().Is3D()
 
 
-def test_text_that_would_end_a_tag_or_a_record_does_not():
+def test_text_that_would_end_a_tag_or_a_record_does_not() -> None:
     mol = read(sdf_record(WATER, "two\nlines", {"note": "one\n\n$$$$\n> <fake>\n1", "after": 1}))
     assert mol.GetProp("_Name") == "two lines"
     assert mol.GetPropsAsDict() == {"note": "one $$$$ > <fake> 1", "after": 1}
@@ -46,7 +46,7 @@ coordinates = st.floats(-50, 50).map(lambda x: x + 0.0)
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(coordinates, min_size=9, max_size=9))
-def test_coordinates_come_back_to_the_bit_with_enough_decimals(values):
+def test_coordinates_come_back_to_the_bit_with_enough_decimals(values: list[float]) -> None:
     positions = np.round(np.array(values), 12).reshape(3, 3)
     moved = Molecule(WATER.numbers, positions, WATER.charges, WATER.bonds)
     decimals = max(len(np.format_float_positional(x, trim="-").partition(".")[2]) for x in positions.ravel())
@@ -62,7 +62,7 @@ def test_coordinates_come_back_to_the_bit_with_enough_decimals(values):
     ("name", "message"),
     [("a.doc", "'.doc'"), ("a", "no ending"), ("folder.sdf", "is a folder"), ("none/a.sdf", "mkdir -p")],
 )
-def test_names_that_cannot_be_written_are_explained(tmp_path: Path, name: str, message: str):
+def test_names_that_cannot_be_written_are_explained(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder.sdf").mkdir()
     with pytest.raises(InputError, match=message):
         check_output(tmp_path / name, (".sdf", ".csv"))

@@ -113,7 +113,7 @@ def printing(tree: ast.AST) -> list[str]:
         if isinstance(node, ast.Import):
             found += [name.name for name in node.names if name.name.split(".")[0] == "rich"]
         elif isinstance(node, ast.ImportFrom):
-            found += [node.module] if (node.module or "").split(".")[0] == "rich" else []
+            found += [module] if (module := node.module or "").split(".")[0] == "rich" else []
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             if re.fullmatch(

@@ -17,7 +17,8 @@ def small_qm9(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     """A cache folder with a QM9 of three molecules."""
     lines = tmp_path / "inchi.txt"
     smiles = ["C", "CCO", "C[C@H](O)C#N"]
-    lines.write_text("\n".join(Chem.MolToInchi(Chem.MolFromSmiles(one)) for one in smiles) + "\n")
+    names = [Chem.MolToInchi(Chem.MolFromSmiles(one)) for one in smiles]  # type: ignore[no-untyped-call]  # RDKit has no type here
+    lines.write_text("\n".join(names) + "\n")
     monkeypatch.setattr(qm9, "identifiers", lambda: lines)
     monkeypatch.setenv("GAPSMITH_CACHE", str(tmp_path))
     known._keys.cache_clear()

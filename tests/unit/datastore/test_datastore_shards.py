@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from gapsmith.core.errors import DataError, InputError
 from gapsmith.datastore import shards
@@ -70,12 +71,11 @@ def test_a_writer_that_fails_leaves_the_old_data_set(
 ) -> None:
     old = make.samples([3] * 20, seed=1)
     write_shards(folder, [old], 4)
-    saved = shards.save_file
 
     def full_disk(arrays: dict[str, np.ndarray], path: str) -> None:
         if "00002" in path:
             raise OSError(28, "No space left on device")
-        saved(arrays, path)
+        save_file(arrays, path)
 
     monkeypatch.setattr(shards, "save_file", full_disk)
     with pytest.raises(DataError, match=r"No space left on device.*is the disk full"):

@@ -75,7 +75,7 @@ def test_the_sixth_d_function_is_r_squared_times_a_gaussian() -> None:
     exponent = 0.4
     from pyscf import gto
 
-    made = gto.M(atom="He 0 0 0", basis={"He": [sixth_d_function(exponent)]}, unit="Bohr")
+    made = gto.M(atom="He 0 0 0", basis={"He": [sixth_d_function((exponent, 1.0))]}, unit="Bohr")
     radii = np.linspace(0.0, 4.0, 50)
     points = np.stack([radii, 0 * radii, 0 * radii], axis=1)
     found = made.eval_gto("GTOval_sph", points)[:, 0]

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from gapsmith.core.chemistry.geometry import MOST_ATOMS
 from gapsmith.core.errors import CalculationError, FailureClass, InputError
 from gapsmith.core.levels import shipped
-from gapsmith.dft_queue.jobs import MOST_ATOMS, CalculationInput, CalculationOutput, Excitation
+from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput, Excitation
 
 GEOMETRY = np.array([[0.0, 0.0, 0.1177], [0.0, 0.7555, -0.4712], [0.0, -0.7555, -0.4712]])
 SINGLE, XTB = shipped()["single-point"], shipped()["xtb"]

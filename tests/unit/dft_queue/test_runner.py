@@ -31,7 +31,7 @@ def warm_server() -> None:
 
 
 def alive(process: psutil.Process) -> bool:
-    return process.status() != psutil.STATUS_ZOMBIE  # others' dead children may not have been waited for yet
+    return bool(process.status() != psutil.STATUS_ZOMBIE)  # others' dead children may not have been waited for yet
 
 
 def servers() -> list[psutil.Process]:

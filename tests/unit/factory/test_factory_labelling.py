@@ -10,11 +10,11 @@ import pytest
 
 from gapsmith.core.levels import shipped
 from gapsmith.data.label_sets import load
-from gapsmith.factory import labelling
 from gapsmith.factory.labelling import Labelling
 from gapsmith.factory.making import Chunk, make
 from gapsmith.factory.pools import Draft
 from gapsmith.factory.shards import LabelSetWriter
+from gapsmith.store import calculations
 from gapsmith.store.calculations import Ended
 
 TRIAGE = shipped()["triage"]
@@ -28,9 +28,9 @@ class NoDatabase:
 
 def outcome(one: UUID, state: str, failure_class: str | None = None) -> Ended:
     done = state == "done"
-    numbers = (-7.0, -1.0, -100.0, 1.5) if done else (None,) * 4
-    return Ended(one, state, *numbers, (0.1,) * 6 if done else None, "diis" if done else None, 3.0, {"pyscf": "2"},
-                   failure_class, failure_class and "reason")  # fmt: skip
+    homo, lumo, energy, dipole = (-7.0, -1.0, -100.0, 1.5) if done else (None, None, None, None)
+    return Ended(one, state, homo, lumo, energy, dipole, (0.1,) * 6 if done else None, "diis" if done else None, 3.0,
+                   {"pyscf": "2"}, failure_class, failure_class and "reason")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_only_what_the_molecule_decided_is_stored(
     def ended(connection: Any, ids: Sequence[UUID]) -> list[Ended]:
         return [outcome(one, state, failure_class) for one in ids]
 
-    monkeypatch.setattr(labelling.calculations, "ended", ended)
+    monkeypatch.setattr(calculations, "ended", ended)
     asked = Labelling(writer, NoDatabase(), TRIAGE)  # type: ignore[arg-type]
     asked._waiting[job] = key
     asked.wait(lambda: False, lambda labels, left: None)

@@ -1,6 +1,7 @@
 """Small denoisers with random weights, and molecules to feed them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ SMALL = {**network.default_config(), "layers": 2, "width": 24, "pair_width": 16,
 
 
 @pytest.fixture
-def small_config() -> dict:
+def small_config() -> dict[str, Any]:
     return dict(SMALL)
 
 

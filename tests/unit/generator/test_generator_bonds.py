@@ -1,5 +1,7 @@
 """Bond orders out of geometries: molecules whose answer is in every textbook."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -59,6 +61,13 @@ def ammonia_oxide() -> tuple[np.ndarray, np.ndarray]:
     return np.array([7, 8, 1, 1, 1]), np.array([[0, 0, 0], [0, 0, 1.36], *hydrogens])
 
 
+def assigned(numbers: np.ndarray, coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Orders and charges of a molecule that has them."""
+    found = bonds.assign(numbers, coordinates)
+    assert found is not None
+    return found
+
+
 def multiple(orders: np.ndarray) -> list[int]:
     return sorted(int(order) for order in orders[np.triu_indices(len(orders), 1)] if order > 1)
 
@@ -75,9 +84,11 @@ def multiple(orders: np.ndarray) -> list[int]:
         (formamide, 5, [2]),
     ],
 )
-def test_textbook_molecules(molecule, bond_count, multiple_bonds):
+def test_textbook_molecules(
+    molecule: Callable[[], tuple[np.ndarray, np.ndarray]], bond_count: int, multiple_bonds: list[int]
+) -> None:
     numbers, coordinates = molecule()
-    orders, charges = bonds.assign(numbers, coordinates)
+    orders, charges = assigned(numbers, coordinates)
     assert np.count_nonzero(np.triu(orders)) == bond_count
     assert multiple(orders) == multiple_bonds
     assert not charges.any()
@@ -85,30 +96,30 @@ def test_textbook_molecules(molecule, bond_count, multiple_bonds):
     assert (orders == orders.T).all()
 
 
-def test_formamide_has_its_double_bond_at_oxygen():
-    orders, _ = bonds.assign(*formamide())
+def test_formamide_has_its_double_bond_at_oxygen() -> None:
+    orders, _ = assigned(*formamide())
     assert orders[0, 1] == 2
     assert orders[0, 2] == 1
 
 
-def test_kekule_orders_alternate_around_a_benzene_ring():
-    orders, _ = bonds.assign(*benzene())
+def test_kekule_orders_alternate_around_a_benzene_ring() -> None:
+    orders, _ = assigned(*benzene())
     around = [int(orders[i, (i + 1) % 6]) for i in range(6)]
     assert around in ([1, 2, 1, 2, 1, 2], [2, 1, 2, 1, 2, 1])
 
 
-def test_length_table_alone_does_not_see_benzenes_double_bonds():
+def test_length_table_alone_does_not_see_benzenes_double_bonds() -> None:
     numbers, coordinates = benzene()
     assert not bonds.has_valences(numbers, bonds.orders_by_length(numbers, coordinates)).all()
 
 
-def test_zwitterion_gets_its_charges():
-    orders, charges = bonds.assign(*ammonia_oxide())
+def test_zwitterion_gets_its_charges() -> None:
+    orders, charges = assigned(*ammonia_oxide())
     assert charges.tolist() == [1, -1, 0, 0, 0]
     assert orders.sum() == 8
 
 
-def test_radical_and_foreign_element_have_no_assignment():
+def test_radical_and_foreign_element_have_no_assignment() -> None:
     numbers, coordinates = methane()
     assert bonds.assign(numbers[:-1], coordinates[:-1]) is None
     assert bonds.assign(np.array([14, 1, 1, 1, 1]), coordinates) is None
@@ -116,15 +127,17 @@ def test_radical_and_foreign_element_have_no_assignment():
 
 @settings(deadline=None, max_examples=25)
 @given(st.permutations(range(12)), st.sampled_from([benzene, pyridine]))
-def test_order_of_atoms_does_not_matter(permutation, molecule):
+def test_order_of_atoms_does_not_matter(
+    permutation: list[int], molecule: Callable[[], tuple[np.ndarray, np.ndarray]]
+) -> None:
     numbers, coordinates = molecule()
     order = np.array([i for i in permutation if i < len(numbers)])
-    orders, _ = bonds.assign(numbers[order], coordinates[order])
+    orders, _ = assigned(numbers[order], coordinates[order])
     assert bonds.has_valences(numbers[order], orders).all()
     assert multiple(orders) == [2, 2, 2]
 
 
-def test_batched_orders_equal_single_ones():
+def test_batched_orders_equal_single_ones() -> None:
     numbers, coordinates = formamide()
     batch = bonds.orders_by_length(np.stack([numbers] * 3), np.stack([coordinates] * 3))
     assert (batch == bonds.orders_by_length(numbers, coordinates)).all()

@@ -13,7 +13,7 @@ from gapsmith.core.chemistry.conversion import from_rdkit, to_rdkit
 from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.errors import InputError
 from gapsmith.generator.commands import wishes
-from gapsmith.generator.commands.collecting import FEWEST_ATTEMPTS, FRUITLESS, MOST_ATTEMPTS, collect
+from gapsmith.generator.commands.collecting import FEWEST_ATTEMPTS, FRUITLESS, MOST_ATTEMPTS, Collection, collect
 from gapsmith.generator.generator import Generated
 from gapsmith.generator.molecule import GeneratedMolecule
 
@@ -46,11 +46,11 @@ class Rounds:
         return Generated(made, [None] * len(made), origins, count, Counter(valence=count - len(made)))
 
 
-def smiles_of(result) -> list[str]:
+def smiles_of(result: Collection) -> list[str]:
     return [one.identity.smiles for one in result.found]
 
 
-def test_rounds_go_on_until_there_are_enough():
+def test_rounds_go_on_until_there_are_enough() -> None:
     draw = Rounds(["C", "C", None, "CC", "CCC", "C", *ALKANES])
     progress: list[tuple[int, int]] = []
     result = collect(6, draw, 0, most_at_once=4, on_progress=lambda found, made: progress.append((found, made)))
@@ -63,7 +63,7 @@ def test_rounds_go_on_until_there_are_enough():
     assert len(set(draw.seeds)) == len(draw.seeds)
 
 
-def test_seeds_of_rounds_follow_from_the_seed():
+def test_seeds_of_rounds_follow_from_the_seed() -> None:
     seeds = []
     for seed in (5, 5, 6):
         draw = Rounds(ALKANES)
@@ -73,14 +73,14 @@ def test_seeds_of_rounds_follow_from_the_seed():
     assert not set(seeds[0]) & set(seeds[2])
 
 
-def test_parents_are_no_results():
+def test_parents_are_no_results() -> None:
     parent = identify(to_rdkit(molecule("CC"))).inchikey
     result = collect(2, Rounds(["CC", "C", "CC", "CCC"]), 0, most_at_once=4, without={parent})
     assert smiles_of(result) == ["C", "CCC"]
     assert result.parents_again == 2
 
 
-def test_it_gives_up_when_nothing_new_comes():
+def test_it_gives_up_when_nothing_new_comes() -> None:
     result = collect(50, Rounds(["C", "CC"] * 10_000), 0, most_at_once=64)
     assert smiles_of(result) == ["C", "CC"]
     assert not result.complete
@@ -88,7 +88,7 @@ def test_it_gives_up_when_nothing_new_comes():
     assert result.duplicates == result.attempts - 2
 
 
-def test_it_gives_up_after_so_many_attempts():
+def test_it_gives_up_after_so_many_attempts() -> None:
     trickle = [smiles for one in ALKANES for smiles in (one, *[None] * 40)]
     result = collect(12, Rounds(trickle), 0, most_at_once=30)
     assert result.attempts == MOST_ATTEMPTS * 12
@@ -96,7 +96,7 @@ def test_it_gives_up_after_so_many_attempts():
     assert collect(1, Rounds([]), 0, most_at_once=64).attempts == FEWEST_ATTEMPTS
 
 
-def test_an_interruption_keeps_the_rounds_before_it():
+def test_an_interruption_keeps_the_rounds_before_it() -> None:
     rounds = Rounds(ALKANES)
 
     def draw(count: int, seed: int, first: int, on_progress: Callable[[int], None]) -> Generated:
@@ -110,12 +110,12 @@ def test_an_interruption_keeps_the_rounds_before_it():
     assert result.attempts == 4
 
 
-def test_known_molecules_are_told_apart():
+def test_known_molecules_are_told_apart() -> None:
     result = collect(2, Rounds(["CCO", "C" * 12]), 0, most_at_once=8)
     assert [one.in_qm9 for one in result.found] == [True, False]
 
 
-def test_wishes_are_understood():
+def test_wishes_are_understood() -> None:
     assert wishes.elements("N, C,H", DOMAIN) == (6, 7)
     assert wishes.elements(None, DOMAIN) is None
     assert wishes.span("4-9", "--heavy-atoms", 1, 16) == wishes.span(" 4 : 9", "--heavy-atoms", 1, 16) == (4, 9)
@@ -145,6 +145,6 @@ def test_wishes_are_understood():
         (lambda: wishes.numbers("0", "--mask-atoms"), "counted from 1"),
     ],
 )
-def test_wrong_wishes_say_what_is_wrong(call, message):
+def test_wrong_wishes_say_what_is_wrong(call: Callable[[], object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()

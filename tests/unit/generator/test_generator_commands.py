@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     return path, succeed("generate", "--gap", "5.0", "-n", "6", "--seed", "3", "-o", path)
 
 
-def test_generate_writes_what_was_asked_for(generated):
+def test_generate_writes_what_was_asked_for(generated: tuple[Path, Result]) -> None:
     path, result = generated
     mols = load(path)
     assert len(mols) == 6
@@ -97,7 +98,7 @@ def test_generate_writes_what_was_asked_for(generated):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_same_seed_same_file(generated, tmp_path):
+def test_same_seed_same_file(generated: tuple[Path, Result], tmp_path: Path) -> None:
     again, other = tmp_path / "again.sdf", tmp_path / "other.sdf"
     succeed("generate", "--gap", "5.0", "-n", "6", "--seed", "3", "-o", again)
     succeed("generate", "--gap", "5.0", "-n", "6", "--seed", "4", "-o", other)
@@ -105,7 +106,7 @@ def test_same_seed_same_file(generated, tmp_path):
     assert inchikeys(load(other)) != inchikeys(load(again))
 
 
-def test_elements_sizes_and_several_wishes_are_heeded(tmp_path):
+def test_elements_sizes_and_several_wishes_are_heeded(tmp_path: Path) -> None:
     path = tmp_path / "small.csv"
     wishes = ("--gap", "7", "--dipole", "2.5", "--polarizability", "60")
     succeed("generate", *wishes, "--elements", "C,O", "--heavy-atoms", "5-7", "-n", "4", "-o", path)
@@ -119,7 +120,7 @@ def test_elements_sizes_and_several_wishes_are_heeded(tmp_path):
         assert row["target_polarizability_bohr3"] == "60.0"
 
 
-def test_a_target_beyond_the_data_warns_with_the_range_and_goes_on(tmp_path):
+def test_a_target_beyond_the_data_warns_with_the_range_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "far.smi"
     result = succeed("generate", "--gap", "1.0", "-n", "1", "-o", path)
     low, high = Generator.load().range_of("gap_ev")
@@ -129,13 +130,13 @@ def test_a_target_beyond_the_data_warns_with_the_range_and_goes_on(tmp_path):
     assert identify(Chem.AddHs(Chem.MolFromSmiles(smiles))).inchikey == key
 
 
-def test_contradicting_targets_warn(tmp_path):
+def test_contradicting_targets_warn(tmp_path: Path) -> None:
     result = succeed("generate", "--gap", "5", "--homo=-6.5", "--lumo", "0.5", "-n", "1", "-o", tmp_path / "out.smi")
     assert "the gap is the LUMO less the HOMO, 7 eV" in result.stderr
 
 
 @pytest.mark.slow
-def test_what_cannot_be_had_in_such_number_is_said(tmp_path):
+def test_what_cannot_be_had_in_such_number_is_said(tmp_path: Path) -> None:
     path = tmp_path / "one.smi"
     result = succeed("generate", "--heavy-atoms", "1", "--elements", "C", "-n", "3", "-o", path)
     assert path.read_text() == "C VNWKTOKETHGBQD-UHFFFAOYSA-N\n"
@@ -144,10 +145,11 @@ def test_what_cannot_be_had_in_such_number_is_said(tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_is_finished(tmp_path, monkeypatch):
-    sample, calls = Generator.sample, []
+def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = Generator.sample
+    calls: list[Any] = []
 
-    def interrupted(*args, **kwargs):
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
         if calls:
             raise KeyboardInterrupt
         calls.append(args)
@@ -167,7 +169,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_kept_atoms_are_the_leads_to_the_bit(folder, tmp_path):
+def test_kept_atoms_are_the_leads_to_the_bit(folder: Path, tmp_path: Path) -> None:
     """Ten decimals, which takes V3000; an SDF's four stay in V2000."""
     for name, version in (("lead.xyz", "V3000"), ("lead.sdf", "V2000")):
         path = tmp_path / f"{name}.sdf"
@@ -191,7 +193,7 @@ def test_kept_atoms_are_the_leads_to_the_bit(folder, tmp_path):
             assert 0 <= float(mol.GetProp("similarity_to_lead")) < 1
 
 
-def test_atoms_by_number_are_drawn_again(folder, tmp_path):
+def test_atoms_by_number_are_drawn_again(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "out.sdf"
     succeed("regrow", folder / "lead.sdf", "--mask-atoms", "1-2", "-n", "3", "--size-change", "0", "-o", path)
     for mol in load(path):
@@ -200,7 +202,7 @@ def test_atoms_by_number_are_drawn_again(folder, tmp_path):
         assert mol.GetNumHeavyAtoms() <= 8
 
 
-def test_several_leads_take_turns_and_do_not_come_back(folder, tmp_path):
+def test_several_leads_take_turns_and_do_not_come_back(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "out.sdf"
     result = succeed("regrow", folder / "two.sdf", "--mask-fraction", "0.4", "-n", "10", "--gap", "6", "-o", path)
     mols = load(path)
@@ -212,7 +214,7 @@ def test_several_leads_take_turns_and_do_not_come_back(folder, tmp_path):
     assert "molecules  10" in result.stdout
 
 
-def test_a_drawing_is_embedded_and_its_user_told(tmp_path):
+def test_a_drawing_is_embedded_and_its_user_told(tmp_path: Path) -> None:
     drawing = Chem.MolFromSmiles(ISOXAZOLE)
     AllChem.Compute2DCoords(drawing)
     (tmp_path / "flat.mol").write_text(Chem.MolToMolBlock(drawing))
@@ -259,7 +261,9 @@ def test_a_drawing_is_embedded_and_its_user_told(tmp_path):
         (("regrow", "lead.sdf", "-o", "out.sdf", "--heavy-atoms", "9"), "may grow by 1; raise --size-change"),
     ],
 )
-def test_wrong_requests_are_explained_and_nothing_is_written(folder, tmp_path, monkeypatch, words, message):
+def test_wrong_requests_are_explained_and_nothing_is_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str
+) -> None:
     for name in ("lead.sdf", "two.sdf"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -273,7 +277,7 @@ def test_wrong_requests_are_explained_and_nothing_is_written(folder, tmp_path, m
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_help_needs_no_torch():
+def test_help_needs_no_torch() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from gapsmith.cli.main import cli\n"
         "for name in ('generate', 'regrow'): assert CliRunner().invoke(cli, [name, '--help']).exit_code == 0\n"

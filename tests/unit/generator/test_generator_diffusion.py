@@ -1,5 +1,8 @@
 """The corruption leaves alone what it must, and the loss can be learned."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +11,8 @@ from hypothesis import strategies as st
 from vocabularies import GHOST_ATOM, MASK_ATOM, VOCABULARY
 
 from gapsmith.generator import diffusion, network
-from gapsmith.generator.data import MoleculeSource, from_geometries
-from gapsmith.generator.network import LENGTH_UNIT_ANGSTROM, Prediction
+from gapsmith.generator.data import Batch, MoleculeSource, from_geometries
+from gapsmith.generator.network import LENGTH_UNIT_ANGSTROM, Denoiser, Prediction
 from gapsmith.generator.trainable import GeneratorTrainable
 from gapsmith.generator.vocabulary import MASK_BOND
 from gapsmith.training.protocol import LabelledGeometry
@@ -17,7 +20,7 @@ from gapsmith.training.protocol import LabelledGeometry
 SEEDS = st.integers(0, 2**31 - 1)
 
 
-def test_kept_atoms_are_untouched(butanes):
+def test_kept_atoms_are_untouched(butanes: Batch) -> None:
     seen = 0
     for seed in range(20):
         torch.manual_seed(seed)
@@ -40,7 +43,7 @@ def test_kept_atoms_are_untouched(butanes):
     assert seen > 50
 
 
-def test_masking_follows_time(butanes):
+def test_masking_follows_time(butanes: Batch) -> None:
     torch.manual_seed(0)
     shares = []
     for _ in range(150):
@@ -59,7 +62,7 @@ def test_masking_follows_time(butanes):
 
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SEEDS)
-def test_ghosts_are_masked_stay_where_they_are_and_bond_to_nothing(butanes, seed):
+def test_ghosts_are_masked_stay_where_they_are_and_bond_to_nothing(butanes: Batch, seed: int) -> None:
     torch.manual_seed(seed)
     batch = diffusion.add_ghosts(butanes, VOCABULARY)
     ghost = batch.atoms == GHOST_ATOM
@@ -74,7 +77,7 @@ def test_ghosts_are_masked_stay_where_they_are_and_bond_to_nothing(butanes, seed
     assert torch.allclose(bonded, after, atol=1e-5)
 
 
-def test_properties_are_hidden_often_enough_to_do_without_them():
+def test_properties_are_hidden_often_enough_to_do_without_them() -> None:
     torch.manual_seed(0)
     known = torch.ones(20_000, 5, dtype=torch.bool)
     known[:, 4] = False
@@ -88,7 +91,7 @@ def test_properties_are_hidden_often_enough_to_do_without_them():
 
 @settings(deadline=None, max_examples=30)
 @given(SEEDS)
-def test_partial_masks_are_never_empty_nor_padded(seed):
+def test_partial_masks_are_never_empty_nor_padded(seed: int) -> None:
     torch.manual_seed(seed)
     present = torch.ones(16, 9, dtype=torch.bool)
     present[::2, 5:] = False
@@ -99,7 +102,7 @@ def test_partial_masks_are_never_empty_nor_padded(seed):
 
 @settings(deadline=None, max_examples=30)
 @given(SEEDS)
-def test_matching_turns_and_exchanges_noise_but_keeps_it(seed):
+def test_matching_turns_and_exchanges_noise_but_keeps_it(seed: int) -> None:
     torch.manual_seed(seed)
     noise, data = torch.randn(4, 7, 3), torch.randn(4, 7, 3)
     noise, data = noise - noise.mean(1, keepdim=True), data - data.mean(1, keepdim=True)
@@ -115,7 +118,7 @@ def test_matching_turns_and_exchanges_noise_but_keeps_it(seed):
     assert torch.allclose(left, torch.cdist(noise, noise).flatten(1).sort(1).values, atol=1e-3)
 
 
-def test_perfect_prediction_costs_nothing(butanes):
+def test_perfect_prediction_costs_nothing(butanes: Batch) -> None:
     torch.manual_seed(0)
     corrupted = diffusion.corrupt(butanes, VOCABULARY)
 
@@ -133,7 +136,7 @@ def test_perfect_prediction_costs_nothing(butanes):
     assert float(worse["lengths"]) == pytest.approx(0, abs=1e-3)
 
 
-def test_a_molecule_can_be_learned_by_heart(butanes, small_config):
+def test_a_molecule_can_be_learned_by_heart(butanes: Batch, small_config: dict[str, Any]) -> None:
     torch.manual_seed(0)
     denoiser = network.build(small_config)
     optimizer = torch.optim.Adam(denoiser.parameters(), lr=1e-2)
@@ -141,7 +144,7 @@ def test_a_molecule_can_be_learned_by_heart(butanes, small_config):
     for _ in range(60):
         optimizer.zero_grad()
         losses = diffusion.losses(denoiser, butanes)
-        losses["loss"].backward()
+        losses["loss"].backward()  # type: ignore[no-untyped-call]  # torch has no type here
         torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
         optimizer.step()
         history.append(float(losses["bonds"].detach()))
@@ -153,7 +156,7 @@ def formaldehyde(gap_ev: float) -> LabelledGeometry:
     return LabelledGeometry(np.array([6, 8, 1, 1], dtype=np.uint8), coordinates, {"gap_ev": gap_ev})
 
 
-def test_labelled_geometries_become_heavy_atom_tokens():
+def test_labelled_geometries_become_heavy_atom_tokens() -> None:
     water = LabelledGeometry(np.array([8], dtype=np.uint8), np.zeros((1, 3), dtype=np.float32), {"gap_ev": 8.0})
     molecules = from_geometries([formaldehyde(5.9), water], VOCABULARY)  # a bare oxygen atom has no valences that fit
     assert molecules.sizes.tolist() == [2]
@@ -165,7 +168,7 @@ def test_labelled_geometries_become_heavy_atom_tokens():
     assert float((batch.coordinates[0, 0] - batch.coordinates[0, 1]).norm()) == pytest.approx(1.2, abs=1e-5)
 
 
-def test_batches_are_a_function_of_the_step_and_ranks_share_them():
+def test_batches_are_a_function_of_the_step_and_ranks_share_them() -> None:
     molecules = from_geometries([formaldehyde(5 + 0.01 * i) for i in range(40)], VOCABULARY)
     one = MoleculeSource(molecules, batch_size=6, seed=3, device="cpu")
     other = MoleculeSource(molecules, batch_size=6, seed=3, device="cpu")
@@ -180,13 +183,13 @@ def test_batches_are_a_function_of_the_step_and_ranks_share_them():
     assert counts.max() - counts.min() <= 1
 
 
-def test_replay_fills_its_share_of_a_batch():
+def test_replay_fills_its_share_of_a_batch() -> None:
     new, old = from_geometries([formaldehyde(1.0)], VOCABULARY), from_geometries([formaldehyde(9.0)] * 5, VOCABULARY)
     source = MoleculeSource(new, batch_size=8, seed=0, device="cpu", replay=old, replay_fraction=0.75)
     assert sorted(source.batch(0).values[:, 0].tolist()) == [1.0] * 2 + [9.0] * 6
 
 
-def test_evaluation_is_repeatable(make_denoiser):
+def test_evaluation_is_repeatable(make_denoiser: Callable[..., Denoiser]) -> None:
     trainable, denoiser = GeneratorTrainable(), make_denoiser(dtype=torch.float32)
     labels = [formaldehyde(5.9)] * 4
     first = trainable.evaluate_labels(denoiser, labels)
@@ -198,7 +201,7 @@ def test_evaluation_is_repeatable(make_denoiser):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_labels_whose_bonds_cannot_be_told_are_left_out(make_denoiser):
+def test_labels_whose_bonds_cannot_be_told_are_left_out(make_denoiser: Callable[..., Denoiser]) -> None:
     trainable, denoiser = GeneratorTrainable(), make_denoiser(dtype=torch.float32)
     bare = LabelledGeometry(np.array([8], dtype=np.uint8), np.zeros((1, 3), dtype=np.float32), {"gap_ev": 8.0})
     assert trainable.evaluate_labels(denoiser, [bare]) == {}
@@ -206,7 +209,7 @@ def test_labels_whose_bonds_cannot_be_told_are_left_out(make_denoiser):
     assert trainable.evaluate_labels(denoiser, [bare, formaldehyde(5.9)]) == alone
 
 
-def test_a_labels_loss_is_told_from_its_noise(make_denoiser):
+def test_a_labels_loss_is_told_from_its_noise(make_denoiser: Callable[..., Denoiser]) -> None:
     """Two models are compared with the same noise: what they differ by is not the draw."""
     trainable, denoiser = GeneratorTrainable(), make_denoiser(dtype=torch.float32)
     label = [formaldehyde(5.9)]

@@ -1,11 +1,13 @@
 """The measures of generated molecules, on molecules whose answers are known."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
@@ -18,7 +20,7 @@ from gapsmith.generator.evaluation.judging import judge
 from gapsmith.generator.evaluation.quality import evaluate
 
 
-def make(numbers: list[int], coordinates: list, bonds: list, charges: list[int] | None = None) -> Molecule:
+def make(numbers: list[int], coordinates: ArrayLike, bonds: ArrayLike, charges: list[int] | None = None) -> Molecule:
     return Molecule(
         np.array(numbers, dtype=np.uint8),
         np.array(coordinates, dtype=np.float64),
@@ -83,7 +85,9 @@ def relaxed(smiles: str) -> Molecule:
         (two_waters, 6, "fragments", False),
     ],
 )
-def test_known_molecules(molecule, stable_atoms, reason, one_piece):
+def test_known_molecules(
+    molecule: Callable[[], Molecule], stable_atoms: int, reason: str | None, one_piece: bool
+) -> None:
     judged = judge(molecule())
     assert judged.stable.sum() == stable_atoms
     assert judged.reason == reason
@@ -92,7 +96,7 @@ def test_known_molecules(molecule, stable_atoms, reason, one_piece):
     assert judged.bonds_agree
 
 
-def test_a_broken_bond_is_seen_by_distances_alone():
+def test_a_broken_bond_is_seen_by_distances_alone() -> None:
     molecule = relaxed("CC")
     hydrogens = [b if a == 1 else a for a, b, _ in molecule.bonds.tolist() if 1 in (a, b) and 0 not in (a, b)]
     moved = molecule.coordinates.copy()
@@ -104,7 +108,7 @@ def test_a_broken_bond_is_seen_by_distances_alone():
     assert judged.stable.sum() == 6  # the hydrogens
 
 
-def test_unknown_bonds_are_not_valid_but_stability_needs_none():
+def test_unknown_bonds_are_not_valid_but_stability_needs_none() -> None:
     bare = methane()
     judged = judge(Molecule(bare.numbers, bare.coordinates, bare.charges, np.zeros((0, 3), np.int16)))
     assert judged.reason == "bonds"
@@ -119,13 +123,13 @@ def test_unknown_bonds_are_not_valid_but_stability_needs_none():
         (lambda: make([6], [[np.nan, 0, 0]], []), "geometry"),
     ],
 )
-def test_what_cannot_be_judged_says_why(broken, reason):
+def test_what_cannot_be_judged_says_why(broken: Callable[[], Molecule], reason: str | None) -> None:
     with pytest.raises(InvalidMolecule) as refusal:
         judge(broken())
     assert refusal.value.reason == reason
 
 
-def test_shares_of_a_hand_made_set():
+def test_shares_of_a_hand_made_set() -> None:
     molecules = [methane(), methane(), water(), benzene(), ammonium(), two_waters(), tetrahedron(14, 1.48)]
     quality = evaluate(molecules, 10, Counter({"geometry": 3}))
     assert quality.valid == 0.4
@@ -141,23 +145,23 @@ def test_shares_of_a_hand_made_set():
     assert quality.refused == {"geometry": 3, "charge": 1, "fragments": 1, "element": 1}
 
 
-def test_nothing_at_all_is_all_zero():
+def test_nothing_at_all_is_all_zero() -> None:
     quality = evaluate([], 5, Counter({"valence": 5}))
     assert (quality.valid, quality.unique, quality.novel, quality.atom_stability, quality.connected) == (0,) * 5
 
 
-def test_more_molecules_than_attempts_is_refused():
+def test_more_molecules_than_attempts_is_refused() -> None:
     with pytest.raises(ValueError, match="do not fit in 2 attempts"):
         evaluate([water(), methane()], 2, Counter({"valence": 1}))
 
 
-def test_mirror_images_are_one_molecule():
+def test_mirror_images_are_one_molecule() -> None:
     one = relaxed("C[C@H](O)F")
     mirrored = Molecule(one.numbers, one.coordinates * [1, 1, -1], one.charges, one.bonds)
     assert evaluate([one, mirrored], 2).unique == 0.5
 
 
-def test_novelty_by_own_bonds_or_by_distances():
+def test_novelty_by_own_bonds_or_by_distances() -> None:
     assert evaluate([relaxed("CCCCCCCCCCCO")], 1).novel == 1.0
     assert evaluate([relaxed("CCCCO"), benzene()], 2).novel == 0.0
     # a zwitterion that no bond list of QM9 has, at the geometry of a molecule that it has
@@ -176,7 +180,7 @@ def test_novelty_by_own_bonds_or_by_distances():
 
 @settings(deadline=None, max_examples=20)
 @given(st.permutations(range(12)), st.integers(0, 10_000))
-def test_order_and_orientation_do_not_matter(permutation, seed):
+def test_order_and_orientation_do_not_matter(permutation: list[int], seed: int) -> None:
     molecule = benzene()
     rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
     order = np.array(permutation)
@@ -190,7 +194,7 @@ def test_order_and_orientation_do_not_matter(permutation, seed):
     assert after.connected
 
 
-def test_the_row_of_real_molecules():
+def test_the_row_of_real_molecules() -> None:
     molecules = real.molecules(250, 1)
     quality = evaluate(molecules, len(molecules))
     assert 0.988 < quality.atom_stability < 0.998
@@ -201,7 +205,7 @@ def test_the_row_of_real_molecules():
     assert quality.connected == 1.0
 
 
-def test_real_molecules_are_of_the_part_that_is_nobodys():
+def test_real_molecules_are_of_the_part_that_is_nobodys() -> None:
     halves = real.split()
     assert sum(len(part) for part in halves.values()) == len(real.data())
     drawn = real.molecules(3, 5)

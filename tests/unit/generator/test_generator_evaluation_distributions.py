@@ -24,13 +24,13 @@ def water(length: float, angle: float) -> Chem.Mol:
     return mol
 
 
-def test_the_same_set_is_at_no_distance():
+def test_the_same_set_is_at_no_distance() -> None:
     mols = [embedded(smiles) for smiles in ("CCO", "c1ccccc1", "C1CC1")]
     distances = Distributions.of(mols).distances(Distributions.of(mols))
     assert set(vars(distances).values()) == {0.0}
 
 
-def test_stretching_and_bending_water():
+def test_stretching_and_bending_water() -> None:
     reference = Distributions.of([water(0.96, 104.5)])
     stretched = Distributions.of([water(1.01, 104.5)]).distances(reference)
     assert stretched.bond_length_angstrom == pytest.approx(0.05, abs=1e-4)
@@ -41,7 +41,7 @@ def test_stretching_and_bending_water():
     assert (bent.element, bent.size, bent.bond_kind) == (0, 0, 0)
 
 
-def test_kinds_of_bonds_and_rings():
+def test_kinds_of_bonds_and_rings() -> None:
     found = Distributions.of([embedded(smiles) for smiles in ("c1ccccc1", "C1CC1", "C=C", "C#N")])
     assert {kind: len(values) for kind, values in found.lengths_angstrom.items()} == {
         "C:C": 6, "C-C": 3, "C=C": 1, "C#N": 1, "C-H": 17,
@@ -52,7 +52,7 @@ def test_kinds_of_bonds_and_rings():
     assert sorted(found.angles_degree) == ["C2", "C3", "C4"]
 
 
-def test_nothing_in_common():
+def test_nothing_in_common() -> None:
     methane, water_ = Distributions.of([embedded("C")]), Distributions.of([embedded("O")])
     distances = methane.distances(water_)
     assert distances.bond_length_angstrom is None
@@ -62,7 +62,7 @@ def test_nothing_in_common():
     assert distances.element == pytest.approx(0.5 * (abs(4 / 5 - 2 / 3) + 1 / 5 + 1 / 3), abs=1e-4)
 
 
-def test_known_total_variations():
+def test_known_total_variations() -> None:
     assert total_variation({3: 1, 5: 1}, {3: 2, 5: 2}) == 0.0
     assert total_variation({3: 1}, {5: 1}) == 1.0
     assert total_variation({3: 3, 5: 1}, {3: 1, 5: 3}) == 0.5
@@ -71,13 +71,13 @@ def test_known_total_variations():
 
 
 @given(*[st.dictionaries(st.integers(3, 9), st.integers(1, 50), min_size=1)] * 3)
-def test_total_variation_is_a_distance(a, b, c):
+def test_total_variation_is_a_distance(a: dict[int, int], b: dict[int, int], c: dict[int, int]) -> None:
     assert total_variation(a, b) == total_variation(b, a)
     assert 0 <= total_variation(a, b) <= 1
     assert total_variation(a, c) <= total_variation(a, b) + total_variation(b, c) + 2e-4  # rounded
 
 
-def test_a_file_of_them_says_the_same():
+def test_a_file_of_them_says_the_same() -> None:
     found = Distributions.of([embedded(smiles) for smiles in ("c1ccccc1", "C1CC1")])
     again = Distributions.from_tensors(found.tensors())
     assert set(vars(again.distances(found)).values()) == {0.0}

@@ -34,7 +34,7 @@ def file(folder: Path, name: str, text: str) -> Path:
 
 
 @pytest.mark.parametrize("smiles", ["c1ccccc1", "c1cc[nH]c1", "c1ccncc1"])
-def test_aromatic_bonds_are_kekulised_not_cut_to_integers(tmp_path, smiles):
+def test_aromatic_bonds_are_kekulised_not_cut_to_integers(tmp_path: Path, smiles: str) -> None:
     text = record(embedded(smiles), kekulize=False)
     assert "  4  0" in text  # the aromatic order of the format
     (molecule,) = read(file(tmp_path, "a.sdf", text)).molecules
@@ -44,7 +44,7 @@ def test_aromatic_bonds_are_kekulised_not_cut_to_integers(tmp_path, smiles):
     assert judged.known
 
 
-def test_bonds_of_an_sdf_are_its_own_and_stability_is_by_distances(tmp_path):
+def test_bonds_of_an_sdf_are_its_own_and_stability_is_by_distances(tmp_path: Path) -> None:
     mol = embedded("CC=O")
     for bond in mol.GetBonds():
         bond.SetBondType(Chem.BondType.SINGLE)
@@ -56,7 +56,7 @@ def test_bonds_of_an_sdf_are_its_own_and_stability_is_by_distances(tmp_path):
     assert judged.stable.all()
 
 
-def test_missing_hydrogens_are_not_filled_in(tmp_path):
+def test_missing_hydrogens_are_not_filled_in(tmp_path: Path) -> None:
     mol = Chem.RWMol(embedded("CCO"))
     mol.RemoveAtom(8)
     quality = evaluate(read(file(tmp_path, "a.sdf", record(mol.GetMol()))).molecules, 1)
@@ -64,13 +64,13 @@ def test_missing_hydrogens_are_not_filled_in(tmp_path):
     assert quality.refused == {"radical": 1}
 
 
-def test_ions_and_fragments_are_read_as_they_are(tmp_path):
+def test_ions_and_fragments_are_read_as_they_are(tmp_path: Path) -> None:
     text = record(embedded("C[NH3+]")) + record(embedded("O.O"))
     drawn = read(file(tmp_path, "a.sdf", text))
     assert [judge(molecule).reason for molecule in drawn.molecules] == ["charge", "fragments"]
 
 
-def test_bad_records_among_good_ones_are_counted_and_named(tmp_path):
+def test_bad_records_among_good_ones_are_counted_and_named(tmp_path: Path) -> None:
     text = record(embedded("CCO")) + "no\nmolecule\n$$$$\n" + record(embedded("C[SiH3]")) + record(embedded("CC#N"))
     path = file(tmp_path, "a.sdf", text)
     drawn = read(path)
@@ -83,20 +83,20 @@ def test_bad_records_among_good_ones_are_counted_and_named(tmp_path):
     assert evaluate(drawn.molecules, drawn.attempts, drawn.refused).valid == 0.5
 
 
-def test_an_empty_record_is_an_attempt(tmp_path):
+def test_an_empty_record_is_an_attempt(tmp_path: Path) -> None:
     empty = "\n  x\n\n  0  0  0  0  0  0  0  0  0  0999 V2000\nM  END\n$$$$\n"
     drawn = read(file(tmp_path, "a.sdf", empty + record(embedded("C"))))
     assert (drawn.attempts, drawn.refused) == (2, {"unreadable": 1})
 
 
-def test_a_drawing_is_no_geometry(tmp_path):
+def test_a_drawing_is_no_geometry(tmp_path: Path) -> None:
     flat = Chem.AddHs(Chem.MolFromSmiles("CCO"))
     AllChem.Compute2DCoords(flat)
     with pytest.raises(InputError, match="drawing"):
         read(file(tmp_path, "a.sdf", record(flat)))
 
 
-def test_frames_of_an_xyz_file(tmp_path):
+def test_frames_of_an_xyz_file(tmp_path: Path) -> None:
     mol = embedded("CC(=O)O")
     text = METHANE + "\n" + Chem.MolToXYZBlock(mol) + METHANE.replace("C 0", "6 0")
     drawn = read(file(tmp_path, "a.xyz", text))
@@ -107,7 +107,7 @@ def test_frames_of_an_xyz_file(tmp_path):
     assert quality.molecule_stability >= 0.6667
 
 
-def test_bad_frames_among_good_ones(tmp_path):
+def test_bad_frames_among_good_ones(tmp_path: Path) -> None:
     nonsense = METHANE.replace("0.63 0.63 0.63", "0.63 what")
     crowd = "6\nno bonds fit five hydrogens\n" + METHANE.partition("methane\n")[2] + "H 1.09 0 0\n"
     drawn = read(file(tmp_path, "a.xyz", nonsense + SILANE + crowd + METHANE + METHANE[:40]))
@@ -117,7 +117,9 @@ def test_bad_frames_among_good_ones(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["methane\n" + METHANE, METHANE + "x" + METHANE])
-def test_a_line_that_is_not_a_count_of_atoms_is_named_and_the_frames_around_it_are_read(tmp_path, text):
+def test_a_line_that_is_not_a_count_of_atoms_is_named_and_the_frames_around_it_are_read(
+    tmp_path: Path, text: str
+) -> None:
     drawn = read(file(tmp_path, "a.xyz", text))
     assert (len(drawn.molecules), drawn.refused) == (1, {"unreadable": 1})
     assert "should be a number of atoms, not" in drawn.notes[0]
@@ -136,12 +138,12 @@ def test_a_line_that_is_not_a_count_of_atoms_is_named_and_the_frames_around_it_a
         ("a.xyz", METHANE.replace("-0.63", "nan"), "not finite"),
     ],
 )
-def test_files_without_any_molecule_are_explained(tmp_path, name, text, words):
+def test_files_without_any_molecule_are_explained(tmp_path: Path, name: str, text: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         read(file(tmp_path, name, text))
 
 
-def test_a_missing_file_and_one_without_hydrogens(tmp_path):
+def test_a_missing_file_and_one_without_hydrogens(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         read(tmp_path / "nowhere.sdf")
     bare = Chem.RemoveHs(embedded("CCO"))
@@ -150,7 +152,7 @@ def test_a_missing_file_and_one_without_hydrogens(tmp_path):
     assert len(read(file(tmp_path, "b.sdf", record(embedded("O=C=O")))).molecules) == 1
 
 
-def test_windows_line_ends_and_no_last_separator(tmp_path):
+def test_windows_line_ends_and_no_last_separator(tmp_path: Path) -> None:
     text = (record(embedded("CCO")) + Chem.MolToMolBlock(embedded("CC"))).replace("\n", "\r\n")
     path = tmp_path / "a.sdf"
     path.write_bytes(text.encode())

@@ -1,5 +1,7 @@
 """PoseBusters on molecules that it must refuse, and the same verdicts as its own."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from rdkit import Chem
@@ -46,7 +48,7 @@ def unbonded() -> Molecule:
     return Molecule(one.numbers, one.coordinates, one.charges, np.zeros((0, 3), np.int16))
 
 
-def test_what_is_wrong_is_named_and_counted_over_all_attempts():
+def test_what_is_wrong_is_named_and_counted_over_all_attempts() -> None:
     found = bust([molecule("CCO"), stretched(), bent_ring(), unbonded(), molecule("c1ccncc1")], 10)
     assert found.checked == 5
     assert found.passed == 0.2
@@ -59,24 +61,24 @@ def test_what_is_wrong_is_named_and_counted_over_all_attempts():
 @pytest.mark.parametrize(
     ("make", "failing"), [(stretched, "bond_lengths"), (bent_ring, "aromatic_ring_flatness"), (unbonded, "no_radicals")]
 )
-def test_the_test_that_fails(make, failing):
+def test_the_test_that_fails(make: Callable[[], Molecule], failing: str) -> None:
     (verdict,) = verdicts([make()])
     assert verdict[failing] is False
     assert verdict[ENERGY] is None  # not asked any more
 
 
-def test_a_sample_stands_for_all():
+def test_a_sample_stands_for_all() -> None:
     molecules = [molecule("CCO")] * 6
     found = bust(molecules, 12, most=2, processes=2)
     assert (found.checked, found.passed) == (2, 0.5)
 
 
-def test_nothing_passes_nothing():
+def test_nothing_passes_nothing() -> None:
     assert bust([], 4).passed == 0.0
 
 
 @pytest.mark.parametrize("smiles", ["CCO", "c1ccccc1", "CC(=O)N", "C1CC1"])
-def test_energy_says_what_the_package_says(smiles):
+def test_energy_says_what_the_package_says(smiles: str) -> None:
     from posebusters import check_energy_ratio
 
     mol = embedded(smiles)
@@ -84,7 +86,7 @@ def test_energy_says_what_the_package_says(smiles):
     assert internal_energy(embedded(smiles)) == theirs["energy_ratio_passes"]
 
 
-def test_an_absurd_energy_fails_here_and_there():
+def test_an_absurd_energy_fails_here_and_there() -> None:
     from posebusters import check_energy_ratio
 
     one = molecule("CCCC")

@@ -38,7 +38,7 @@ def isoxazole(tmp_path_factory: pytest.TempPathFactory) -> Lead:
     return read_one(write(tmp_path_factory.mktemp("leads") / "lead.sdf", "OCCC1=CC=NO1"))
 
 
-def test_a_lead_is_what_its_file_says(tmp_path):
+def test_a_lead_is_what_its_file_says(tmp_path: Path) -> None:
     mol = in_3d("CC(=O)NC1CC1")
     mol.SetProp("_Name", "amide")
     path = tmp_path / "one.mol"
@@ -51,19 +51,19 @@ def test_a_lead_is_what_its_file_says(tmp_path):
     assert lead.molecule.numbers.tolist() == [atom.GetAtomicNum() for atom in mol.GetAtoms()]
 
 
-def test_v3000_and_windows_line_ends_are_read(tmp_path):
+def test_v3000_and_windows_line_ends_are_read(tmp_path: Path) -> None:
     path = tmp_path / "one.sdf"
     path.write_bytes(Chem.MolToV3KMolBlock(in_3d("CCO")).replace("\n", "\r\n").encode())
     assert read_one(path).identity.smiles == "CCO"
 
 
-def test_several_records_are_told_apart(tmp_path):
+def test_several_records_are_told_apart(tmp_path: Path) -> None:
     leads = read_leads(write(tmp_path / "two.sdf", "CCO", "CCN"), DOMAIN)
     assert [lead.identity.smiles for lead in leads] == ["CCO", "CCN"]
     assert leads[1].where == f"{tmp_path / 'two.sdf'} record 2 (line 24)"
 
 
-def test_bonds_of_an_xyz_file_are_perceived_and_its_digits_kept(tmp_path):
+def test_bonds_of_an_xyz_file_are_perceived_and_its_digits_kept(tmp_path: Path) -> None:
     blocks = [Chem.MolToXYZBlock(in_3d(smiles), precision=10) for smiles in ("CC=O", "C1CC1")]
     path = tmp_path / "two.xyz"
     path.write_text("\n".join(blocks))
@@ -74,7 +74,7 @@ def test_bonds_of_an_xyz_file_are_perceived_and_its_digits_kept(tmp_path):
     assert first.molecule.coordinates.ravel().tolist() == written
 
 
-def test_a_drawing_is_embedded_and_its_atoms_keep_their_numbers(tmp_path):
+def test_a_drawing_is_embedded_and_its_atoms_keep_their_numbers(tmp_path: Path) -> None:
     drawing = Chem.MolFromSmiles("OCCC1=CC=NO1")
     AllChem.Compute2DCoords(drawing)
     path = tmp_path / "drawn.mol"
@@ -87,7 +87,7 @@ def test_a_drawing_is_embedded_and_its_atoms_keep_their_numbers(tmp_path):
     assert lead.identity.smiles == "OCCc1ccno1"
 
 
-def test_missing_hydrogens_are_added_around_the_atoms_of_the_file(tmp_path):
+def test_missing_hydrogens_are_added_around_the_atoms_of_the_file(tmp_path: Path) -> None:
     bare = Chem.RemoveHs(in_3d("CCO"))
     path = tmp_path / "bare.mol"
     Chem.MolToMolFile(bare, str(path))
@@ -135,7 +135,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_file_of_no_use_is_explained(tmp_path, case):
+def test_a_file_of_no_use_is_explained(tmp_path: Path, case: str) -> None:
     name, make, message = BROKEN[case]
     make(tmp_path / name)
     with pytest.raises(InputError, match=message) as caught:
@@ -157,7 +157,7 @@ def test_a_file_of_no_use_is_explained(tmp_path, case):
         (Region(), list(range(8))),
     ],
 )
-def test_patterns_and_numbers_say_what_may_change(isoxazole, region, free):
+def test_patterns_and_numbers_say_what_may_change(isoxazole: Lead, region: Region, free: list[int]) -> None:
     region.check()
     assert np.flatnonzero(region.free(isoxazole)).tolist() == free
 
@@ -183,7 +183,7 @@ def test_patterns_and_numbers_say_what_may_change(isoxazole, region, free):
         (Region(fraction=float("nan")), "above 0"),
     ],
 )
-def test_regions_that_make_no_sense_are_explained(isoxazole, region, message):
+def test_regions_that_make_no_sense_are_explained(isoxazole: Lead, region: Region, message: str) -> None:
     def use() -> None:
         region.check()
         region.free(isoxazole)
@@ -194,7 +194,9 @@ def test_regions_that_make_no_sense_are_explained(isoxazole, region, message):
 
 @settings(max_examples=40, deadline=None)
 @given(fraction=st.floats(0.01, 1), seed=st.integers(0, 2**32), keep=st.sampled_from([None, "c1ccno1", "[OX2H]"]))
-def test_a_patch_lies_in_what_is_free_and_has_its_share(isoxazole, fraction, seed, keep):
+def test_a_patch_lies_in_what_is_free_and_has_its_share(
+    isoxazole: Lead, fraction: float, seed: int, keep: str | None
+) -> None:
     region = Region(keep=keep, fraction=fraction)
     free = region.free(isoxazole)
     masked = region.draw(isoxazole, free, np.random.default_rng(seed))
@@ -202,7 +204,7 @@ def test_a_patch_lies_in_what_is_free_and_has_its_share(isoxazole, fraction, see
     assert masked.sum() == max(1, round(fraction * free.sum()))
 
 
-def test_a_named_part_is_drawn_whole_and_a_lead_by_default_in_part(isoxazole):
+def test_a_named_part_is_drawn_whole_and_a_lead_by_default_in_part(isoxazole: Lead) -> None:
     random = np.random.default_rng(0)
     for region in (Region(keep="c1ccno1"), Region(mask="CCO"), Region(atoms=(5, 6))):
         free = region.free(isoxazole)

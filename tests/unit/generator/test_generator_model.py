@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from gapsmith.generator.data import from_geometries
 from gapsmith.generator.evaluation.quality import evaluate
 from gapsmith.generator.filling import fill
 from gapsmith.generator.generator import Generated, Generator
+from gapsmith.generator.molecule import GeneratedMolecule, Skeleton
+from gapsmith.generator.network import Denoiser, Noisy
 from gapsmith.generator.sampling import SamplingOptions
 from gapsmith.generator.sizes import Sizes
 from gapsmith.training.checkpoint import save_model
@@ -44,7 +48,7 @@ def free(shipped: Generator) -> Generated:
     return shipped.sample(32, None, 5, options=QUICK)
 
 
-def test_shipped_weights_make_molecules(free):
+def test_shipped_weights_make_molecules(free: Generated) -> None:
     quality = evaluate(free.molecules, free.attempts, free.refused)
     assert quality.attempts == 32
     assert quality.valid > 0.8
@@ -55,7 +59,7 @@ def test_shipped_weights_make_molecules(free):
 
 
 @pytest.mark.slow
-def test_same_seed_same_molecules(shipped):
+def test_same_seed_same_molecules(shipped: Generator) -> None:
     one, two = (shipped.sample(6, GAP, 2**63 + 1, options=QUICK) for _ in range(2))
     other = shipped.sample(6, GAP, 1, options=QUICK)
     assert all((a.coordinates == b.coordinates).all() for a, b in zip(one.molecules, two.molecules, strict=True))
@@ -64,7 +68,7 @@ def test_same_seed_same_molecules(shipped):
     ]
 
 
-def test_nothing_masked_gives_the_parent_back(shipped, free):
+def test_nothing_masked_gives_the_parent_back(shipped: Generator, free: Generated) -> None:
     parent = free.molecules[0]
     again = shipped.regrow([parent], 2, 0.0, GAP, 1, options=QUICK)
     assert again.parents == [0, 0]
@@ -74,18 +78,19 @@ def test_nothing_masked_gives_the_parent_back(shipped, free):
         assert identify(to_rdkit(molecule)).inchikey == identify(to_rdkit(parent)).inchikey
 
 
-def test_everything_masked_keeps_nothing(shipped, free):
+def test_everything_masked_keeps_nothing(shipped: Generator, free: Generated) -> None:
     grown = shipped.regrow(free.molecules[:2], 4, 1.0, GAP, 1, options=QUICK)
     assert grown.molecules
     assert all((molecule.parent_atoms == -1).all() for molecule in grown.molecules)
 
 
-def test_partly_masked_keeps_the_rest_to_the_bit(shipped, free):
+def test_partly_masked_keeps_the_rest_to_the_bit(shipped: Generator, free: Generated) -> None:
     parents = [molecule for molecule in free.molecules if (molecule.numbers != 1).sum() == 9][:2]
     grown = shipped.regrow(parents, 12, 0.4, None, 3, options=QUICK)
     assert len(grown.molecules) >= 6
     assert set(grown.parents) == {0, 1}
     for molecule, origin in zip(grown.molecules, grown.parents, strict=True):
+        assert origin is not None
         kept = molecule.parent_atoms >= 0
         heavy = molecule.numbers != 1
         assert (kept & heavy).sum() == 5
@@ -94,7 +99,7 @@ def test_partly_masked_keeps_the_rest_to_the_bit(shipped, free):
         assert (molecule.numbers[kept] == parents[origin].numbers[molecule.parent_atoms[kept]]).all()
 
 
-def test_size_and_elements_are_heeded(shipped):
+def test_size_and_elements_are_heeded(shipped: Generator) -> None:
     sampled = shipped.sample(8, None, 4, options=QUICK, heavy_atoms=(5, 6), elements=(6, 8))
     assert sampled.molecules
     for molecule in sampled.molecules:
@@ -102,18 +107,18 @@ def test_size_and_elements_are_heeded(shipped):
         assert set(molecule.numbers.tolist()) <= {1, 6, 8}
 
 
-def test_molecules_do_not_depend_on_the_others_of_their_batch(shipped):
+def test_molecules_do_not_depend_on_the_others_of_their_batch(shipped: Generator) -> None:
     both = shipped.sample(2, [{"gap_ev": 5.0}, {"gap_ev": 8.0}], 3, options=QUICK, heavy_atoms=(7, 7))
     other = shipped.sample(2, [{"gap_ev": 5.0}, {"gap_ev": 4.0}], 3, options=QUICK, heavy_atoms=(7, 7))
     assert np.allclose(both.molecules[0].coordinates, other.molecules[0].coordinates, atol=1e-4)
 
 
 @pytest.mark.slow
-def test_memory_that_runs_out_halves_the_batch(shipped, monkeypatch):
+def test_memory_that_runs_out_halves_the_batch(shipped: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     """The failure is injected: a batch that is really too large for this machine would take all of it."""
     sizes = []
 
-    def scarce(denoiser, skeletons, *rest):
+    def scarce(denoiser: Denoiser, skeletons: list[Skeleton], *rest: Any) -> Any:
         sizes.append(len(skeletons))
         if len(skeletons) > 3:
             raise torch.OutOfMemoryError
@@ -129,7 +134,7 @@ def test_memory_that_runs_out_halves_the_batch(shipped, monkeypatch):
     ]
 
 
-def test_chosen_atoms_are_replaced_and_no_others(shipped, free):
+def test_chosen_atoms_are_replaced_and_no_others(shipped: Generator, free: Generated) -> None:
     parent = free.molecules[0]
     heavy = np.flatnonzero(parent.numbers != 1)
     masked = np.zeros(len(heavy), dtype=bool)
@@ -142,19 +147,19 @@ def test_chosen_atoms_are_replaced_and_no_others(shipped, free):
         assert not set(heavy[:2].tolist()) & kept
 
 
-def test_a_polish_stays_nearer_than_a_redraw(shipped, free):
+def test_a_polish_stays_nearer_than_a_redraw(shipped: Generator, free: Generated) -> None:
     parents = [m for m in free.molecules if (m.numbers != 1).sum() == 9][:4]
     same = []
     for depth in (0.02, 1.0):
         grown = shipped.regrow(parents, 16, 1.0, None, 3, options=QUICK, depth=depth)
         names = [identify(to_rdkit(parent)).inchikey for parent in parents]
         pairs = zip(grown.molecules, grown.parents, strict=True)
-        same.append(sum(identify(to_rdkit(m)).inchikey == names[p] for m, p in pairs))
+        same.append(sum(p is not None and identify(to_rdkit(m)).inchikey == names[p] for m, p in pairs))
     assert same[0] > 12
     assert same[1] < 4
 
 
-def test_stopping_ends_early(shipped):
+def test_stopping_ends_early(shipped: Generator) -> None:
     sampled = shipped.sample(8, None, 4, options=QUICK, should_stop=lambda: True)
     assert (sampled.molecules, sampled.attempts) == ([], 0)
 
@@ -171,12 +176,19 @@ def test_stopping_ends_early(shipped):
         (lambda g, p: g.sample(2, [{"gap_ev": 1.0}], 0), "1 targets for 2"),
     ],
 )
-def test_wrong_requests_say_what_is_wrong(shipped, free, call, message):
+def test_wrong_requests_say_what_is_wrong(
+    shipped: Generator, free: Generated, call: Callable[[Generator, GeneratedMolecule], object], message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         call(shipped, free.molecules[0])
 
 
-def test_checkpoint_round_trip(make_denoiser, make_noisy, small_config, tmp_path):
+def test_checkpoint_round_trip(
+    make_denoiser: Callable[..., Denoiser],
+    make_noisy: Callable[..., Noisy],
+    small_config: dict[str, Any],
+    tmp_path: Path,
+) -> None:
     denoiser = make_denoiser(dtype=torch.float32)
     weights = tmp_path / "g.safetensors"
     card = {"sizes": Sizes.of(from_geometries([formaldehyde(5.0)], VOCABULARY), VOCABULARY.names).to_card()}
@@ -195,13 +207,13 @@ def test_checkpoint_round_trip(make_denoiser, make_noisy, small_config, tmp_path
 
 
 @pytest.mark.slow
-def test_training_needs_no_chemistry_package():
+def test_training_needs_no_chemistry_package() -> None:
     heavy = "[m for m in ('rdkit', 'pyscf', 'tblite', 'scipy', 'psycopg', 'kafka') if m in sys.modules]"
     code = f"import sys, gapsmith.generator.trainable; print({heavy})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def test_a_checkpoint_of_this_format_stays_readable(make_noisy):
+def test_a_checkpoint_of_this_format_stays_readable(make_noisy: Callable[..., Noisy]) -> None:
     """Written once, with random weights: what it computes must not change as long as the format's number stays."""
     tiny = Generator.load(DATA / "generator-tiny.safetensors")
     noisy = make_noisy(0)

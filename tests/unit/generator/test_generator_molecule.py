@@ -1,5 +1,8 @@
 """Skeletons become whole molecules, or are refused for the right reason."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from rdkit import Chem
@@ -27,7 +30,7 @@ def skeleton(smiles: str) -> Skeleton:
 @pytest.mark.parametrize(
     "smiles", ["C", "O", "C=C", "C#N", "O=C=O", "c1ccccc1", "NC=O", "C[NH2+]CC(=O)[O-]", "FC1CC1O"]
 )
-def test_hydrogens_come_back_where_valences_want_them(smiles):
+def test_hydrogens_come_back_where_valences_want_them(smiles: str) -> None:
     bare = skeleton(smiles)
     bare.parent_atoms[:] = -1
     whole = complete(bare)
@@ -40,7 +43,7 @@ def test_hydrogens_come_back_where_valences_want_them(smiles):
     assert ((lengths > 0.85) & (lengths < 1.2)).all()
 
 
-def test_unchanged_skeleton_keeps_its_hydrogens_to_the_bit():
+def test_unchanged_skeleton_keeps_its_hydrogens_to_the_bit() -> None:
     parent = molecule("CC(=O)OC1CC1")
     whole = complete(skeleton("CC(=O)OC1CC1"), parent)
     assert sorted(whole.parent_atoms) == list(range(len(parent)))
@@ -48,7 +51,7 @@ def test_unchanged_skeleton_keeps_its_hydrogens_to_the_bit():
     assert (whole.numbers == parent.numbers[whole.parent_atoms]).all()
 
 
-def test_hydrogens_are_renewed_where_a_kept_atom_gets_another_bond():
+def test_hydrogens_are_renewed_where_a_kept_atom_gets_another_bond() -> None:
     parent = molecule("CC")
     grown = Skeleton.of(parent, np.array([0, 1]), 1)
     hydrogen = int(np.flatnonzero(order_matrix(parent)[1][2:])[0]) + 2
@@ -64,7 +67,7 @@ def test_hydrogens_are_renewed_where_a_kept_atom_gets_another_bond():
     assert (whole.parent_atoms[renewed] == -1).all()
 
 
-def change(smiles: str, **changes: object) -> Skeleton:
+def change(smiles: str, **changes: tuple[Any, Any]) -> Skeleton:
     base = skeleton(smiles)
     for name, (place, value) in changes.items():
         getattr(base, name)[place] = value
@@ -82,13 +85,13 @@ def change(smiles: str, **changes: object) -> Skeleton:
         (lambda: change("CC", coordinates=((0, 0), np.nan)), "geometry"),
     ],
 )
-def test_what_is_no_molecule_is_refused(broken, reason):
+def test_what_is_no_molecule_is_refused(broken: Callable[[], Skeleton], reason: str) -> None:
     with pytest.raises(InvalidMolecule) as refusal:
         complete(broken())
     assert refusal.value.reason == reason
 
 
-def test_parent_without_bonds_is_refused():
+def test_parent_without_bonds_is_refused() -> None:
     bare = Molecule(
         np.array([6, 8], dtype=np.uint8), np.zeros((2, 3)), np.zeros(2, np.int8), np.zeros((0, 3), np.int16)
     )

@@ -1,5 +1,8 @@
 """The denoiser knows no direction, no position, no order of atoms."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from vocabularies import VOCABULARY
 
 from gapsmith.core.errors import InputError
 from gapsmith.generator import network
-from gapsmith.generator.network import Noisy, Prediction
+from gapsmith.generator.network import Denoiser, Noisy, Prediction
 
 PROPERTY = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SEEDS = st.integers(0, 2**31 - 1)
@@ -26,7 +29,9 @@ def near(left: torch.Tensor, right: torch.Tensor) -> bool:
 
 @PROPERTY
 @given(SEEDS, SEEDS)
-def test_turns_mirrors_and_shifts_with_the_molecule(make_denoiser, make_noisy, seed, turn):
+def test_turns_mirrors_and_shifts_with_the_molecule(
+    make_denoiser: Callable[..., Denoiser], make_noisy: Callable[..., Noisy], seed: int, turn: int
+) -> None:
     denoiser, noisy = make_denoiser(seed % 5), make_noisy(seed)
     matrix, shift = orthogonal(turn), torch.randn(3, 1, 3, dtype=torch.float64) * 5
 
@@ -49,7 +54,9 @@ def test_turns_mirrors_and_shifts_with_the_molecule(make_denoiser, make_noisy, s
 
 @PROPERTY
 @given(SEEDS, st.permutations(range(6)))
-def test_order_of_atoms_goes_through(make_denoiser, make_noisy, seed, permutation):
+def test_order_of_atoms_goes_through(
+    make_denoiser: Callable[..., Denoiser], make_noisy: Callable[..., Noisy], seed: int, permutation: list[int]
+) -> None:
     denoiser, noisy = make_denoiser(seed % 5), make_noisy(seed)
     p = torch.tensor(permutation)
     other = denoiser(
@@ -71,7 +78,7 @@ def test_order_of_atoms_goes_through(make_denoiser, make_noisy, seed, permutatio
     assert near(plain.bonds[:, p][:, :, p], other.bonds)
 
 
-def test_padding_changes_nothing(make_denoiser, make_noisy):
+def test_padding_changes_nothing(make_denoiser: Callable[..., Denoiser], make_noisy: Callable[..., Noisy]) -> None:
     denoiser, noisy = make_denoiser(), make_noisy(1)
     wide = denoiser(noisy)
     garbage = noisy._replace(
@@ -83,7 +90,7 @@ def test_padding_changes_nothing(make_denoiser, make_noisy):
     assert near(wide.atoms[noisy.present], other.atoms[noisy.present])
 
 
-def test_kept_atoms_stay_to_the_bit(make_denoiser, make_noisy):
+def test_kept_atoms_stay_to_the_bit(make_denoiser: Callable[..., Denoiser], make_noisy: Callable[..., Noisy]) -> None:
     noisy = make_noisy(3)
     prediction = make_denoiser()(noisy)
     kept = (noisy.times == 1) | ~noisy.present
@@ -92,7 +99,9 @@ def test_kept_atoms_stay_to_the_bit(make_denoiser, make_noisy):
 
 
 @pytest.mark.parametrize("column", range(len(VOCABULARY.names)))
-def test_a_property_is_seen_only_when_allowed(make_denoiser, make_noisy, column):
+def test_a_property_is_seen_only_when_allowed(
+    make_denoiser: Callable[..., Denoiser], make_noisy: Callable[..., Noisy], column: int
+) -> None:
     denoiser, noisy = make_denoiser(), make_noisy(4)
     changed = noisy.values.clone()
     changed[:, column] += 1
@@ -101,7 +110,9 @@ def test_a_property_is_seen_only_when_allowed(make_denoiser, make_noisy, column)
     assert differs.tolist() == noisy.known[:, column].tolist()
 
 
-def test_a_network_may_know_other_elements_charges_and_properties(small_config, make_noisy):
+def test_a_network_may_know_other_elements_charges_and_properties(
+    small_config: dict[str, Any], make_noisy: Callable[..., Noisy]
+) -> None:
     other = {**small_config, "elements": ["H", "C", "Si", "P", "S", "Cl"], "charges": [0, 1], "most_atoms": 40}
     other["properties"] = [{"name": "lumo_ev", "mean": 0.3, "deviation": 1.3}]
     torch.manual_seed(0)
@@ -119,12 +130,14 @@ def test_a_network_may_know_other_elements_charges_and_properties(small_config, 
     assert vocabulary.charges_of(vocabulary.charge_tokens(np.array([1, 0]))).tolist() == [1, 0]
 
 
-def test_bond_logits_are_symmetric(make_denoiser, make_noisy):
+def test_bond_logits_are_symmetric(make_denoiser: Callable[..., Denoiser], make_noisy: Callable[..., Noisy]) -> None:
     prediction = make_denoiser()(make_noisy(5))
     assert near(prediction.bonds, prediction.bonds.transpose(1, 2))
 
 
-def test_detached_prediction_holds_probabilities(make_denoiser, make_noisy):
+def test_detached_prediction_holds_probabilities(
+    make_denoiser: Callable[..., Denoiser], make_noisy: Callable[..., Noisy]
+) -> None:
     before = make_denoiser()(make_noisy(6)).detached()
     assert isinstance(before, Prediction)
     for part in (before.atoms, before.charges, before.bonds):
@@ -142,7 +155,7 @@ def test_detached_prediction_holds_probabilities(make_denoiser, make_noisy):
         ({"properties": [{"name": "gap_ev"}]}, "mean"),
     ],
 )
-def test_configuration_is_checked(change, message):
+def test_configuration_is_checked(change: dict[str, Any], message: str) -> None:
     config = network.default_config()
     for key, value in change.items():
         if value is None:
@@ -153,7 +166,9 @@ def test_configuration_is_checked(change, message):
         network.build(config)
 
 
-def test_coordinates_are_exact_in_mixed_precision(make_denoiser, make_noisy):
+def test_coordinates_are_exact_in_mixed_precision(
+    make_denoiser: Callable[..., Denoiser], make_noisy: Callable[..., Noisy]
+) -> None:
     denoiser, noisy = make_denoiser(dtype=torch.float32), make_noisy(7)
     noisy = noisy._replace(
         coordinates=noisy.coordinates.float(), times=noisy.times.float(), values=noisy.values.float()

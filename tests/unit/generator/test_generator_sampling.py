@@ -1,5 +1,6 @@
 """Whole trajectories: symmetric, faithful to what is kept, repeatable."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import nn
 from vocabularies import GHOST_ATOM, MASK_ATOM, MASK_CHARGE, VOCABULARY
 
 from gapsmith.generator import masks
 from gapsmith.generator.filling import fill, to_tensors
 from gapsmith.generator.molecule import Skeleton
+from gapsmith.generator.network import Denoiser, Noisy
 from gapsmith.generator.sampling import SamplingOptions, Seeded, Start, Wanted, sample
 from gapsmith.generator.vocabulary import MASK_BOND
 
@@ -67,7 +70,9 @@ def start(seed: int, batch: int = 3, atoms: int = 6) -> Start:
 
 @PROPERTY
 @given(SEEDS, SEEDS)
-def test_trajectory_turns_and_mirrors_with_its_noise(make_denoiser, seed, turn):
+def test_trajectory_turns_and_mirrors_with_its_noise(
+    make_denoiser: Callable[..., Denoiser], seed: int, turn: int
+) -> None:
     denoiser, begin, gap = make_denoiser(seed % 5), start(seed), wanted(5.0)
     matrix = torch.from_numpy(np.linalg.qr(np.random.default_rng(turn).normal(size=(3, 3)))[0])
     plain = sample(denoiser, begin, gap, plain_randomness(seed), FEW)
@@ -81,11 +86,13 @@ def test_trajectory_turns_and_mirrors_with_its_noise(make_denoiser, seed, turn):
 
 @PROPERTY
 @given(SEEDS, st.permutations(range(6)))
-def test_trajectory_does_not_know_the_order_of_atoms(make_denoiser, seed, permutation):
+def test_trajectory_does_not_know_the_order_of_atoms(
+    make_denoiser: Callable[..., Denoiser], seed: int, permutation: list[int]
+) -> None:
     denoiser, begin, gap = make_denoiser(seed % 5), start(seed), wanted(5.0)
     p, eye = torch.tensor(permutation), torch.eye(3, dtype=torch.float64)
     plain = sample(denoiser, begin, gap, plain_randomness(seed), FEW)
-    shuffled = Start(*(t[:, p] if i != 2 else t[:, p][:, :, p] for i, t in enumerate(begin[:-1])), begin.ghosts)
+    shuffled = Start._make([*(t[:, p] if i != 2 else t[:, p][:, :, p] for i, t in enumerate(begin[:-1])), begin.ghosts])
     other = sample(denoiser, shuffled, gap, Matched(seed, eye, p), FEW)
     assert torch.allclose(plain.coordinates[:, p], other.coordinates, atol=1e-7)
     assert torch.equal(plain.atoms[:, p], other.atoms)
@@ -94,7 +101,9 @@ def test_trajectory_does_not_know_the_order_of_atoms(make_denoiser, seed, permut
 
 @PROPERTY
 @given(SEEDS)
-def test_kept_atoms_and_bonds_stay_to_the_bit_and_nothing_stays_masked(make_denoiser, seed):
+def test_kept_atoms_and_bonds_stay_to_the_bit_and_nothing_stays_masked(
+    make_denoiser: Callable[..., Denoiser], seed: int
+) -> None:
     begin = start(seed)
     end = sample(make_denoiser(), begin, None, plain_randomness(seed), FEW)
     kept = begin.present & ~begin.masked
@@ -108,14 +117,14 @@ def test_kept_atoms_and_bonds_stay_to_the_bit_and_nothing_stays_masked(make_deno
     assert torch.equal(end.bonds, end.bonds.transpose(1, 2))
 
 
-def test_only_wanted_elements_appear(make_denoiser):
+def test_only_wanted_elements_appear(make_denoiser: Callable[..., Denoiser]) -> None:
     begin = start(1, batch=8)._replace(masked=torch.ones(8, 6, dtype=torch.bool))
     options = SamplingOptions(steps=5, temperature=3.0, elements=(6, 9))
     end = sample(make_denoiser(), begin, None, plain_randomness(0, 8), options)
     assert set(end.atoms[begin.present].tolist()) <= {1, 4, GHOST_ATOM}
 
 
-def test_ghosts_appear_only_where_they_may(make_denoiser):
+def test_ghosts_appear_only_where_they_may(make_denoiser: Callable[..., Denoiser]) -> None:
     begin = start(1, batch=8)._replace(masked=torch.ones(8, 6, dtype=torch.bool))
     denoiser = make_denoiser()
     denoiser.atom_out.bias.data[GHOST_ATOM] += 10
@@ -125,7 +134,7 @@ def test_ghosts_appear_only_where_they_may(make_denoiser):
     assert not ghosts[~begin.ghosts].any()
 
 
-def test_ghosts_are_gone_from_filled_skeletons(make_denoiser):
+def test_ghosts_are_gone_from_filled_skeletons(make_denoiser: Callable[..., Denoiser]) -> None:
     parent = Skeleton.blank(9)
     shrinking = replace(parent, shrinks=True)
     options = SamplingOptions(steps=4, temperature=3.0)
@@ -142,12 +151,14 @@ def test_ghosts_are_gone_from_filled_skeletons(make_denoiser):
 
 @PROPERTY
 @given(SEEDS, st.sampled_from([0.4, 1.0, 2.5]))
-def test_the_mask_schedule_decides_how_much_is_shown(make_denoiser, seed, power):
+def test_the_mask_schedule_decides_how_much_is_shown(
+    make_denoiser: Callable[..., Denoiser], seed: int, power: float
+) -> None:
     """At every step the share of masked tokens that the network sees is 1 - t ** power."""
     denoiser, seen = make_denoiser(), []
     begin = start(seed)._replace(masked=torch.ones(3, 6, dtype=torch.bool), present=torch.ones(3, 6, dtype=torch.bool))
 
-    def watch(module, arguments):
+    def watch(module: nn.Module, arguments: tuple[Noisy]) -> None:
         noisy = arguments[0]
         seen.append((float(noisy.times.min()), (noisy.atoms == MASK_ATOM).sum(1).tolist()))
 
@@ -159,7 +170,7 @@ def test_the_mask_schedule_decides_how_much_is_shown(make_denoiser, seed, power)
         assert all(abs(count - 6 * (1 - time**power)) < 1 for count in masked)
 
 
-def test_a_shallow_depth_starts_near_what_was_there(make_denoiser):
+def test_a_shallow_depth_starts_near_what_was_there(make_denoiser: Callable[..., Denoiser]) -> None:
     begin = start(3)._replace(masked=torch.ones(3, 6, dtype=torch.bool))
     first = []
     denoiser = make_denoiser()
@@ -174,7 +185,7 @@ def test_a_shallow_depth_starts_near_what_was_there(make_denoiser):
     assert (first[0].coordinates - begin.coordinates)[begin.present].abs().mean() < 0.6
 
 
-def test_same_seed_same_molecules(make_denoiser):
+def test_same_seed_same_molecules(make_denoiser: Callable[..., Denoiser]) -> None:
     denoiser = make_denoiser(dtype=torch.float32)
     skeletons = [Skeleton.blank(5), Skeleton.blank(7)]
     one, two, three = (
@@ -184,7 +195,7 @@ def test_same_seed_same_molecules(make_denoiser):
     assert not np.allclose(one[0].coordinates, three[0].coordinates)
 
 
-def test_guidance_changes_the_outcome(make_denoiser):
+def test_guidance_changes_the_outcome(make_denoiser: Callable[..., Denoiser]) -> None:
     denoiser = make_denoiser(dtype=torch.float32)
     low, high, free = (
         fill(denoiser, [Skeleton.blank(6)], [target], Seeded([0], [6]), FEW)[0]
@@ -194,7 +205,7 @@ def test_guidance_changes_the_outcome(make_denoiser):
     assert not np.allclose(low.coordinates, free.coordinates)
 
 
-def test_network_sees_no_position(make_denoiser):
+def test_network_sees_no_position(make_denoiser: Callable[..., Denoiser]) -> None:
     skeleton = Skeleton.blank(4)
     skeleton.numbers[:3] = [6, 6, 8]
     skeleton.coordinates[:3] = np.random.default_rng(0).normal(size=(3, 3))
@@ -206,14 +217,14 @@ def test_network_sees_no_position(make_denoiser):
     assert (second.coordinates[:3] == moved.coordinates[:3]).all()
 
 
-def test_padding_of_a_batch_is_marked():
+def test_padding_of_a_batch_is_marked() -> None:
     tensors = to_tensors([Skeleton.blank(2), Skeleton.blank(4)], [np.zeros(3)] * 2, VOCABULARY)
     assert tensors.present.tolist() == [[True, True, False, False], [True] * 4]
     assert (tensors.masked == tensors.present).all()
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.01, 0.4, 1.0])
-def test_patches_are_connected_and_of_the_wanted_size(fraction):
+def test_patches_are_connected_and_of_the_wanted_size(fraction: float) -> None:
     chain = np.eye(9, k=1, dtype=int) + np.eye(9, k=-1, dtype=int)
     for seed in range(20):
         masked = masks.patch(chain, fraction, np.random.default_rng(seed))

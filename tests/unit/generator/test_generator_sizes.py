@@ -26,7 +26,7 @@ def share_of_small(sizes: Sizes, targets: dict[str, float] | None) -> float:
     return float(weights[3] / weights.sum())
 
 
-def test_sizes_follow_what_is_wanted():
+def test_sizes_follow_what_is_wanted() -> None:
     sizes = Sizes.of(molecules(), VOCABULARY.names)
     assert share_of_small(sizes, None) == pytest.approx(1 / 3)
     assert share_of_small(sizes, {"gap_ev": 10.0}) == pytest.approx(1 / 2, abs=0.02)
@@ -35,18 +35,18 @@ def test_sizes_follow_what_is_wanted():
     assert share_of_small(sizes, {"gap_ev": 10.0, "polarizability_bohr3": 80.0}) < 0.05
 
 
-def test_outside_the_data_the_nearest_count():
+def test_outside_the_data_the_nearest_count() -> None:
     assert share_of_small(Sizes.of(molecules(), VOCABULARY.names), {"gap_ev": 1.0}) < 0.05
     assert share_of_small(Sizes.of(molecules(), VOCABULARY.names), {"gap_ev": 40.0}) == pytest.approx(1 / 2, abs=0.1)
 
 
-def test_properties_that_are_unknown_are_left_out():
+def test_properties_that_are_unknown_are_left_out() -> None:
     sizes = Sizes.of(molecules(), VOCABULARY.names)
     assert set(sizes.tables) == {"gap_ev", "polarizability_bohr3"}
     assert sizes.tables["gap_ev"].range == pytest.approx((4.0, 10.0))
 
 
-def test_a_card_holds_them():
+def test_a_card_holds_them() -> None:
     sizes = Sizes.of(molecules(), VOCABULARY.names)
     again = Sizes.from_card(json.loads(json.dumps(sizes.to_card())))
     for targets in (None, {"gap_ev": 6.0}, {"gap_ev": 4.0, "polarizability_bohr3": 50.0}):

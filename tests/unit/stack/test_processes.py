@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -30,7 +31,7 @@ from gapsmith.stack.state import ServerRecord, State, locked, make_home, secret,
 
 
 @pytest.fixture
-def sleeper(tmp_path: Path):
+def sleeper(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(["sleep", "100"], cwd=tmp_path, env={**os.environ, "GAPSMITH_TEST": "mark/1"})
     yield process
     process.kill()
@@ -46,14 +47,14 @@ def test_a_taken_port_is_not_given_out() -> None:
     assert free_port(port) == port
 
 
-def test_a_later_process_with_the_same_id_is_another_one(sleeper: subprocess.Popen) -> None:
+def test_a_later_process_with_the_same_id_is_another_one(sleeper: subprocess.Popen[bytes]) -> None:
     record = ProcessRecord.of(sleeper.pid)
     assert record is not None
     assert record.process() is not None
     assert ProcessRecord(pid=record.pid, created=record.created - 100).process() is None
 
 
-def test_a_zombie_counts_as_dead(sleeper: subprocess.Popen) -> None:
+def test_a_zombie_counts_as_dead(sleeper: subprocess.Popen[bytes]) -> None:
     record = ProcessRecord.of(sleeper.pid)
     sleeper.kill()
     assert record is not None
@@ -61,7 +62,7 @@ def test_a_zombie_counts_as_dead(sleeper: subprocess.Popen) -> None:
     assert psutil.pid_exists(sleeper.pid)
 
 
-def test_leftovers_are_found_by_folder_and_program(sleeper: subprocess.Popen, tmp_path: Path) -> None:
+def test_leftovers_are_found_by_folder_and_program(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
     assert [process.pid for process in working_in(tmp_path, "sleep")] == [sleeper.pid]
     assert working_in(tmp_path, "postgres") == []
     assert working_in(tmp_path.parent, "sleep") == []

@@ -15,6 +15,6 @@ def test_each_migration_follows_the_one_before() -> None:
     before = "None"
     for file in files:
         text = file.read_text()
-        assert re.search(r"^revision = (.*)$", text, re.MULTILINE)[1] == f'"{file.stem}"', file.name
-        assert re.search(r"^down_revision = (.*)$", text, re.MULTILINE)[1] == before, file.name
+        assert re.findall(r"^revision = (.*)$", text, re.MULTILINE) == [f'"{file.stem}"'], file.name
+        assert re.findall(r"^down_revision = (.*)$", text, re.MULTILINE) == [before], file.name
         before = f'"{file.stem}"'

@@ -2,6 +2,7 @@
 
 import itertools
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_noise_is_as_wide_as_asked_and_differs_from_step_to_step() -> None:
 @pytest.mark.parametrize(("fraction", "fresh"), [(0.0, 16), (0.5, 8), (0.75, 4), (0.99, 1)])
 def test_replay_fraction_of_every_batch_is_old(fraction: float, fresh: int) -> None:
     new = from_geometries([(np.array([1, 1]), np.array([[0, 0, 0], [0, 0, 0.74]]))] * 3, [{"gap_ev": 1000.0}] * 3)
-    given_ = {"batch_size": 16, "replay_fraction": fraction, "seed": 0, "device": "cpu"}
+    given_: dict[str, Any] = {"batch_size": 16, "replay_fraction": fraction, "seed": 0, "device": "cpu"}
     replay = ReplaySource(new, molecules(100), **given_)
     for step in range(3):
         shares = [replay.batch(step, rank=rank, size=2) for rank in range(2)]
@@ -129,7 +130,7 @@ def test_what_cannot_be_batched_is_refused(small: SimpleNamespace) -> None:
         MixedSource({"qm9": Share(few, 1.0, 0.0), "gfn2": Share(few, 0.1, 0.0)}, batch_size=1, seed=0, device="cpu")
     with pytest.raises(InputError, match="source qm9 holds no molecules"):
         source(from_geometries([]), 1, 0)
-    given_ = {"batch_size": 2, "seed": 0, "device": "cpu"}
+    given_: dict[str, Any] = {"batch_size": 2, "seed": 0, "device": "cpu"}
     with pytest.raises(InputError, match="at least one label"):
         ReplaySource(from_geometries([]), few, replay_fraction=0.5, **given_)
     with pytest.raises(InputError, match=r"replay_fraction .* got 1"):

@@ -1,6 +1,8 @@
 """Symmetries and physics of trunk and heads, for every kind of layer."""
 
+from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.quantities import DEBYE_TO_E_ANGSTROM
 
-KINDS = [
+KINDS: list[dict[str, Any]] = [
     {"layer": "painn"},
     {"layer": "equivariant_transformer"},
     {"layer": "painn", "attention_heads": 2},
@@ -23,7 +25,8 @@ sizes = st.integers(1, 12)
 
 @pytest.fixture(scope="module", params=KINDS, ids=["painn", "transformer", "attention"])
 def model(request: pytest.FixtureRequest, small: SimpleNamespace) -> SurrogateNetwork:
-    return small.network(**request.param)
+    made: SurrogateNetwork = small.network(**request.param)
+    return made
 
 
 def rotation(seed: int) -> torch.Tensor:
@@ -43,7 +46,7 @@ def test_every_head_turns_with_the_molecule(
     after = small.outputs(model, (numbers, coordinates @ turn.numpy().T + np.array([3.0, -20.0, 0.5])))
     for name, values in before.items():
         expected = values @ turn.T if name in VECTORS else values
-        torch.testing.assert_close(after[name], expected, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(after[name], expected, msg=partial("{}: {}".format, name))
     if atoms > 2:
         assert before["dipole.vector"].abs().max() > 1e-4
         assert before["gfn2_forces"].abs().max() > 1e-6

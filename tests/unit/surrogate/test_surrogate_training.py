@@ -138,7 +138,7 @@ def test_task_weights_are_learnt_only_if_asked_for(small: SimpleNamespace) -> No
     config["training"]["task_weights"] = "learnt"
     model = build(config)
     loss = losses(model, batch_of(small.labelled(6)))["loss"]
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch has no type here
     assert model.task_log_variance.grad is not None
     assert (model.task_log_variance.grad != 0).all()
     assert not build(small.only_gap()).task_log_variance.requires_grad

@@ -1,5 +1,7 @@
 """Metrics of uncertainty on data whose noise is known, and the calibration of a network."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -94,7 +96,7 @@ def test_whitened_latents_have_unit_covariance() -> None:
 @pytest.mark.parametrize("shape", ["normal", "laplace", "skewed"])
 def test_conformal_intervals_cover_whatever_the_noise(shape: str) -> None:
     draw = np.random.default_rng(3)
-    kinds = {
+    kinds: dict[str, Callable[[int], np.ndarray]] = {
         "normal": draw.standard_normal,
         "laplace": lambda n: draw.laplace(size=n),
         "skewed": lambda n: draw.gamma(2, size=n),

@@ -21,6 +21,7 @@ def model(version: int, metrics: Mapping[str, Any], parent: int | None = None, r
     return Entry(
         id=UUID(int=version),
         role=role,
+        architecture="equivariant_gnn",
         version=version,
         parent_id=None if parent is None else UUID(int=parent),
         state="retired",
@@ -87,5 +88,5 @@ def test_strangers_are_compared_with_a_warning_and_what_only_one_has_comes_last(
 def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(InputError, match="itself"):
         Comparison.of(model(1, {}), model(1, {}))
-    with pytest.raises(InputError, match="different kinds"):
+    with pytest.raises(InputError, match="different roles"):
         Comparison.of(model(1, {}), model(2, {}, role="generator"))

@@ -139,7 +139,7 @@ def test_counters_that_may_not_be_read_are_no_measurement(machine: Machine) -> N
     (machine.powercap / "intel-rapl:1" / "energy_uj").unlink()
     with EnergyMeter(proc=machine.proc, powercap=machine.powercap, watts_per_core=5.0) as meter:
         machine.processes(machine_s=1004.0, own_s=12.0)
-    assert meter.read() == Energy(pytest.approx(10.0 / 3.6e6), "5 W per busy core", False)
+    assert meter.read() == Energy(pytest.approx(10.0 / 3.6e6), "5 W per busy core", False)  # type: ignore[arg-type]
 
 
 NVML = """
@@ -187,7 +187,7 @@ def test_gpus_are_added_once_and_only_to_trainings_on_them(
     machine.zone("intel-rapl:0", "package-0", 0)
     with EnergyMeter(device="cuda:0", proc=machine.proc, powercap=machine.powercap, nvml=driver) as both:
         pass
-    assert both.read() == Energy(pytest.approx(21 / 3.6e6), "RAPL + NVML", True)
+    assert both.read() == Energy(pytest.approx(21 / 3.6e6), "RAPL + NVML", True)  # type: ignore[arg-type]
     with EnergyMeter(device="cpu", proc=machine.proc, powercap=machine.powercap, nvml=driver) as cpu:
         pass
     assert cpu.read() == Energy(0.0, "RAPL", True)

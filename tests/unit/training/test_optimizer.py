@@ -54,10 +54,12 @@ def test_all_else_is_stepped_as_by_adamw() -> None:
 def test_steps_of_matrices_are_as_long_as_adamws() -> None:
     model = network()
     optimizer = make("muon", model, lr=1e-2, weight_decay=0.0)
-    before = model[2].weight.detach().clone()
+    matrix = model[2].weight
+    assert isinstance(matrix, nn.Parameter)
+    before = matrix.detach().clone()
     model(torch.randn(64, 4)).square().mean().backward()
     optimizer.step()
-    step = (model[2].weight.detach() - before).square().mean().sqrt()
+    step = (matrix.detach() - before).square().mean().sqrt()
     assert 0.05 * 1e-2 < step < 0.3 * 1e-2
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from benchmarks.scaling.fit import ALONE, KINDS, Measured, line
@@ -30,7 +32,9 @@ def turn(ranks: int, batch: float, exchange_s: float = 0.0, slowdown: float = 1.
 @pytest.fixture
 def measured() -> Measured:
     exchange_s = ring_s(2, BYTES, LINK)
-    turns = {("alone", factor * BATCH // 2, True): [turn(1, factor * BATCH / 2)] * 3 for factor in ALONE}
+    turns: dict[Any, list[np.ndarray]] = {
+        ("alone", factor * BATCH // 2, True): [turn(1, factor * BATCH / 2)] * 3 for factor in ALONE
+    }
     for name in ("horovod", "torch"):
         for kind in KINDS.values():
             whole = kind.together * BATCH
@@ -40,7 +44,7 @@ def measured() -> Measured:
 
 
 def test_one_process_gives_back_the_work(measured: Measured) -> None:
-    assert measured.work == Work(pytest.approx(0.03), pytest.approx(0.003), pytest.approx(0.02), variation=0.0)
+    assert measured.work == Work(pytest.approx(0.03), pytest.approx(0.003), pytest.approx(0.02), variation=0.0)  # type: ignore[arg-type]
     assert measured.slowdown == pytest.approx(1.1)
     assert measured.of_one()["one_process"]["48"]["samples_per_s"]["median"] == pytest.approx(48 / 0.194, abs=0.1)
 
