@@ -15,12 +15,22 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+import structlog
 from hypothesis import settings as hypothesis_settings
 
 if TYPE_CHECKING:  # servers' libraries are imported by the tests that use them, not by the unit tests
     from gapsmith.core.settings import Settings
     from gapsmith.store.database import Database
 
+# Tracebacks as plain text, as services write them; structlog's own default draws every frame's variables, for many seconds.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.dev.ConsoleRenderer(),
+    ]
+)
 hypothesis_settings.register_profile("gapsmith", deadline=None)  # speed is measured in benchmarks/
 hypothesis_settings.load_profile("gapsmith")
 pytest_plugins = ["rabbitmq_node"]
