@@ -21,6 +21,8 @@ from gapsmith.dft_queue.scf import molecule
 
 NUMBERS = [6, 8, 1, 1]  # formaldehyde
 POSITIONS = [[0.0, 0.0, 0.0], [0.0, 0.0, 1.205], [0.0, 0.94, -0.59], [0.0, -0.94, -0.59]]
+pytestmark = pytest.mark.slow
+
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
@@ -29,8 +31,6 @@ from gapsmith.core.levels import shipped
 from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.properties.orbitals import write_cubes
 from gapsmith.dft_queue.scf import converge, molecule
-
-pytestmark = pytest.mark.slow
 level = shipped()["single-point"]
 job = CalculationInput.of(np.array([1, 1]), np.array([[0, 0, 0], [0, 0, 0.74]]), level)
 field = converge(molecule(job, job.positions, memory_mb=1000), level).mean_field
