@@ -35,14 +35,14 @@ def test_a_file_of_real_molecules(tmp_path: Path, molecules: Path) -> None:
     folder = tmp_path / "deep" / "results"
     result = evaluate(molecules, "-o", folder)
     assert result.exit_code == 0, (result.exception, result.output)
-    assert "record 13 of" in result.stderr
+    assert "record 13 (line 531): it is not a mol block" in result.stderr
     whole = json.loads((folder / "quality.json").read_text())
     assert list(whole["rows"]) == ["others.sdf", "QM9"]
     ours = whole["rows"]["others.sdf"]
     assert ours["attempts"] == 13
     assert ours["valid"] == ours["connected"] == round(12 / 13, 4)
     assert ours["novel"] == 0.0
-    assert ours["refused"] == {"broken": 1}
+    assert ours["refused"] == {"unreadable": 1}
     assert ours["plausibility"]["passed"] > 0.8
     assert ours["distances"]["bond_length_angstrom"] < 0.02
     assert whole["rows"]["QM9"]["valid"] == 1.0
@@ -92,7 +92,7 @@ def test_a_generator_with_wanted_gaps(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
-        (["nowhere.sdf"], InputError, "nowhere.sdf cannot be read"),
+        (["nowhere.sdf"], InputError, "nowhere.sdf does not exist"),
         (["--weights", "nowhere.safetensors"], CheckpointError, "nowhere.safetensors is missing"),
         (["--weights", TINY, "--evaluator", "nowhere.safetensors"], CheckpointError, "nowhere.safetensors is missing"),
         (["--gap", "nan"], InputError, "--gap: nan is not a finite number"),

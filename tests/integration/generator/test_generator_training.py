@@ -10,20 +10,22 @@ from gapsmith.generator import network
 from gapsmith.generator.base import default_config
 from gapsmith.generator.data import load_split
 from gapsmith.generator.generator import Generator
+from gapsmith.generator.vocabulary import Vocabulary
 from gapsmith.trainer.assignment import Assignment, Paths
 from gapsmith.trainer.base import run
 
 SMALL = {**network.default_config(), "layers": 1, "width": 16, "pair_width": 8, "heads": 2, "condition_width": 8}
+VOCABULARY = Vocabulary.of(SMALL)
 
 pytestmark = pytest.mark.slow
 
 
 def test_splits_are_disjoint_and_nearly_all_molecules_have_bonds() -> None:
-    sizes = {name: len(load_split(name)) for name in ("second", "validation", "test")}
+    sizes = {name: len(load_split(name, VOCABULARY)) for name in ("second", "validation", "test")}
     whole = qm9.edm_halves(130_831)
     for name, count in sizes.items():
         assert 0.985 * len(whole[name]) < count < len(whole[name])
-    validation = load_split("validation")
+    validation = load_split("validation", VOCABULARY)
     assert validation.sizes.max() == 9
     assert (validation.bonds == validation.bonds.transpose(0, 2, 1)).all()
 
@@ -47,7 +49,7 @@ def test_run_resumes_and_leaves_weights_with_a_card(tmp_path: Path) -> None:
     assert card["data"]["split_sha256"] == qm9.split_hash(qm9.edm_halves(130_831)["second"])
     assert card["metrics"]["loss"] > 0
     generator = Generator.load(weights)
-    assert generator.sizes.totals.sum() == card["data"]["molecules"] == len(load_split("second"))
+    assert generator.sizes.totals.sum() == card["data"]["molecules"] == len(load_split("second", VOCABULARY))
 
 
 def test_training_begins_with_given_weights(tmp_path: Path) -> None:

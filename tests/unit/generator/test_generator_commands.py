@@ -258,7 +258,10 @@ def test_a_drawing_is_embedded_and_its_user_told(tmp_path: Path) -> None:
             ("regrow", "lead.sdf", "-o", "out.sdf", "--keep", "c", "--heavy-atoms", "2-3"),
             "3 atoms of lead.sdf record 1 .* are kept",
         ),
-        (("regrow", "lead.sdf", "-o", "out.sdf", "--heavy-atoms", "9"), "may grow by 1; raise --size-change"),
+        (
+            ("regrow", "lead.sdf", "-o", "out.sdf", "--heavy-atoms", "9", "--size-change", "0"),
+            "may grow by 0; raise --size-change",
+        ),
     ],
 )
 def test_wrong_requests_are_explained_and_nothing_is_written(

@@ -61,8 +61,6 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 import gapsmith.trainer.base
 from gapsmith.training.protocol import trainable
-
-pytestmark = pytest.mark.slow
 trainable({kind!r}).default_config()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
