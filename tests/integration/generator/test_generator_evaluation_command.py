@@ -49,7 +49,7 @@ def test_a_file_of_real_molecules(tmp_path: Path, molecules: Path) -> None:
     assert whole["versions"]["posebusters"]
     assert whole["split_sha256"]["second"]
     assert (folder / "quality.png").read_bytes().startswith(PNG)
-    for words in ("molecule stability", "PoseBusters passed, %", "not valid in others.sdf: broken 1"):
+    for words in ("molecule stability", "PoseBusters passed, %", "not valid in others.sdf: unreadable 1"):
         assert words in result.stdout
 
 
