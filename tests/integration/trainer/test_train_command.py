@@ -86,7 +86,7 @@ def test_weights_card_and_metrics(tmp_path: Path) -> None:
 def test_stopped_training_is_resumed_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run(whole, "--steps", "160")
-    monkeypatch.setenv("COMPOSITION_STEP_S", "0.05")
+    monkeypatch.setenv("COMPOSITION_STEP_S", "0.2")
     process = subprocess.Popen(command(parts, "--steps", "160"), stderr=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: step_of(parts) >= 50)
