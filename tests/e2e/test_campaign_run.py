@@ -119,7 +119,7 @@ def test_from_an_empty_folder_to_certified_molecules(home: Path, tmp_path: Path)
     assert "tiny finished" in text
     labelled = rows(home, "SELECT * FROM candidates WHERE state IN ('labelled', 'certified')")
     assert labelled
-    assert all(row["gap_ev"] is not None for row in labelled)
+    assert all(row["label_value"] is not None for row in labelled)
     assert any(row["certified_value"] is not None for row in labelled)
     (training,) = rows(home, "SELECT state FROM tasks WHERE service = 'trainer' ORDER BY created_at LIMIT 1")
     judged = rows(home, "SELECT verdict FROM models WHERE role = 'surrogate' AND parent_id IS NOT NULL")
