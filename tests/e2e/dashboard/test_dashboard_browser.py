@@ -101,7 +101,7 @@ def test_counts_change_while_one_watches(page: Page, filled: Site) -> None:
         label(connection, campaign_id, candidate, conformer, 4.02)
     expect(stage).to_have_text("5", timeout=LONG_MS)
     expect(page.locator('[data-figure="hits"]')).to_have_text("3", timeout=LONG_MS)
-    expect(page.locator("#region-feed li").first).to_contain_text("a hit (triage)", timeout=LONG_MS)
+    expect(page.locator("#region-feed li").first).to_contain_text("hit by label (triage)", timeout=LONG_MS)
 
 
 def test_candidates_are_filtered_and_the_address_says_how(page: Page) -> None:
