@@ -91,7 +91,7 @@ def test_stopped_training_is_resumed_to_the_same_end(tmp_path: Path, monkeypatch
     try:
         wait_until(lambda: step_of(parts) >= 50)
         (rank,) = ranks_of(parts)
-        refused = run(parts, "--resume", code=2)
+        refused = run(parts, "--resume", code=5)
         assert "a training runs in" in refused.stderr
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1]
