@@ -23,7 +23,7 @@ from gapsmith.core.xtb import relax
 from gapsmith.dft_queue.commands.molecules import Entry, Wish, entries
 from gapsmith.generator.commands import leads
 from gapsmith.generator.evaluation.files import NEEDED as JUDGED
-from gapsmith.surrogate.commands.predict import requirements
+from gapsmith.surrogate.predicting import requirements
 
 WIDE = replace(DOMAIN, heavy_atoms=(1, 500))  # of any size
 LEAD = leads.requirements(WIDE)

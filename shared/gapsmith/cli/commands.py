@@ -1,9 +1,9 @@
 """Commands as entry points: loaded when they are called, listed without importing them."""
 
-import ast
 import importlib.util
+import re
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,35 +49,35 @@ class CommandGroup(click.Group):
             formatter.write_dl([(name, summary(point)) for name, point in self.points().items()])
 
 
-def _points() -> tuple[EntryPoint, ...]:
-    found = tuple(entry_points(group=GROUP))
+def _points() -> EntryPoints:
+    found = registered(GROUP)
     if not found:
         raise click.UsageError("no commands are registered; install gapsmith again: pip install --editable .")
     return found
 
 
-def summary(point: EntryPoint) -> str:
-    """The first sentence of a command's docstring, from its source; empty if that cannot be read."""
-    docstring = _docstring(point.module, point.attr)
-    sentence, stop, _ = " ".join(docstring.partition("\n\n")[0].split()).partition(". ")
-    return sentence + stop.strip()
-
-
-def _docstring(module: str, name: str) -> str:
-    """The docstring of a function that a module defines or imports by name."""
-    for node in _source(module).body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            return ast.get_docstring(node) or ""
-        if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
-            return _docstring(node.module or "", name)
-    return ""
+def registered(group: str) -> EntryPoints:
+    """The entry points of a group, of all installed packages."""
+    found: EntryPoints = _everything().select(group=group)
+    return found
 
 
 @cache
-def _source(module: str) -> ast.Module:
-    """The syntax tree of a module; only the packages above it are imported."""
+def _everything() -> Any:
+    """All entry points, read once, for that takes a third of the help's time; their class depends on Python's version."""
+    return entry_points()
+
+
+def summary(point: EntryPoint) -> str:
+    """The first sentence of a command's docstring, from its source; empty if that cannot be read.
+
+    Neither imports nor parses the module, which would take most of the time of the help.
+    """
     try:
-        spec = importlib.util.find_spec(module)
-        return ast.parse(Path(spec.origin if spec and spec.origin else "").read_text(encoding="utf-8"))
-    except (ImportError, OSError, SyntaxError):
-        return ast.Module(body=[], type_ignores=[])
+        spec = importlib.util.find_spec(point.module)
+        source = Path(spec.origin if spec and spec.origin else "").read_text(encoding="utf-8")
+    except (ImportError, OSError):
+        return ""
+    found = re.search(rf'^def {point.attr}\(.*?\n    """(.*?)(?:\n\n|""")', source, re.MULTILINE | re.DOTALL)
+    sentence, stop, _ = " ".join(found[1].split() if found else ()).partition(". ")
+    return sentence + stop.strip()

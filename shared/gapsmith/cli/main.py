@@ -2,13 +2,11 @@
 
 import io
 import sys
-import traceback
-from importlib.metadata import entry_points, version
 from typing import Final
 
 import click
 
-from gapsmith.cli.commands import CommandGroup, summary
+from gapsmith.cli.commands import CommandGroup, registered, summary
 from gapsmith.core.errors import GapsmithError
 from gapsmith.core.terminal import echo
 
@@ -29,7 +27,7 @@ class MainGroup(CommandGroup):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Import a command, or make the group of a service."""
         found = super().get_command(context, name)
-        if found is None and entry_points(group=SERVICE_GROUP, name=name):
+        if found is None and registered(SERVICE_GROUP).select(name=name):
             return service_group(name)
         return found
 
@@ -40,13 +38,10 @@ class MainGroup(CommandGroup):
         try:
             return super().resolve_command(context, args)
         except click.UsageError as error:
-            import difflib
+            from gapsmith.core.hints import hint
 
-            services = [point.name for point in entry_points(group=SERVICE_GROUP)]
-            near = difflib.get_close_matches(args[0], [*self.points(), *services], n=1)
-            raise click.UsageError(
-                f"no such command: {args[0]}" + (f"; did you mean {near[0]}?" if near else "")
-            ) from error
+            services = [point.name for point in registered(SERVICE_GROUP)]
+            raise click.UsageError(f"no such command: {args[0]}{hint(args[0], [*self.points(), *services])}") from error
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Sections of commands, and the services."""
@@ -58,7 +53,7 @@ class MainGroup(CommandGroup):
                 with formatter.section(title):
                     formatter.write_dl(rows)
         with formatter.section("Services"):
-            services = sorted(point.name for point in entry_points(group=SERVICE_GROUP))
+            services = sorted(point.name for point in registered(SERVICE_GROUP))
             formatter.write_dl([("SERVICE serve", f"Run one service in the foreground: {', '.join(services)}.")])
 
 
@@ -70,7 +65,7 @@ def service_group(name: str) -> click.Group:
     def serve() -> None:
         from gapsmith.core.settings import settings
 
-        (point,) = entry_points(group=SERVICE_GROUP, name=name)
+        (point,) = registered(SERVICE_GROUP).select(name=name)
         point.load()(settings())
 
     @group.command("healthy", help=f"Exit code 0 if {name} on this host was heard of lately, 1 if not.")
@@ -87,7 +82,7 @@ def service_group(name: str) -> click.Group:
 
 
 @click.group(cls=MainGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(version("gapsmith"), "-V", "--version", prog_name="gapsmith")
+@click.version_option(None, "-V", "--version", package_name="gapsmith", prog_name="gapsmith")
 def cli() -> None:
     """Find molecules with the HOMO-LUMO gap you want: a closed loop of generator, surrogate and DFT."""
 
@@ -113,6 +108,8 @@ def main() -> None:
 
         told = crash.record(error)
         if told.log is None:  # as in a container whose home cannot be written, where standard error is the log
+            import traceback
+
             traceback.print_exception(error)
         _fail(told)
 

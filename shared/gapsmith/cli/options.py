@@ -1,5 +1,6 @@
 """Options that several commands have: one name, one meaning and one default each."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -40,3 +41,14 @@ evaluation_folder: Final = click.option(
 results_folder: Final = click.option(
     "--results", type=FOLDER, metavar="DIR", help="Folder for report, pictures, SDF and CSV.  [results/NAME]"
 )
+
+
+def chosen(text: str | None, known: Iterable[str], option: str) -> list[str]:
+    """Names out of ``queued,running``; raises InputError for one that is not known, with the nearest that is."""
+    from gapsmith.core.errors import InputError
+    from gapsmith.core.hints import hint
+
+    names = [] if text is None else [name.strip().lower() for name in text.split(",")]
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"{option}: {unknown[0]!r} is not known{hint(unknown[0], known)}")
+    return names

@@ -42,6 +42,15 @@ def echo(
     click.echo(click.style(text, fg=fg, bold=bold or None) if fg or bold else text, err=err, nl=nl)
 
 
+def print_json(document: object) -> None:
+    """JSON with all digits; dates, ids and enums as text."""
+    import json
+
+    from gapsmith.core.output import plain
+
+    echo(json.dumps(document, indent=1, default=lambda value: str(plain(value))))
+
+
 def confirm(question: str) -> None:
     """Ask for a yes; raises click.Abort on a no, and at the end of the input."""
     click.confirm(visible(question), abort=True)

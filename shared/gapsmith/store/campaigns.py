@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from gapsmith.core.campaign import Budget, CampaignConfig, parse_campaign
 from gapsmith.core.domain import Level
 from gapsmith.core.errors import Conflict, NotFound
+from gapsmith.core.hints import hint
 from gapsmith.core.levels import LevelOfTheory, configured
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import CampaignChanged
@@ -99,6 +100,13 @@ def by_name(connection: Connection, name: str) -> Campaign | None:
     """A campaign by name."""
     row = connection.execute(f"{_SELECT} WHERE name = %s", (name,)).fetchone()
     return _campaign(row) if row else None
+
+
+def named(connection: Connection, name: str) -> Campaign:
+    """The campaign of that name; raises NotFound with the nearest name that there is."""
+    if "\0" not in name and (found := by_name(connection, name)) is not None:
+        return found
+    raise NotFound(f"no campaign is called {name!r}{hint(name, [one.name for one in every(connection)])}")
 
 
 def every(connection: Connection, *, state: CampaignState | None = None) -> list[Campaign]:

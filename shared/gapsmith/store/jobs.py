@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gapsmith.core.chemistry.elements import formula
 from gapsmith.core.errors import FailureClass, InputError, NotFound
+from gapsmith.core.hints import hint
 from gapsmith.core.messages import CalculationFinished, CalculationRequested
 from gapsmith.store import candidates, outbox
 from gapsmith.store.calculations import choosing
@@ -43,11 +44,6 @@ class JobFilter(BaseModel):
     campaign: str | None = Field(None, description="name of a campaign")
     failure_class: FailureClass | None = None
 
-    @property
-    def selective(self) -> bool:
-        """Whether it restricts anything."""
-        return self != JobFilter()
-
     def conditions(self) -> tuple[str, dict[str, Any]]:
         """SQL over ``calculations k`` and its parameters."""
         parts: list[str] = []
@@ -75,14 +71,11 @@ class JobFilter(BaseModel):
         if self.campaign is not None:
             rows = connection.execute("SELECT name FROM campaigns ORDER BY created_at").fetchall()
             if self.campaign not in (names := [row["name"] for row in rows]):
-                there = f"there is: {', '.join(names) or 'none yet'}"
-                raise InputError(f"--campaign: no campaign is called {self.campaign!r}; {there}")
+                raise InputError(f"--campaign: no campaign is called {self.campaign!r}{hint(self.campaign, names)}")
         if self.level is not None:
             rows = connection.execute("SELECT DISTINCT level FROM calculations ORDER BY level").fetchall()
             if self.level not in (levels := [row["level"] for row in rows]):
-                raise InputError(
-                    f"--level: no job is of level {self.level!r}; there is: {', '.join(levels) or 'none yet'}"
-                )
+                raise InputError(f"--level: no job is of level {self.level!r}{hint(self.level, levels)}")
 
 
 @dataclass(frozen=True)

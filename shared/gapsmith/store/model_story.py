@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from gapsmith.core.errors import InputError, NotFound
+from gapsmith.core.hints import hint
 from gapsmith.store.database import Connection
 from gapsmith.store.models import Model
 from gapsmith.training.shipped import roles as installed_roles
@@ -91,7 +92,7 @@ def roles(connection: Connection) -> list[str]:
 def check_role(connection: Connection, role: str) -> None:
     """Raise InputError if there is no such role of model."""
     if role not in (known := roles(connection)):
-        raise InputError(f"no model is with the role {role!r}; there is: {', '.join(known)}{_near(role, known)}")
+        raise InputError(f"no model is with the role {role!r}{hint(role, known)}")
 
 
 def resolve(connection: Connection, text: str) -> UUID:
@@ -106,12 +107,12 @@ def resolve(connection: Connection, text: str) -> UUID:
     if role.lower() in known:
         return _of_role(connection, role.lower(), version if colon else None)
     if colon:
-        raise NotFound(f"{text!r}: no model has the role {role!r}; there is: {', '.join(known)}{_near(role, known)}")
+        raise NotFound(f"{text!r}: no model has the role {role!r}{hint(role, known)}")
     digits = role.lower().replace("-", "")
     if not SHORTEST <= len(digits) <= 32 or set(digits) - set("0123456789abcdef"):
         raise NotFound(
             f"{text!r} is no model: write {SHORTEST} or more digits of its id, role:version, or a role for its live one "
-            f"({', '.join(known)}); gapsmith models list shows them{_near(role, known)}"
+            f"({', '.join(known)}); gapsmith models list shows them{hint(role, known)}"
         )
     rows = connection.execute(
         "SELECT id FROM models WHERE id BETWEEN %s AND %s ORDER BY id LIMIT 3",
@@ -142,10 +143,3 @@ def _of_role(connection: Connection, role: str, version: str | None) -> UUID:
         versions = ", ".join(f"{role}:{row['version']}" for row in rows)
         raise NotFound(f"{problem}; there is: {versions}")
     return UUID(str(wanted["id"]))
-
-
-def _near(text: str, known: Sequence[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(text.lower(), known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""

@@ -1,6 +1,5 @@
 """A question about candidates as data: the same for the command line, the API, its client and the pages."""
 
-import difflib
 import hashlib
 import math
 from typing import Annotated, Any, Final, Self
@@ -182,10 +181,7 @@ def parse_states(text: str | None, field: str) -> tuple[tuple[CandidateState, ..
     selected: list[CandidateState] = []
     for name in ["labelled"] if hits else names:
         if name not in list(CandidateState):
-            known = ", ".join(CandidateState)
-            near = difflib.get_close_matches(name, [*CandidateState, "hit"], n=1)
-            hint = f"did you mean {near[0]}?" if near else "one or more of these, or hit or all alone"
-            raise InputError(f"{field}: {name!r} is none of {known}; {hint}")
+            raise InputError(f"{field}: {name!r} is not a state{hint(name, [*CandidateState, 'hit', 'all'])}")
         selected.append(CandidateState(name))
         if name == CandidateState.LABELLED:
             selected.append(CandidateState.CERTIFIED)

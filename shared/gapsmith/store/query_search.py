@@ -1,6 +1,5 @@
 """Finds candidates page by page: what follows a position in an order, never counting or sorting all there is."""
 
-import difflib
 import math
 import time
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from psycopg.rows import tuple_row
 
 from gapsmith.core.columns import BY_NAME, SIMILARITY, SORTABLE
 from gapsmith.core.errors import InputError
+from gapsmith.core.hints import hint
 from gapsmith.core.lifecycle import CandidateState
 from gapsmith.store.database import Connection
 from gapsmith.store.query_cursor import Position
@@ -296,13 +296,9 @@ def _whole(value: float, *, up: bool) -> int:
 
 
 def _campaign_id(connection: Connection, name: str) -> UUID:
-    names = {row["name"]: row["id"] for row in connection.execute("SELECT name, id FROM campaigns ORDER BY created_at")}
-    if name in names:
-        found: UUID = names[name]
-        return found
-    near = difflib.get_close_matches(name, names, n=1)
-    if near:
-        hint = f"did you mean {near[0]!r}?"
-    else:
-        hint = f"there are: {', '.join([*names][-20:])}" if names else "there is none yet; start one with: gapsmith run"
-    raise InputError(f"campaign: no campaign is called {name!r}; {hint}")
+    names: dict[str, UUID] = {
+        row["name"]: row["id"] for row in connection.execute("SELECT name, id FROM campaigns ORDER BY created_at")
+    }
+    if name not in names:
+        raise InputError(f"campaign: no campaign is called {name!r}{hint(name, names)}")
+    return names[name]

@@ -200,7 +200,7 @@ def test_one_candidate_is_told_whole(api: TestClient) -> None:
         ({"limit": 0}, "limit: "),
         ({"cursor": "nonsense"}, "cursor: it is not one"),
         ({"cursor": "x", "format": "csv"}, "cursor: a file has no pages"),
-        ({"state": "labeled"}, "did you mean labelled?"),
+        ({"state": "labeled"}, "did you mean 'labelled'?"),
         ({"sort": "colour"}, "sort: candidates cannot be sorted by 'colour'"),
         ({"sort": "similarity"}, "similarity needs similar_to"),
         ({"campaign": "frist"}, "did you mean 'first'?"),

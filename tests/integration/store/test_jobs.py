@@ -206,8 +206,8 @@ def test_pages_hold_everything_once_newest_first(queue: Queue) -> None:
     ("words", "message"),
     [
         (["list", "--campaign", "none"], "no campaign is called 'none'"),
-        (["list", "--level", "triag"], "no job is of level 'triag'; there is: triage"),
-        (["list", "--state", "quarantine"], "did you mean quarantined?"),
+        (["list", "--level", "triag"], "no job is of level 'triag'; did you mean 'triage'?"),
+        (["list", "--state", "quarantine"], "did you mean 'quarantined'?"),
         (["show", "ffff"], "no job has an id that begins with 'ffff'"),
         (["show", "xyz"], "is no id of a job"),
         (["retry"], "which jobs?"),

@@ -271,8 +271,8 @@ def test_damaged_missing_and_foreign_files_never_go_live(registry: Registry) -> 
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
-        ("surogate", "did you mean surrogate?"),
-        ("surogate:1", "did you mean surrogate?"),
+        ("surogate", "did you mean 'surrogate'?"),
+        ("surogate:1", "did you mean 'surrogate'?"),
         ("surrogate:9", "there is: surrogate:0, surrogate:1, surrogate:2"),
         ("generator", "gapsmith up"),
         ("abc", "4 or more digits"),
@@ -288,7 +288,7 @@ def test_wrong_references_are_explained(registry: Registry, reference: str, word
 
 def test_wrong_filters_are_explained(registry: Registry) -> None:
     three(registry)
-    assert "did you mean live?" in registry.refuse(InputError, "list", "--state", "life")
+    assert "did you mean 'live'?" in registry.refuse(InputError, "list", "--state", "life")
     assert "there is: generator, surrogate" in registry.refuse(InputError, "list", "--role", "oracle")
     assert "there is: generator, surrogate" in registry.refuse(InputError, "rollback", "oracle", "--yes")
 

@@ -210,7 +210,7 @@ def test_an_empty_answer_is_a_file_too(ask: Ask, tmp_path: Path) -> None:
     [
         (["--gap", "4.1:3.9"], "--gap: '4.1:3.9' is no range"),
         (["--heavy-atoms", "five"], "--heavy-atoms: 'five' is no range"),
-        (["--state", "labeled"], "did you mean labelled?"),
+        (["--state", "labeled"], "did you mean 'labelled'?"),
         (["--state", "labelled,hit"], "hit"),
         (["--campaign", "carbonils"], "did you mean 'carbonyls'"),
         (["--smarts", "C("], "'C('"),

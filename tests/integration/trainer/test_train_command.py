@@ -154,7 +154,7 @@ def test_what_cannot_be_trained_is_refused_and_leaves_nothing(
     from click.testing import CliRunner
 
     from gapsmith.core.errors import GapsmithError
-    from gapsmith.trainer.commands.train import train
+    from gapsmith.trainer.cli import train
 
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(train, ["composition", *options])

@@ -1,31 +1,49 @@
 import json
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from gapsmith.cli.commands import CommandGroup
-from gapsmith.cli.main import cli
+from gapsmith.cli.main import cli, main
 from gapsmith.core.errors import ErrorCode
+from gapsmith.core.settings import settings
 
 ROOT = Path(__file__).parents[3]
 QUICKSTART = ROOT / "examples" / "quickstart.yaml"
 
 
-def gapsmith(*words: str, home: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "gapsmith.cli.main", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env={"PATH": "/usr/bin:/bin", "GAPSMITH_HOME": str(home), "HOME": str(home)},
-    )
+class Ended(NamedTuple):
+    """What a command left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def gapsmith(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ended]]:
+    """Runs a command by its entry point, in this process, for the libraries take a second to load."""
+
+    def run(*words: str, home: Path) -> Ended:
+        for name in [name for name in os.environ if name.startswith("GAPSMITH_") and name != "GAPSMITH_CACHE"]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("GAPSMITH_HOME", str(home))
+        monkeypatch.setattr("sys.argv", ["gapsmith", *words])
+        settings.cache_clear()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Ended(int(ended.value.code or 0), *capsys.readouterr())
+
+    yield run
+    settings.cache_clear()
 
 
 def commands(group: CommandGroup, *before: str) -> Iterator[list[str]]:
@@ -67,7 +85,7 @@ def test_the_list_of_commands_imports_none_of_them() -> None:
 def test_query_and_jobs_import_neither_torch_nor_rdkit() -> None:
     code = (
         "import sys, gapsmith.cli.query, gapsmith.store.query, gapsmith.stack.stack\n"
-        "import gapsmith.dft_queue.cli, gapsmith.dft_queue.commands.jobs_show, gapsmith.dft_queue.commands.jobs_why\n"
+        "import gapsmith.dft_queue.cli.jobs, gapsmith.dft_queue.commands.jobs_show, gapsmith.dft_queue.commands.jobs_why\n"
         "import gapsmith.store.jobs, gapsmith.store.job_story\n"
         "sys.exit(bool({'torch', 'rdkit', 'pyscf', 'celery', 'matplotlib'} & set(sys.modules)))"
     )
@@ -85,10 +103,10 @@ def test_models_import_no_numerical_library() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
-def test_an_unknown_command_suggests_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_command_suggests_the_nearest(gapsmith: Callable[..., Ended], tmp_path: Path) -> None:
     result = gapsmith("qurey", home=tmp_path)
     assert result.returncode == 2
-    assert "did you mean query?" in result.stderr
+    assert "did you mean 'query'?" in result.stderr
 
 
 def test_an_unexpected_error_is_one_sentence_with_a_number_and_a_log(tmp_path: Path) -> None:
@@ -114,13 +132,13 @@ def test_an_unexpected_error_is_one_sentence_with_a_number_and_a_log(tmp_path: P
     assert "in broken" in written
 
 
-def test_exit_codes_are_those_of_the_table(tmp_path: Path) -> None:
+def test_exit_codes_are_those_of_the_table(gapsmith: Callable[..., Ended], tmp_path: Path) -> None:
     missing = gapsmith("dft", str(tmp_path / "none.smi"), "--level", "nosuch", home=tmp_path)
     assert missing.returncode == ErrorCode.NOT_FOUND.exit_code
     assert "Traceback" not in missing.stderr
 
 
-def test_a_dry_run_touches_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_touches_nothing(gapsmith: Callable[..., Ended], tmp_path: Path) -> None:
     home = tmp_path / "home"
     result = gapsmith("run", str(QUICKSTART), "--dry-run", home=home)
     assert result.returncode == 0, result.stderr
@@ -140,7 +158,7 @@ def test_a_dry_run_touches_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_file_is_explained_and_nothing_is_started(
-    tmp_path: Path, change: dict[str, object], words: list[str]
+    gapsmith: Callable[..., Ended], tmp_path: Path, change: dict[str, object], words: list[str]
 ) -> None:
     file = tmp_path / "campaign.yaml"
     file.write_text(yaml.safe_dump({"name": "wrong", "target": {"value": 4.0}, **change}))
@@ -153,7 +171,7 @@ def test_a_wrong_file_is_explained_and_nothing_is_started(
     assert not home.exists()
 
 
-def test_a_target_outside_the_models_knowledge_warns(tmp_path: Path) -> None:
+def test_a_target_outside_the_models_knowledge_warns(gapsmith: Callable[..., Ended], tmp_path: Path) -> None:
     file = tmp_path / "campaign.yaml"
     file.write_text(yaml.safe_dump({"name": "far", "target": {"value": 1.0}}))
     result = gapsmith("run", str(file), "--dry-run", home=tmp_path / "home")

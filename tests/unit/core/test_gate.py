@@ -53,6 +53,7 @@ def same(one: Admitted, other: Admitted) -> bool:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(SMILES), st.integers(0, 2**31 - 1), st.booleans())
 def test_one_molecule_has_one_geometry_however_its_smiles_is_written(smiles: str, seed: int, hydrogens: bool) -> None:

@@ -72,7 +72,7 @@ def test_open_shells_are_unrestricted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"options": {"program": "mopak"}}, "did you mean mopac"),
+        ({"options": {"program": "mopak"}}, "did you mean 'mopac'"),
         ({"options": {}}, "options.program must name a program of QCEngine"),
         ({"options": {"program": "mopac", "keyword": {}}}, "option 'keyword' is not known"),
         ({"options": {"program": "mopac", "keywords": ["XYZ"]}}, "must be a mapping"),

@@ -17,7 +17,7 @@ from gapsmith.core.levels import shipped
 from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput
 from gapsmith.dft_queue.runner import Limits, Stopped, run_in_child, server, tail
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
 LEVEL = shipped()["single-point"]
 GEOMETRY = np.array([[0.0, 0.0, 0.1177], [0.0, 0.7555, -0.4712], [0.0, -0.7555, -0.4712]])

@@ -51,6 +51,7 @@ def test_core_potentials_come_with_their_basis_set() -> None:
     assert core_potentials("6-31g(d)", (16, 6)) == {}
 
 
+@pytest.mark.slow
 def test_d_functions_are_cartesian_ones() -> None:
     ours = gto.M(atom=HYDROGEN_SULFIDE, basis=by_name("6-31g(d)", (16, 1)), verbose=0)
     cartesian = gto.M(atom=HYDROGEN_SULFIDE, basis="6-31g(d)", cart=True, verbose=0)

@@ -75,6 +75,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     return path, succeed("generate", "--gap", "5.0", "-n", "6", "--seed", "3", "-o", path)
 
 
+@pytest.mark.slow
 def test_generate_writes_what_was_asked_for(generated: tuple[Path, Result]) -> None:
     path, result = generated
     mols = load(path)
@@ -98,6 +99,7 @@ def test_generate_writes_what_was_asked_for(generated: tuple[Path, Result]) -> N
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_same_seed_same_file(generated: tuple[Path, Result], tmp_path: Path) -> None:
     again, other = tmp_path / "again.sdf", tmp_path / "other.sdf"
     succeed("generate", "--gap", "5.0", "-n", "6", "--seed", "3", "-o", again)
@@ -106,6 +108,7 @@ def test_same_seed_same_file(generated: tuple[Path, Result], tmp_path: Path) -> 
     assert inchikeys(load(other)) != inchikeys(load(again))
 
 
+@pytest.mark.slow
 def test_elements_sizes_and_several_wishes_are_heeded(tmp_path: Path) -> None:
     path = tmp_path / "small.csv"
     wishes = ("--gap", "7", "--dipole", "2.5", "--polarizability", "60")
@@ -120,6 +123,7 @@ def test_elements_sizes_and_several_wishes_are_heeded(tmp_path: Path) -> None:
         assert row["target_polarizability_bohr3"] == "60.0"
 
 
+@pytest.mark.slow
 def test_a_target_beyond_the_data_warns_with_the_range_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "far.smi"
     result = succeed("generate", "--gap", "1.0", "-n", "1", "-o", path)
@@ -130,6 +134,7 @@ def test_a_target_beyond_the_data_warns_with_the_range_and_goes_on(tmp_path: Pat
     assert identify(Chem.AddHs(Chem.MolFromSmiles(smiles))).inchikey == key
 
 
+@pytest.mark.slow
 def test_contradicting_targets_warn(tmp_path: Path) -> None:
     result = succeed("generate", "--gap", "5", "--homo=-6.5", "--lumo", "0.5", "-n", "1", "-o", tmp_path / "out.smi")
     assert "the gap is the LUMO less the HOMO, 7 eV" in result.stderr
@@ -169,6 +174,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_kept_atoms_are_the_leads_to_the_bit(folder: Path, tmp_path: Path) -> None:
     """Ten decimals, which takes V3000; an SDF's four stay in V2000."""
     for name, version in (("lead.xyz", "V3000"), ("lead.sdf", "V2000")):
@@ -193,6 +199,7 @@ def test_kept_atoms_are_the_leads_to_the_bit(folder: Path, tmp_path: Path) -> No
             assert 0 <= float(mol.GetProp("similarity_to_lead")) < 1
 
 
+@pytest.mark.slow
 def test_atoms_by_number_are_drawn_again(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "out.sdf"
     succeed("regrow", folder / "lead.sdf", "--mask-atoms", "1-2", "-n", "3", "--size-change", "0", "-o", path)
@@ -202,6 +209,7 @@ def test_atoms_by_number_are_drawn_again(folder: Path, tmp_path: Path) -> None:
         assert mol.GetNumHeavyAtoms() <= 8
 
 
+@pytest.mark.slow
 def test_several_leads_take_turns_and_do_not_come_back(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "out.sdf"
     result = succeed("regrow", folder / "two.sdf", "--mask-fraction", "0.4", "-n", "10", "--gap", "6", "-o", path)
@@ -214,6 +222,7 @@ def test_several_leads_take_turns_and_do_not_come_back(folder: Path, tmp_path: P
     assert "molecules  10" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_drawing_is_embedded_and_its_user_told(tmp_path: Path) -> None:
     drawing = Chem.MolFromSmiles(ISOXAZOLE)
     AllChem.Compute2DCoords(drawing)

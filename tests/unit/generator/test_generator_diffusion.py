@@ -136,6 +136,7 @@ def test_perfect_prediction_costs_nothing(butanes: Batch) -> None:
     assert float(worse["lengths"]) == pytest.approx(0, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_molecule_can_be_learned_by_heart(butanes: Batch, small_config: dict[str, Any]) -> None:
     torch.manual_seed(0)
     denoiser = network.build(small_config)

@@ -194,6 +194,7 @@ def test_order_and_orientation_do_not_matter(permutation: list[int], seed: int) 
     assert after.connected
 
 
+@pytest.mark.slow
 def test_the_row_of_real_molecules() -> None:
     molecules = real.molecules(250, 1)
     quality = evaluate(molecules, len(molecules))

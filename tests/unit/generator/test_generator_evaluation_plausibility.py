@@ -67,6 +67,7 @@ def test_the_test_that_fails(make: Callable[[], Molecule], failing: str) -> None
     assert verdict[ENERGY] is None  # not asked any more
 
 
+@pytest.mark.slow
 def test_a_sample_stands_for_all() -> None:
     molecules = [molecule("CCO")] * 6
     found = bust(molecules, 12, most=2, processes=2)

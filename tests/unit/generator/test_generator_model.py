@@ -48,6 +48,7 @@ def free(shipped: Generator) -> Generated:
     return shipped.sample(32, None, 5, options=QUICK)
 
 
+@pytest.mark.slow
 def test_shipped_weights_make_molecules(free: Generated) -> None:
     quality = evaluate(free.molecules, free.attempts, free.refused)
     assert quality.attempts == 32
@@ -68,6 +69,7 @@ def test_same_seed_same_molecules(shipped: Generator) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_nothing_masked_gives_the_parent_back(shipped: Generator, free: Generated) -> None:
     parent = free.molecules[0]
     again = shipped.regrow([parent], 2, 0.0, GAP, 1, options=QUICK)
@@ -78,12 +80,14 @@ def test_nothing_masked_gives_the_parent_back(shipped: Generator, free: Generate
         assert identify(to_rdkit(molecule)).inchikey == identify(to_rdkit(parent)).inchikey
 
 
+@pytest.mark.slow
 def test_everything_masked_keeps_nothing(shipped: Generator, free: Generated) -> None:
     grown = shipped.regrow(free.molecules[:2], 4, 1.0, GAP, 1, options=QUICK)
     assert grown.molecules
     assert all((molecule.parent_atoms == -1).all() for molecule in grown.molecules)
 
 
+@pytest.mark.slow
 def test_partly_masked_keeps_the_rest_to_the_bit(shipped: Generator, free: Generated) -> None:
     parents = [molecule for molecule in free.molecules if (molecule.numbers != 1).sum() == 9][:2]
     grown = shipped.regrow(parents, 12, 0.4, None, 3, options=QUICK)
@@ -99,6 +103,7 @@ def test_partly_masked_keeps_the_rest_to_the_bit(shipped: Generator, free: Gener
         assert (molecule.numbers[kept] == parents[origin].numbers[molecule.parent_atoms[kept]]).all()
 
 
+@pytest.mark.slow
 def test_size_and_elements_are_heeded(shipped: Generator) -> None:
     sampled = shipped.sample(8, None, 4, options=QUICK, heavy_atoms=(5, 6), elements=(6, 8))
     assert sampled.molecules
@@ -107,6 +112,7 @@ def test_size_and_elements_are_heeded(shipped: Generator) -> None:
         assert set(molecule.numbers.tolist()) <= {1, 6, 8}
 
 
+@pytest.mark.slow
 def test_molecules_do_not_depend_on_the_others_of_their_batch(shipped: Generator) -> None:
     both = shipped.sample(2, [{"gap_ev": 5.0}, {"gap_ev": 8.0}], 3, options=QUICK, heavy_atoms=(7, 7))
     other = shipped.sample(2, [{"gap_ev": 5.0}, {"gap_ev": 4.0}], 3, options=QUICK, heavy_atoms=(7, 7))
@@ -134,6 +140,7 @@ def test_memory_that_runs_out_halves_the_batch(shipped: Generator, monkeypatch: 
     ]
 
 
+@pytest.mark.slow
 def test_chosen_atoms_are_replaced_and_no_others(shipped: Generator, free: Generated) -> None:
     parent = free.molecules[0]
     heavy = np.flatnonzero(parent.numbers != 1)
@@ -147,6 +154,7 @@ def test_chosen_atoms_are_replaced_and_no_others(shipped: Generator, free: Gener
         assert not set(heavy[:2].tolist()) & kept
 
 
+@pytest.mark.slow
 def test_a_polish_stays_nearer_than_a_redraw(shipped: Generator, free: Generated) -> None:
     parents = [m for m in free.molecules if (m.numbers != 1).sum() == 9][:4]
     same = []
@@ -159,11 +167,13 @@ def test_a_polish_stays_nearer_than_a_redraw(shipped: Generator, free: Generated
     assert same[1] < 4
 
 
+@pytest.mark.slow
 def test_stopping_ends_early(shipped: Generator) -> None:
     sampled = shipped.sample(8, None, 4, options=QUICK, should_stop=lambda: True)
     assert (sampled.molecules, sampled.attempts) == ([], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "message"),
     [

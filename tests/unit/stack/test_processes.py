@@ -29,6 +29,8 @@ from gapsmith.stack.processes import (
 )
 from gapsmith.stack.state import ServerRecord, State, locked, make_home, secret, write_private
 
+pytestmark = pytest.mark.serial
+
 
 @pytest.fixture
 def sleeper(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:

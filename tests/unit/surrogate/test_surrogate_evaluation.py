@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from model_cards import as_role
 
 from gapsmith.surrogate import ROLE, data, sources
-from gapsmith.surrogate.commands.evaluate import surrogate
+from gapsmith.surrogate.cli import surrogate
 from gapsmith.surrogate.data import Molecules
 from gapsmith.surrogate.evaluate import evaluate
 from gapsmith.surrogate.inference import batches

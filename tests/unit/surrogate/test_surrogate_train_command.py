@@ -48,6 +48,7 @@ def test_wrong_changes_are_refused(change: str, message: str) -> None:
         wanted(change)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["gapsmith.surrogate.trainable:SurrogateTrainable", "gapsmith.generator.trainable:GeneratorTrainable"]
 )

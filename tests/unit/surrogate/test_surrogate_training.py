@@ -159,6 +159,7 @@ def test_scales_and_references_come_from_the_data(small: SimpleNamespace) -> Non
     assert float(model.force_scale) == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("qm9")
 def test_it_learns_and_is_calibrated(config: dict[str, Any]) -> None:
     trainable = SurrogateTrainable()
@@ -275,6 +276,7 @@ def test_checkpoint_round_trip(
     network.sigma_scale.fill_(1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("qm9")
 def test_a_deep_ensemble_is_its_networks_together(
     config: dict[str, Any], small: SimpleNamespace, tmp_path: Path

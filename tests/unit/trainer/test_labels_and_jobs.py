@@ -99,6 +99,7 @@ def test_process_that_nobody_grouped_is_alone(monkeypatch: pytest.MonkeyPatch) -
     assert (group.rank, group.size) == (0, 1)
 
 
+@pytest.mark.slow
 def test_service_needs_no_torch() -> None:
     code = "import sys, gapsmith.trainer.service; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

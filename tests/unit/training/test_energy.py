@@ -13,7 +13,7 @@ import pytest
 from gapsmith.training.energy import Energy, EnergyMeter, total
 from gapsmith.training.energy_sources import Nvml, Rapl, cpu_s
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.slow, pytest.mark.serial, pytest.mark.timeout(60)]  # measures CPU time
 
 BURN = "import time\nwhile time.process_time() < {s}: sum(range(1000))\nprint(time.process_time(), flush=True)\n"
 TICK = os.sysconf("SC_CLK_TCK")

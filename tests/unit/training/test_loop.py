@@ -93,6 +93,7 @@ def test_different_seed_ends_elsewhere() -> None:
     assert not same(run(network())[0], other)
 
 
+@pytest.mark.slow
 def test_it_learns() -> None:
     plan = TrainingPlan(steps=300, learning_rate=2e-2, warmup_steps=10, ema_decay=0.9)
     model, state = run(nn.Linear(3, 1), plan)
@@ -163,6 +164,7 @@ def test_step_that_is_not_finite_is_skipped() -> None:
         run(network(), TrainingPlan(steps=50), trainable=Regression(broken_at=tuple(range(10, 40))))
 
 
+@pytest.mark.slow
 def test_steps_that_are_not_finite_lower_the_rate_for_a_while(tmp_path: Path) -> None:
     rates: list[float] = []
     plan = TrainingPlan(steps=400, learning_rate=1e-2, warmup_steps=1, seed=3, report_every_steps=1)

@@ -110,6 +110,7 @@ assert writer.problem is None
     assert read(tmp_path) == [Point(1, 0.5, {"loss": 2.0})]
 
 
+@pytest.mark.slow
 def test_writing_events_does_not_load_torch(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
     code = f"""

@@ -1,21 +1,68 @@
-"""``gapsmith campaign``: list, show, pause, resume, stop; and the JSON schema of the campaign file."""
+"""``gapsmith run``, ``campaign`` and ``report``: campaigns from their file to their results."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gapsmith.coordinator.commands.report import report
-from gapsmith.coordinator.commands.run import run
+from gapsmith.cli import options
 from gapsmith.core.terminal import echo
 from gapsmith.stack.connect import open_database
 
 if TYPE_CHECKING:
-    from gapsmith.store.campaigns import Campaign
-    from gapsmith.store.database import Connection
-
-__all__ = ["campaign", "report", "run"]
+    pass
 
 STEERED_WITHIN_S = 30.0  # that is when the coordinator was heard of, if it is there
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Say what would happen and how long it may take; touch nothing.")
+@options.results_folder
+@options.yes
+def run(file: Path, dry_run: bool, results: Path | None, yes: bool) -> None:
+    """Run the campaign of FILE until its budget is spent or its hits are found.
+
+    Starts the embedded servers and services unless 'gapsmith up' did. Ctrl-C stops cleanly; the same command resumes. If
+    only the budget has changed since the last run, the same campaign goes on with it; any other change begins a new one.
+    """
+    from gapsmith.coordinator.commands.estimate import plan
+    from gapsmith.coordinator.commands.run import carry_out, meant_by
+    from gapsmith.core.campaign import read_campaign
+    from gapsmith.core.chemistry.screening import check_constraints
+    from gapsmith.core.errors import InputError
+    from gapsmith.core.model_domain import check_campaign, warnings, within
+    from gapsmith.stack.connect import known_domains
+
+    config, domains = read_campaign(file), known_domains()
+    try:
+        check_campaign(config, domains)
+        check_constraints(within(config.constraints, domains.values()))
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    for warning in warnings(config, domains):
+        echo(f"warning: {warning}", fg="yellow", err=True)
+    if dry_run:
+        for line in [*plan(config, domains), meant_by(config)]:
+            echo(line)
+        return
+    carry_out(config, results, yes=yes)
+
+
+@click.command()
+@click.argument("name")
+@options.results_folder
+def report(name: str, results: Path | None) -> None:
+    """Write the report, pictures, SDF and CSV of the campaign NAME again."""
+    from gapsmith.coordinator.commands.report import write_report
+    from gapsmith.store import campaigns
+
+    with open_database() as database:
+        with database.transaction() as connection:
+            campaign = campaigns.named(connection, name)
+        files = write_report(database, campaign, results or Path("results") / name)
+    echo(f"report     {files.report}\npicture    {files.picture}\nmolecules  {files.sdf}")
+    echo(f"tables     {files.csv}, {files.candidates}")
 
 
 @click.group()
@@ -54,10 +101,10 @@ def show(name: str) -> None:
     import yaml
 
     from gapsmith.coordinator.commands.display import progress_lines
-    from gapsmith.store import progress
+    from gapsmith.store import campaigns, progress
 
     with open_database() as database, database.transaction() as connection:
-        one = _find(connection, name)
+        one = campaigns.named(connection, name)
         echo(yaml.safe_dump(one.config.model_dump(mode="json"), sort_keys=False).rstrip())
         echo(f"state: {one.state}" + (f" ({one.stop_reason})" if one.stop_reason else ""))
         for line in [*one.level_lines(), *progress_lines(progress.progress(connection, one.id))]:
@@ -100,13 +147,13 @@ def extend(name: str, **budget: Any) -> None:
     from gapsmith.coordinator.commands import begin
     from gapsmith.core.campaign import parse_campaign
     from gapsmith.core.errors import InputError
-    from gapsmith.store import heartbeats
+    from gapsmith.store import campaigns, heartbeats
 
     changes = {key: value for key, value in budget.items() if value is not None}
     if not changes:
         raise InputError("say what changes: --dft-jobs, --wall-time or --wanted-hits")
     with open_database() as database, database.transaction() as connection:
-        one = _find(connection, name)
+        one = campaigns.named(connection, name)
         document = one.config.model_dump(mode="json")
         document["budget"] |= changes
         new = parse_campaign(document).budget
@@ -156,18 +203,7 @@ def _change(name: str, state: str) -> None:
     from gapsmith.store import campaigns
 
     with open_database() as database, database.transaction() as connection:
-        one = _find(connection, name)
+        one = campaigns.named(connection, name)
         reason = STOPPED_BY_USER if state == "stopped" else None
         campaigns.set_state(connection, one.id, CampaignState(state), source="cli", reason=reason)
     echo(f"campaign {name} is {state}")
-
-
-def _find(connection: "Connection", name: str) -> "Campaign":
-    from gapsmith.core.errors import NotFound
-    from gapsmith.store import campaigns
-
-    found = campaigns.by_name(connection, name)
-    if found is None:
-        names = [one.name for one in campaigns.every(connection)]
-        raise NotFound(f"no campaign is called {name!r}; there is: {', '.join(names) or 'none yet'}")
-    return found

@@ -1,25 +1,24 @@
-"""``gapsmith generate`` and ``gapsmith regrow``: molecules on the command line, without servers."""
+"""``gapsmith generate``, ``regrow`` and ``evaluate generator``: molecules on the command line, without servers."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.cli import options
 from gapsmith.cli.reading import reading_options
 from gapsmith.core.terminal import echo
-from gapsmith.generator.commands.evaluate import generator
 from gapsmith.generator.commands.options import common
 from gapsmith.generator.commands.wishes import within
 
 if TYPE_CHECKING:
     from gapsmith.generator.commands.request import Request
 
-__all__ = ["generate", "generator", "regrow"]
-
 
 @click.command()
 @common
-def generate(output: Path, **options: Any) -> None:
+def generate(output: Path, **given: Any) -> None:
     """Make new molecules with a wanted gap or other properties.
 
     Several properties may be wanted at once; without any, molecules come as they are in QM9.
@@ -29,7 +28,7 @@ def generate(output: Path, **options: Any) -> None:
     from gapsmith.generator.commands.request import Request, check_output
 
     check_output(output)
-    _carry_out(Request.of(options, leads=(), region=None), output)
+    _carry_out(Request.of(given, leads=(), region=None), output)
 
 
 @click.command()
@@ -74,7 +73,7 @@ def regrow(
     keep: str | None,
     mask: str | None,
     mask_atoms: str | None,
-    **options: Any,
+    **given: Any,
 ) -> None:
     """Grow a part of LEAD again: an .sdf, .xyz, .smi, .csv or QCSchema .json; several molecules in it take turns.
 
@@ -93,7 +92,7 @@ def regrow(
     check_output(output)
     region = Region(keep, mask, wishes.numbers(mask_atoms, "--mask-atoms"), mask_fraction)
     region.check()
-    leads = read_leads(lead, known_domain(options), ReadOptions(smiles_column, name_column))
+    leads = read_leads(lead, known_domain(given), ReadOptions(smiles_column, name_column))
     if output.exists() and output.samefile(lead):
         raise InputError(f"output: {output} is the lead itself; name another file")
     if region.atoms and len(leads) > 1:
@@ -103,7 +102,7 @@ def regrow(
     for one in leads:
         if one.changes is not None:
             echo(f"note: {one.changes}", fg="yellow", err=True)
-    _carry_out(Request.of(options, leads=tuple(leads), region=region), output)
+    _carry_out(Request.of(given, leads=tuple(leads), region=region), output)
 
 
 def _carry_out(request: "Request", output: Path) -> None:
@@ -138,3 +137,84 @@ def _carry_out(request: "Request", output: Path) -> None:
         echo(line)
     if result.interrupted:
         raise click.exceptions.Exit(130)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@options.weights
+@click.option(
+    "--evaluator",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Other weights of the property network that scores gaps than the shipped ones.",
+)
+@click.option(
+    "--molecules",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Attempts of a row, and real molecules at most.",
+)
+@click.option(
+    "--conditional",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Gaps asked for by EDM's protocol, which published numbers have 10000 of; 0 leaves gaps out.  [--molecules]",
+)
+@click.option(
+    "--posebusters",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Molecules of a row that PoseBusters tests, drawn at random; 0 leaves it out.  [--molecules]",
+)
+@click.option(
+    "--gap",
+    "gaps",
+    type=float,
+    multiple=True,
+    metavar="EV",
+    help="A wanted gap that gets a row of its own; may be given several times.",
+)
+@options.seed
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="Steps of the reverse diffusion.")
+@click.option(
+    "--guidance", type=float, callback=within(least=0), metavar="W", help="How hard a wanted gap pulls; 0 not at all."
+)
+@options.device
+@click.option(
+    "--threads", type=click.IntRange(1), metavar="N", help="CPU threads, and processes of PoseBusters.  [all cores]"
+)
+@options.evaluation_folder
+@click.option("--card", is_flag=True, help="Write the numbers into the card of the weights too.")
+def generator(file: Path | None, output: Path, **given: Any) -> None:
+    """Measure the generator, or the molecules of FILE (.sdf, .xyz, QCSchema .json), beside real ones.
+
+    Stability by EDM's table, strict validity, uniqueness, novelty, connectedness, PoseBusters, distances of bond lengths,
+    angles, rings, elements and sizes from QM9's, speed, and how well wanted gaps are met by EDM's protocol. Shares are of all
+    attempts unless they say otherwise.
+
+    For example: gapsmith evaluate generator --molecules 200, or gapsmith evaluate generator others.sdf
+    """
+    from gapsmith.core.errors import InputError
+    from gapsmith.generator.commands.evaluate import effort_of, of_file, of_weights, write
+    from gapsmith.generator.evaluation.console import check_folder, prepare, progress
+    from gapsmith.generator.evaluation.report import lines
+
+    if file is not None and given["card"]:
+        raise InputError("--card is of the generator's weights; a file of molecules has no card")
+    if strange := [gap for gap in given["gaps"] if not math.isfinite(gap)]:
+        raise InputError(f"--gap: {strange[0]} is not a finite number")
+    check_folder(output)
+    prepare()
+    effort = effort_of(given)
+    with progress() as show:
+        report, settings = of_file(file, effort, show) if file is not None else of_weights(effort, given, show)
+    for note in report.notes[:10]:
+        echo(f"warning: {note}", fg="yellow", err=True)
+    if len(report.notes) > 10:
+        echo(f"warning: and {len(report.notes) - 10} records more like these", fg="yellow", err=True)
+    write(report, settings | {"seed": effort.seed}, output, file, given)
+    for line in lines(report):
+        echo(line)
+    echo(f"\nnumbers  {output / 'quality.json'}\npicture  {output / 'quality.png'}")

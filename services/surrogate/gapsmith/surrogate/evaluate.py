@@ -181,3 +181,24 @@ def _labels(part: Molecules, name: str) -> np.ndarray:
 def _columns(chunks: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     error, sigma, target = (np.concatenate(column) for column in zip(*chunks, strict=True))
     return error, sigma, target
+
+
+def table(found: Evaluation) -> list[str]:
+    """One line a head, one block a set."""
+    lines = []
+    for name, one in found.sets.items():
+        rate, share = f"{one.molecules_per_s:.0f} molecules/s", f"{one.out_of_distribution_share:.1%}"
+        lines += ["", f"{name}: {one.molecules} molecules, {rate}, {share} out of distribution"]
+        lines.append(
+            f"{'head':<20}{'unit':<12}{'MAE':>9}{'NLL':>8}{'CRPS':>9}{'ENCE':>7}{'area':>7}{'rank':>7}{'90 %':>8}{'width':>9}"
+        )
+        for head, result in one.heads.items():
+            x, unit = result.numbers(), result.unit
+            lines.append(
+                f"{head:<20}{result.symbol:<12}{x[f'mae_{unit}']:>9.4f}{x['nll']:>8.2f}{x[f'crps_{unit}']:>9.4f}{x['ence']:>7.3f}"
+                f"{x['miscalibration_area']:>7.3f}{x['spearman_sigma_error']:>7.2f}{x['conformal_coverage_90']:>8.1%}"
+                f"{x[f'interval_width_{unit}']:>9.3f}"
+            )
+        if one.forces_mae_ev_per_angstrom is not None:
+            lines.append(f"{'gfn2_forces':<20}{'eV/angstrom':<12}{one.forces_mae_ev_per_angstrom:>6.4f}")
+    return lines

@@ -1,21 +1,20 @@
-"""``gapsmith models``: which models there are, where they come from, which one is live; make another one live, go back."""
+"""``gapsmith models``: which there are, where they come from, which one is live; ``gapsmith train``: a base training."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.cli import options
 from gapsmith.cli.database import connected
-from gapsmith.core.terminal import confirm, echo
-from gapsmith.trainer.commands.train import train
+from gapsmith.core.lifecycle import ModelState
+from gapsmith.core.terminal import confirm, echo, print_json, print_rows
 
 if TYPE_CHECKING:
     from gapsmith.store.model_story import Entry
     from gapsmith.store.models import Model
 
-__all__ = ["models", "train"]
-
-STATES = ("candidate", "live", "retired", "rejected")
 VERDICT_WIDTH = 56
 SHORT = 8  # characters of an id that a terminal shows
 REFERENCE = "ID|ROLE|ROLE:VERSION"
@@ -32,43 +31,27 @@ def models() -> None:
 
 @models.command("list")
 @click.option("--role", metavar="ROLE", help="surrogate or generator.")
-@click.option("--state", "states", metavar="STATE[,STATE]", help=f"{', '.join(STATES)}.")
+@click.option("--state", "states", metavar="STATE[,STATE]", help=f"{', '.join(ModelState)}.")
 @click.option("--json", "as_json", is_flag=True, help="A list of objects, verdicts and times in full.")
 def list_(role: str | None, states: str | None, as_json: bool) -> None:
     """All models, newest first, with what the promotion gate said of them. A pipe gets tab-separated values.
 
     For example: gapsmith models list --role surrogate --state live,retired
     """
+    from dataclasses import asdict
+
     from gapsmith.store.model_story import listed
 
-    wanted = _states(states)
+    wanted = options.chosen(states, list(ModelState), "--state")
     with connected() as connection:
         found = listed(connection, role=role, states=wanted)
     if as_json:
-        from dataclasses import asdict
-
         print_json([{name: value for name, value in asdict(one).items() if name != "metrics"} for one in found])
         return
-    from gapsmith.core.terminal import print_rows
-
     empty = (
         "no model is like that" if role or states else "no models are registered yet: services do that (gapsmith up)"
     )
     print_rows([_line(one, sys.stdout.isatty()) for one in found], empty=empty)
-
-
-def _states(text: str | None) -> list[str]:
-    from gapsmith.core.errors import InputError
-
-    names = [] if text is None else [name.strip().lower() for name in text.split(",")]
-    if unknown := [name for name in names if name not in STATES]:
-        import difflib
-
-        near = difflib.get_close_matches(unknown[0], STATES, n=1)
-        raise InputError(
-            f"--state: {unknown[0]!r} is none of {', '.join(STATES)}" + (f"; did you mean {near[0]}?" if near else "")
-        )
-    return names
 
 
 def _line(one: "Entry", terminal: bool) -> dict[str, Any]:
@@ -84,15 +67,6 @@ def _line(one: "Entry", terminal: bool) -> dict[str, Any]:
         "created": f"{one.created_at.astimezone():%Y-%m-%d %H:%M}" if terminal else one.created_at.isoformat(),
         "verdict": verdict if not terminal or len(verdict) <= VERDICT_WIDTH else f"{verdict[: VERDICT_WIDTH - 1]}…",
     }
-
-
-def print_json(document: object) -> None:
-    """JSON with all digits."""
-    import json
-
-    from gapsmith.core.output import plain
-
-    echo(json.dumps(document, indent=1, default=lambda value: str(plain(value))))
 
 
 @models.command("show")
@@ -135,8 +109,6 @@ def compare(first: str, second: str, as_json: bool) -> None:
     if as_json:
         print_json(as_document(found))
         return
-    from gapsmith.core.terminal import print_rows
-
     terminal = sys.stdout.isatty()
     print_rows(rows(found, terminal), empty="neither has metrics")
     for note in found.notes:
@@ -147,7 +119,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
 @click.argument("reference", metavar=REFERENCE)
 @click.option("--reason", metavar="TEXT", help="Why; it is kept with the model's verdict.")
 @click.option("--force", is_flag=True, help="Even if the promotion gate rejected it.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.yes
 def promote(reference: str, reason: str | None, force: bool, yes: bool) -> None:
     """Make a model live by hand, after checking that its file is there, undamaged and of the right role.
 
@@ -170,7 +142,7 @@ def promote(reference: str, reason: str | None, force: bool, yes: bool) -> None:
 @models.command("rollback")
 @click.argument("role", metavar="ROLE")
 @click.option("--reason", metavar="TEXT", help="Why; it is kept with the verdict of the model that is left.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.yes
 def rollback(role: str, reason: str | None, yes: bool) -> None:
     """Go back to the model that was live before; once more, to the one before that.
 
@@ -213,3 +185,76 @@ def _ask(what: str, yes: bool) -> None:
 
         raise InputError(f"{what}: nobody is there to confirm it; say so with --yes")
     confirm(f"{what}: go on?")
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Of the run; runs/MODEL if not given."
+)
+@click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False), help="YAML or JSON; the shipped model's if not given."
+)
+@click.option(
+    "--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Change one key of the configuration."
+)
+@click.option("--time-budget", metavar="TIME", help="For example 30m; all resumed runs together.")
+@click.option("--steps", type=click.IntRange(min=1), help="Or a number of steps.")
+@click.option("--resume", is_flag=True, help="Go on with the run in the directory; with another budget, if given.")
+@click.option("--start", type=click.Path(path_type=Path, dir_okay=False), help="Weights (.safetensors) to begin with.")
+@click.option("--np", "processes", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--hosts", metavar="A:2,B:2", help="Machines with processes on each, by ssh; the directory must be seen by all."
+)
+@click.option(
+    "--backend",
+    type=click.Choice(("auto", "single", "horovod", "torch")),
+    default="auto",
+    show_default=True,
+    help="auto: Horovod for several.",
+)
+@click.option("--network-interface", default="lo", show_default=True, help="That several processes find each other by.")
+@click.option("--threads", type=click.IntRange(min=1), help="Of a process; the machine's cores divided if not given.")
+@options.device
+@click.option("--split", help="Of the base data; the model's own if not given.")
+@click.option("--molecules", type=click.IntRange(min=1), help="Only so many of every source, to try things out.")
+@options.seed
+@click.option("--accumulate", type=click.IntRange(min=1), default=1, show_default=True, help="Batches of a step.")
+@click.option(
+    "--scaling",
+    type=click.Choice(("none", "sqrt", "linear")),
+    default="none",
+    show_default=True,
+    help="none: the processes share one batch; else a batch for each, and the learning rate grows so with their number.",
+)
+@click.option("--compress", is_flag=True, help="Gradients travel in half precision.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the network.")
+@click.option("--full-precision", is_flag=True, help="No TF32 or bfloat16 on a GPU.")
+@click.option(
+    "--storage",
+    type=click.Choice(("memory", "distributed", "disk")),
+    default="memory",
+    show_default=True,
+    help="Base data in every process's memory, spread over the processes' memory, or on disk.",
+)
+@click.option("--replicas", type=click.IntRange(min=1), default=1, show_default=True, help="Of what is spread.")
+def train(model: str, directory: Path | None, resume: bool, **given: Any) -> None:
+    """Train a surrogate or a generator on its base data.
+
+    MODEL is a role (surrogate, generator), which means the architecture of its shipped weights, or the name of an
+    architecture that is installed.
+
+    A killed process does not end a training of several; a stopped training goes on with --resume. What comes out are weights
+    with a card in the directory, beside metrics for TensorBoard.
+
+    For example: gapsmith train surrogate --np 2 --time-budget 30m
+    """
+    from gapsmith.trainer.assignment import Paths
+    from gapsmith.trainer.commands.train import alone, backend_of, carry_out, new, resumed
+
+    paths = Paths((directory or Path("runs") / model).absolute())
+    with alone(paths):
+        assignment = resumed(model, paths, given) if resume else new(model, paths, given)
+        backend = backend_of(given["backend"], assignment.processes, given["hosts"])
+        assignment.write(paths)
+        carry_out(assignment, paths, backend, given)

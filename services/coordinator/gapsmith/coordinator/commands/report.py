@@ -5,10 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from gapsmith.core.terminal import echo
-
 if TYPE_CHECKING:
     from gapsmith.core.lifecycle import Outcome
     from gapsmith.store.campaigns import Campaign
@@ -27,25 +23,6 @@ class ReportFiles:
     csv: Path  # hits
     sdf: Path  # hits, with their best geometries
     candidates: Path  # CSV of all candidates but the rejected
-
-
-@click.command()
-@click.argument("name")
-@click.option("--results", type=click.Path(path_type=Path), help="Folder for the files.  [results/<name>]")
-def report(name: str, results: Path | None) -> None:
-    """Write the report, pictures, SDF and CSV of the campaign NAME again."""
-    from gapsmith.core.errors import NotFound
-    from gapsmith.stack.connect import open_database
-    from gapsmith.store import campaigns
-
-    with open_database() as database:
-        with database.transaction() as connection:
-            campaign = campaigns.by_name(connection, name)
-        if campaign is None:
-            raise NotFound(f"no campaign is called {name!r}; gapsmith campaign list shows them all")
-        files = write_report(database, campaign, results or Path("results") / name)
-    echo(f"report     {files.report}\npicture    {files.picture}\nmolecules  {files.sdf}")
-    echo(f"tables     {files.csv}, {files.candidates}")
 
 
 def write_report(database: "Database", campaign: "Campaign", folder: Path) -> ReportFiles:

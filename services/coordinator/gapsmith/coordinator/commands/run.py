@@ -1,4 +1,4 @@
-"""``gapsmith run``: one command from a campaign file to a table of hits."""
+"""``gapsmith run`` at work: from a campaign to a table of hits, with servers and services for as long as it takes."""
 
 import sys
 import time
@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import click
 
 from gapsmith.core.terminal import confirm, echo
 
@@ -20,41 +18,8 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 0.5
 
 
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Say what would happen and how long it may take; touch nothing.")
-@click.option("--results", type=click.Path(path_type=Path), help="Folder for report, SDF and CSV.  [results/<name>]")
-@click.option("--yes", is_flag=True, help="Go on with a changed budget without being asked.")
-def run(file: Path, dry_run: bool, results: Path | None, yes: bool) -> None:
-    """Run the campaign of FILE until its budget is spent or its hits are found.
-
-    Starts the embedded servers and services unless 'gapsmith up' did. Ctrl-C stops cleanly; the same command resumes. If
-    only the budget has changed since the last run, the same campaign goes on with it; any other change begins a new one.
-    """
-    from gapsmith.core.campaign import read_campaign
-    from gapsmith.core.chemistry.screening import check_constraints
-    from gapsmith.core.errors import InputError
-    from gapsmith.core.model_domain import check_campaign, warnings, within
-    from gapsmith.stack.connect import known_domains
-
-    config, domains = read_campaign(file), known_domains()
-    try:
-        check_campaign(config, domains)
-        check_constraints(within(config.constraints, domains.values()))
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error
-    for warning in warnings(config, domains):
-        echo(f"warning: {warning}", fg="yellow", err=True)
-    if dry_run:
-        from gapsmith.coordinator.commands.estimate import plan
-
-        for line in [*plan(config, domains), _known(config)]:
-            echo(line)
-        return
-    _run(config, results, yes=yes)
-
-
-def _run(config: "CampaignConfig", results: Path | None, *, yes: bool) -> None:
+def carry_out(config: "CampaignConfig", results: Path | None, *, yes: bool) -> None:
+    """Begin or go on with a campaign, follow it to its end, and write its results."""
     from gapsmith.coordinator.commands.following import conclude, folder, follow
     from gapsmith.core.settings import settings
     from gapsmith.stack import dashboard, machine
@@ -82,7 +47,7 @@ def _run(config: "CampaignConfig", results: Path | None, *, yes: bool) -> None:
         conclude(database, campaign, folder(campaign, first, results))
 
 
-def _known(config: "CampaignConfig") -> str:
+def meant_by(config: "CampaignConfig") -> str:
     """What a dry run says of the campaigns of earlier runs; it starts no servers to ask."""
     from gapsmith.coordinator.commands.begin import meaning
     from gapsmith.core.settings import settings

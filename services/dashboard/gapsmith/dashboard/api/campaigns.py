@@ -1,12 +1,11 @@
 """``/campaigns``: all of them, one, and commands."""
 
-import difflib
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Depends, Request, Response
 
 from gapsmith.core.campaign import CampaignConfig
-from gapsmith.core.errors import Conflict, NotFound
+from gapsmith.core.errors import Conflict
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.reasons import STOPPED_BY_USER
 from gapsmith.dashboard.api.access import Access
@@ -54,7 +53,7 @@ def router(context: Context, access: Access) -> APIRouter:
     )
     def shown(request: Request, name: str) -> Response:
         with context.database.transaction() as connection:
-            return answered(request, _detail(connection, find(connection, name)))
+            return answered(request, _detail(connection, campaigns.named(connection, name)))
 
     @routes.post(
         "",
@@ -113,20 +112,9 @@ def router(context: Context, access: Access) -> APIRouter:
     return routes
 
 
-def find(connection: Connection, name: str) -> Campaign:
-    """A campaign by name; raises NotFound with the nearest name there is."""
-    found = None if "\0" in name else campaigns.by_name(connection, name)
-    if found is None:
-        names = [one.name for one in campaigns.every(connection)]
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(names[-20:]) or 'none yet'}"
-        raise NotFound(f"no campaign is called {name!r}; {hint}")
-    return found
-
-
 def _open(connection: Connection, name: str, wanted: CampaignState | None) -> Campaign:
     """A campaign that can be changed; raises NotFound, Conflict."""
-    found = find(connection, name)
+    found = campaigns.named(connection, name)
     if found.state.ended and found.state is not wanted:
         raise Conflict(f"campaign {name!r} is {found.state}: it cannot be changed any more; start a new one")
     return found

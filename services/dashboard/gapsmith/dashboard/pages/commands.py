@@ -12,7 +12,6 @@ from gapsmith.core.reasons import STOPPED_BY_USER
 from gapsmith.dashboard import csrf
 from gapsmith.dashboard.forms import empty_form, filled_form, read
 from gapsmith.dashboard.pages import access
-from gapsmith.dashboard.reading.loop import find
 from gapsmith.dashboard.rendering import page
 from gapsmith.dashboard.site import Site
 from gapsmith.store import campaigns
@@ -43,7 +42,7 @@ def router(site: Site) -> APIRouter:
         source = operator(request)
         reason = STOPPED_BY_USER if state is CampaignState.STOPPED else None
         with site.database.transaction() as connection:
-            campaigns.set_state(connection, find(connection, name).id, state, source=source, reason=reason)
+            campaigns.set_state(connection, campaigns.named(connection, name).id, state, source=source, reason=reason)
         site.shared.outdate()
         return RedirectResponse(f"/campaigns/{name}", SEE_OTHER)
 
@@ -53,7 +52,7 @@ def router(site: Site) -> APIRouter:
     ) -> Response:
         source = operator(request)
         with site.database.transaction() as connection:
-            campaigns.retarget(connection, find(connection, name).id, value, tolerance, source=source)
+            campaigns.retarget(connection, campaigns.named(connection, name).id, value, tolerance, source=source)
         site.shared.outdate()
         return RedirectResponse(f"/campaigns/{name}", SEE_OTHER)
 

@@ -8,9 +8,10 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from gapsmith.core.domain import Level
 from gapsmith.dashboard.pages.views import Regions, View, follow
 from gapsmith.dashboard.reading.charts import charts
-from gapsmith.dashboard.reading.loop import Loop, find, loop
+from gapsmith.dashboard.reading.loop import Loop, loop
 from gapsmith.dashboard.rendering import page, render
 from gapsmith.dashboard.site import Site
+from gapsmith.store import campaigns
 from gapsmith.store.database import Database
 
 REGIONS = ("state", "figures", "flow", "work", "models", "feed")
@@ -137,4 +138,4 @@ def router(site: Site) -> APIRouter:
 
 def _campaign(database: Database, name: str) -> object:
     with database.transaction() as connection:
-        return find(connection, name)
+        return campaigns.named(connection, name)

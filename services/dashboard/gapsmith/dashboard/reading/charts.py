@@ -7,8 +7,7 @@ from scipy.stats import norm
 
 from gapsmith.core.domain import Window
 from gapsmith.core.lifecycle import Outcome
-from gapsmith.dashboard.reading import loop
-from gapsmith.store import results
+from gapsmith.store import campaigns, results
 from gapsmith.store.database import Database
 from gapsmith.store.distributions import bin_width, distributions
 from gapsmith.store.progress import Attempt
@@ -20,7 +19,7 @@ MOST_POINTS: Final = 2000  # of the parity plot: the newest
 def charts(database: Database, name: str) -> dict[str, Any]:
     """Everything that is drawn, as JSON; raises NotFound if there is no such campaign."""
     with database.transaction() as connection:
-        campaign = loop.find(connection, name)
+        campaign = campaigns.named(connection, name)
     found = results.collect(database, campaign)
     window = campaign.config.target.window
     with database.transaction() as connection:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from gapsmith.core.errors import NotFound
 from gapsmith.dashboard.reading.feed import Happening, latest
 from gapsmith.store import campaigns, distributions, heartbeats, jobs, results, tasks, throughput, training_runs
 from gapsmith.store.database import Connection, Database
@@ -75,7 +74,7 @@ class Loop:
 def loop(database: Database, name: str) -> Loop:
     """A campaign's page; raises NotFound if there is no such campaign."""
     with database.transaction() as connection:
-        campaign = find(connection, name)
+        campaign = campaigns.named(connection, name)
     found = results.collect(database, campaign)
     with database.transaction() as connection:
         recent = throughput.throughput(connection, campaign.id, PACE_S)
@@ -102,14 +101,6 @@ def _energy(connection: Connection, campaign_id: UUID) -> float | None:
         if run.energy_kwh is not None
     ]
     return sum(known) if known else None
-
-
-def find(connection: Connection, name: str) -> campaigns.Campaign:
-    """A campaign by name; raises NotFound."""
-    found = campaigns.by_name(connection, name)
-    if found is None:
-        raise NotFound(f"no campaign is called {name!r}; it may have been removed. The list of campaigns has all.")
-    return found
 
 
 def workers(connection: Connection) -> Workers:

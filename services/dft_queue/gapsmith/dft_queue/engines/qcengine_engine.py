@@ -4,7 +4,6 @@ A level names one in its options: ``options: {program: mopac, keywords: {...}}``
 under the program's own names.
 """
 
-import difflib
 import os
 import re
 import tempfile
@@ -25,6 +24,7 @@ from qcengine.exceptions import (
 )
 
 from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.hints import hint
 from gapsmith.dft_queue.engines.mopac import Mopac
 from gapsmith.dft_queue.engines.protocol import Found
 from gapsmith.dft_queue.engines.qcengine_result import energy_hartree, found
@@ -53,9 +53,7 @@ class QCEngineEngine:
             return f"{where}: options.keywords must be a mapping from the program's keywords to values"
         program, programs = options.get("program"), sorted(qcengine.list_all_programs())
         if not isinstance(program, str) or program not in programs:
-            near = difflib.get_close_matches(str(program), programs, n=1)
-            guess = f"; did you mean {near[0]}?" if near else ""
-            return f"{where}: options.program must name a program of QCEngine, not {program!r}{guess} ({', '.join(programs)})"
+            return f"{where}: options.program must name a program of QCEngine, not {program!r}{hint(str(program), programs)}"
         if asked := [name for name in NOT_PASSED_ON if getattr(level, name) is not None]:
             return (
                 f"{where}: {', '.join(asked)} cannot be passed on to {program}; use its own names in options.keywords"

@@ -40,6 +40,13 @@ def known_domain(options: Mapping[str, Any]) -> ModelDomain:
     return domain_of(card_alone(weights), weights)
 
 
+def sampling_of(options: Mapping[str, Any]) -> SamplingOptions:
+    """How to sample, by the options that are given."""
+    given = {name: options.get(name) for name in ("steps", "temperature", "guidance")}
+    given["coordinate_guidance"] = given["guidance"]
+    return replace(SamplingOptions(), **{name: value for name, value in given.items() if value is not None})
+
+
 def check_output(path: Path) -> None:
     """Raise InputError if no such file can be written."""
     output.check_output(path, WRITERS)
@@ -67,12 +74,6 @@ class Request:
     @classmethod
     def of(cls, options: Mapping[str, Any], *, leads: tuple[Lead, ...], region: Region | None) -> "Request":
         """Options as click gives them; raises InputError."""
-        given = {
-            "steps": options["steps"],
-            "temperature": options["temperature"],
-            "guidance": options["guidance"],
-            "coordinate_guidance": options["guidance"],
-        }
         domain = known_domain(options)
         heavy_atoms = wishes.span(options["heavy_atoms"], "--heavy-atoms", *domain.heavy_atoms)
         size_change = options.get("size_change", 1)
@@ -84,7 +85,7 @@ class Request:
             targets={name: options[key] for key, name in PROPERTIES.items() if options[key] is not None},
             elements=wishes.elements(options["elements"], domain),
             heavy_atoms=heavy_atoms,
-            sampling=replace(SamplingOptions(), **{key: value for key, value in given.items() if value is not None}),
+            sampling=sampling_of(options),
             seed=options["seed"],
             device=usable_device(options["device"]),
             threads=options["threads"],

@@ -1,4 +1,4 @@
-"""``gapsmith train``: a base training, in one process or several, watched and resumable."""
+"""``gapsmith train`` at work: a base training, in one process or several, watched and resumable."""
 
 import os
 import signal
@@ -6,92 +6,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import click
-
-from gapsmith.cli import options
 from gapsmith.core.terminal import echo
 
 if TYPE_CHECKING:
     from gapsmith.trainer.assignment import Assignment, Paths
     from gapsmith.trainer.processes import Backend
 
-BACKENDS = ("auto", "single", "horovod", "torch")
-
-
-@click.command()
-@click.argument("model")
-@click.option(
-    "-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Of the run; runs/MODEL if not given."
-)
-@click.option(
-    "--config", type=click.Path(path_type=Path, dir_okay=False), help="YAML or JSON; the shipped model's if not given."
-)
-@click.option(
-    "--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Change one key of the configuration."
-)
-@click.option("--time-budget", metavar="TIME", help="For example 30m; all resumed runs together.")
-@click.option("--steps", type=click.IntRange(min=1), help="Or a number of steps.")
-@click.option("--resume", is_flag=True, help="Go on with the run in the directory; with another budget, if given.")
-@click.option("--start", type=click.Path(path_type=Path, dir_okay=False), help="Weights (.safetensors) to begin with.")
-@click.option("--np", "processes", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
-@click.option(
-    "--hosts", metavar="A:2,B:2", help="Machines with processes on each, by ssh; the directory must be seen by all."
-)
-@click.option(
-    "--backend", type=click.Choice(BACKENDS), default="auto", show_default=True, help="auto: Horovod for several."
-)
-@click.option("--network-interface", default="lo", show_default=True, help="That several processes find each other by.")
-@click.option("--threads", type=click.IntRange(min=1), help="Of a process; the machine's cores divided if not given.")
-@options.device
-@click.option("--split", help="Of the base data; the model's own if not given.")
-@click.option("--molecules", type=click.IntRange(min=1), help="Only so many of every source, to try things out.")
-@options.seed
-@click.option("--accumulate", type=click.IntRange(min=1), default=1, show_default=True, help="Batches of a step.")
-@click.option(
-    "--scaling",
-    type=click.Choice(("none", "sqrt", "linear")),
-    default="none",
-    show_default=True,
-    help="none: the processes share one batch; else a batch for each, and the learning rate grows so with their number.",
-)
-@click.option("--compress", is_flag=True, help="Gradients travel in half precision.")
-@click.option("--compile", "compiled", is_flag=True, help="Compile the network.")
-@click.option("--full-precision", is_flag=True, help="No TF32 or bfloat16 on a GPU.")
-@click.option(
-    "--storage",
-    type=click.Choice(("memory", "distributed", "disk")),
-    default="memory",
-    show_default=True,
-    help="Base data in every process's memory, spread over the processes' memory, or on disk.",
-)
-@click.option("--replicas", type=click.IntRange(min=1), default=1, show_default=True, help="Of what is spread.")
-def train(model: str, directory: Path | None, resume: bool, **given: Any) -> None:
-    """Train a surrogate or a generator on its base data.
-
-    MODEL is a role (surrogate, generator), which means the architecture of its shipped weights, or the name of an
-    architecture that is installed.
-
-    A killed process does not end a training of several; a stopped training goes on with --resume. What comes out are weights
-    with a card in the directory, beside metrics for TensorBoard.
-
-    For example: gapsmith train surrogate --np 2 --time-budget 30m
-    """
-    from gapsmith.trainer.assignment import Paths
-
-    paths = Paths((directory or Path("runs") / model).absolute())
-    with _alone(paths):
-        assignment = _resumed(model, paths, given) if resume else _new(model, paths, given)
-        backend = _backend(given["backend"], assignment.processes, given["hosts"])
-        assignment.write(paths)
-        _run(assignment, paths, backend, given)
-
 
 @contextmanager
-def _alone(paths: "Paths") -> Iterator[None]:
+def alone(paths: "Paths") -> Iterator[None]:
     """One training in a directory at a time."""
     import fcntl
 
@@ -108,7 +34,7 @@ def _alone(paths: "Paths") -> Iterator[None]:
         yield
 
 
-def _resumed(model: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
+def resumed(model: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
     from gapsmith.core.errors import InputError
     from gapsmith.trainer.assignment import Assignment
     from gapsmith.training.devices import usable_device
@@ -125,7 +51,7 @@ def _resumed(model: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
     return replace(found, processes=given["processes"], device=usable_device(given["device"]), **ended_by)
 
 
-def _new(model: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
+def new(model: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
     from gapsmith.core.errors import InputError
     from gapsmith.trainer.assignment import Assignment
     from gapsmith.training.configuration import changed, read
@@ -170,7 +96,7 @@ def _architecture(model: str) -> str:
     return str(card_alone(shipped(model, settings()))["architecture"]) if model in roles() else model
 
 
-def _backend(wanted: str, processes: int, hosts: str | None) -> "Backend | None":
+def backend_of(wanted: str, processes: int, hosts: str | None) -> "Backend | None":
     """What several processes work together with; None for one."""
     from gapsmith.core.errors import InputError, UnavailableError
     from gapsmith.trainer.processes import horovod_problem
@@ -202,7 +128,7 @@ def _seconds(text: str | None) -> float | None:
         raise InputError(f"--time-budget {text}: write for example 90s, 15m or 1h30m") from error
 
 
-def _run(assignment: "Assignment", paths: "Paths", backend: "Backend | None", given: dict[str, Any]) -> None:
+def carry_out(assignment: "Assignment", paths: "Paths", backend: "Backend | None", given: dict[str, Any]) -> None:
     import sys
 
     from gapsmith.trainer.commands.watching import Watch

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapsmith.cli import options
 from gapsmith.cli.database import connected
-from gapsmith.core.terminal import echo
-from gapsmith.dft_queue.commands.dft import dft
+from gapsmith.core.terminal import echo, print_json, print_rows
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -17,12 +17,9 @@ if TYPE_CHECKING:
     from gapsmith.store.database import Connection
     from gapsmith.store.jobs import Changed, Job, JobFilter
 
-__all__ = ["dft", "jobs"]
-
 STATES = ("queued", "running", "done", "failed", "quarantined", "cancelled")
 CLASSES = ("transient", "compute_lost", "chemistry", "poison")
 REASON_WIDTH = 48
-AS_QCSCHEMA = ("gapsmith.dft_queue.commands.export", "write_result")  # by name, as commands of services are
 
 
 def filtered(command: Callable[..., None]) -> Callable[..., None]:
@@ -47,20 +44,12 @@ def job_filter(
     ids: "Sequence[UUID] | None" = None,
 ) -> "JobFilter":
     """What the options say; raises InputError."""
-    from gapsmith.core.errors import FailureClass, InputError
+    from gapsmith.core.errors import FailureClass
     from gapsmith.store.jobs import JobFilter, JobState
 
-    names = [] if states is None else [name.strip().lower() for name in states.split(",")]
-    if unknown := [name for name in names if name not in STATES]:
-        import difflib
-
-        near = difflib.get_close_matches(unknown[0], STATES, n=1)
-        raise InputError(
-            f"--state: {unknown[0]!r} is none of {', '.join(STATES)}" + (f"; did you mean {near[0]}?" if near else "")
-        )
     return JobFilter(
         ids=None if ids is None else tuple(ids),
-        states=tuple(JobState(name) for name in names),
+        states=tuple(JobState(name) for name in options.chosen(states, STATES, "--state")),
         level=level,
         campaign=campaign,
         failure_class=FailureClass(failure_class) if failure_class else None,
@@ -92,6 +81,8 @@ def list_(
 
     For example: gapsmith jobs list --state failed --class chemistry
     """
+    from dataclasses import asdict
+
     from gapsmith.store.jobs import counts, listed, resolve
 
     wanted = job_filter(states, level, campaign, failure_class)
@@ -100,24 +91,13 @@ def list_(
         found = listed(connection, wanted, limit=limit, before=last)
         total = counts(connection, wanted)
     if as_json:
-        _print_json(found)
+        print_json([asdict(job) for job in found])
         return
-    from gapsmith.core.terminal import print_rows
-
     terminal = sys.stdout.isatty()
     print_rows([_line(job, terminal) for job in found], empty="no job is like that")
     words = ", ".join(f"{count} {state}" for state, count in total.items()) or "no jobs"
     more = f"; older ones: --before {str(found[-1].id)[:8]}" if len(found) == limit < sum(total.values()) else ""
     echo(f"{words}{more}", err=not terminal)
-
-
-def _print_json(found: "Sequence[Job]") -> None:
-    import json
-    from dataclasses import asdict
-
-    from gapsmith.core.output import plain
-
-    echo(json.dumps([asdict(job) for job in found], indent=1, default=lambda value: str(plain(value))))
 
 
 def _line(job: "Job", terminal: bool) -> dict[str, Any]:
@@ -164,10 +144,9 @@ def show(job_id: str, save: Path | None, qcschema: Path | None) -> None:
             for path in save_files(connection, one, save):
                 echo(f"written: {path}")
         if qcschema is not None:
-            from importlib import import_module
+            from gapsmith.dft_queue.commands.export import write_result  # QCElemental and numpy are heavy
 
-            module, function = AS_QCSCHEMA
-            getattr(import_module(module), function)(connection, one.id, qcschema)
+            write_result(connection, one.id, qcschema)
             echo(f"written: {qcschema}")
 
 
@@ -188,34 +167,34 @@ def why(job_ids: tuple[str, ...]) -> None:
 @jobs.command("retry")
 @click.argument("job_ids", metavar="[ID]...", nargs=-1)
 @filtered
-def retry(job_ids: tuple[str, ...], **options: str | None) -> None:
+def retry(job_ids: tuple[str, ...], **selected: str | None) -> None:
     """Queue failed or cancelled jobs again, with fresh budgets of attempts: those named, or all that the options select.
 
     For example: gapsmith jobs retry --state failed --class compute_lost
     """
     from gapsmith.store.jobs import retry as change
 
-    _change("queued again", "failed or cancelled", job_ids, options, change)
+    _change("queued again", "failed or cancelled", job_ids, selected, change)
 
 
 @jobs.command("cancel")
 @click.argument("job_ids", metavar="[ID]...", nargs=-1)
 @filtered
-def cancel(job_ids: tuple[str, ...], **options: str | None) -> None:
+def cancel(job_ids: tuple[str, ...], **selected: str | None) -> None:
     """Cancel queued or running jobs: those named, or all that the options select.
 
     A running one stops within seconds. Candidates of campaigns that wait for one are withdrawn; retry brings both back.
     """
     from gapsmith.store.jobs import cancel as change
 
-    _change("cancelled", "queued or running", job_ids, options, change)
+    _change("cancelled", "queued or running", job_ids, selected, change)
 
 
 @jobs.command("priority", context_settings={"ignore_unknown_options": True})  # -5 is a priority, not an option
 @click.argument("priority", type=click.IntRange(-1000, 1000), metavar="N")
 @click.argument("job_ids", metavar="[ID]...", nargs=-1)
 @filtered
-def priority(priority: int, job_ids: tuple[str, ...], **options: str | None) -> None:
+def priority(priority: int, job_ids: tuple[str, ...], **selected: str | None) -> None:
     """Set the priority of queued or running jobs: the highest start first. Campaigns use 0, and 10 for certificates.
 
     For example: gapsmith jobs priority 50 --level certificate
@@ -226,7 +205,7 @@ def priority(priority: int, job_ids: tuple[str, ...], **options: str | None) -> 
         f"now of priority {priority}",
         "queued or running",
         job_ids,
-        options,
+        selected,
         lambda connection, found: prioritise(connection, found, priority),
     )
 
@@ -235,17 +214,17 @@ def _change(
     done: str,
     changeable: str,
     job_ids: Sequence[str],
-    options: dict[str, str | None],
+    selected: dict[str, str | None],
     change: "Callable[[Connection, JobFilter], list[Changed]]",
 ) -> None:
     from gapsmith.core.errors import InputError
     from gapsmith.store.jobs import counts, resolve
 
-    if not job_ids and not any(options.values()):
+    if not job_ids and not any(selected.values()):
         raise InputError("which jobs? Name their ids, or select them with --state, --level, --campaign or --class")
     with connected() as connection:
         ids = resolve(connection, job_ids) if job_ids else None
-        wanted = job_filter(**options, ids=ids)
+        wanted = job_filter(**selected, ids=ids)
         before = sum(counts(connection, wanted).values())
         changed = change(connection, wanted)
     left = before - len(changed)
