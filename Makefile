@@ -40,9 +40,9 @@ horovod: $(VENV)/.horovod ## build Horovod (once, some minutes, needs a C++ comp
 demo: install ## find molecules with a 4 eV gap: the whole loop on this machine
 	$(BIN)/gapsmith run examples/quickstart.yaml
 
-test: horovod ## all tests, on real servers: those of single modules on two cores, then those beside which nothing may run
+test: horovod ## all tests, on real servers: on two cores, then those beside which nothing may run
 	@code=0; set -x; \
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not serial' tests/unit tests/contracts || code=$$?; \
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not serial' || code=$$?; \
 	$(BIN)/python -m pytest -q -m serial || code=$$?; \
 	exit $$code
 

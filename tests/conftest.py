@@ -38,7 +38,6 @@ pytest_plugins = ["rabbitmq_node"]
 
 SERVICE_FIXTURES = {"postgres_server", "postgres_url", "settings", "database", "service_folder"}
 TEMPLATE = "gapsmith_template"
-FOLDER = Path(__file__).parent
 
 # Waits until the test run has ended, however it ended, and stops what still runs in its folder.
 GUARD = """
@@ -58,10 +57,8 @@ shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need servers, and those beside which no other may run."""
+    """Mark the tests that need servers."""
     for item in items:
-        if item.path.relative_to(FOLDER).parts[0] in ("integration", "e2e"):
-            item.add_marker(pytest.mark.serial)
         if SERVICE_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.service)
 

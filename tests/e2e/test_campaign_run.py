@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 from gapsmith.stack.machine import service_pid
 from gapsmith.stack.stack import EmbeddedStack
 
-pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.serial, pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
 
 CAMPAIGN = {
     "name": "tiny",

@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.store import campaigns
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.serial, pytest.mark.service, pytest.mark.timeout(90)]
 REGIONS = {"state", "figures", "flow", "work", "models", "feed", "services", "charts"}
 
 

@@ -21,7 +21,7 @@ from gapsmith.stack.processes import wait_until
 from gapsmith.store import heartbeats
 from gapsmith.store.database import Database
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.serial, pytest.mark.service, pytest.mark.timeout(150)]
 SERVE = "from gapsmith.core.settings import Settings; from gapsmith.dashboard.service import main; main(Settings())"
 START_S = 60.0  # of a busy machine
 

@@ -18,6 +18,8 @@ import pytest
 from gapsmith.datastore.ragged import Ragged, offsets_of
 from gapsmith.datastore.shards import write_shards
 
+pytestmark = pytest.mark.serial
+
 SCRIPT = Path(__file__).with_name("rank_of_store.py")
 SAMPLES, SHARD, WAIT_S, TIMEOUT_S = 20_000, 1000, 60.0, 2.0
 MIB = 1 << 20

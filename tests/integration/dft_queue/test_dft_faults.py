@@ -25,7 +25,7 @@ from gapsmith.store import calculations, candidates
 from gapsmith.store.database import Database
 from gapsmith.store.migrate import migrate
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.serial, pytest.mark.service, pytest.mark.timeout(600)]
 
 PATIENCE_S = 240.0
 START = "from gapsmith.core.settings import settings; from gapsmith.dft_queue.{} import main; main(settings())"

@@ -19,7 +19,7 @@ from gapsmith.core.settings import Settings
 from gapsmith.store import calculations, candidates, jobs
 from gapsmith.store.database import Database
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(900)]
 
 KILLS = 25  # on each broker
 WAITING = 10

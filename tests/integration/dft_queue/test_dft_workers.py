@@ -24,7 +24,7 @@ from gapsmith.store import calculations, candidates
 from gapsmith.store.calculations import Calculation
 from gapsmith.store.database import Database
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.serial, pytest.mark.timeout(600)]
 
 START = "from gapsmith.core.settings import settings; from gapsmith.dft_queue.{} import main; main(settings())"
 PATIENCE_S = 240.0  # a crowded machine may take a hundred times its usual time

@@ -20,7 +20,7 @@ from gapsmith.store import campaigns, heartbeats
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Database
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.serial, pytest.mark.service]
 
 
 class Played:

@@ -28,7 +28,7 @@ from gapsmith.stack.processes import ended, wait_until, working_in
 from gapsmith.stack.stack import Addresses, EmbeddedStack
 from gapsmith.stack.topics import cluster_id, create_topics, topic_names
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.serial, pytest.mark.service, pytest.mark.timeout(240)]
 UP = """
 import sys
 from pathlib import Path

@@ -21,7 +21,7 @@ from gapsmith.store import outbox
 from gapsmith.store.database import Connection, Database
 from gapsmith.store.health import letters
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.serial, pytest.mark.service, pytest.mark.timeout(120)]
 
 # A consumer whose handler counts in the database and dies hard in the middle of some transactions.
 CONSUMER = """

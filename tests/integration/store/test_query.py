@@ -90,7 +90,7 @@ def test_questions(filled: Database, question: dict[str, object], found: list[st
 def test_an_unknown_campaign_is_refused_with_the_nearest(filled: Database) -> None:
     with pytest.raises(InputError, match=r"'carbonyl'; did you mean 'carbonyls'"):
         smiles(filled, campaign="carbonyl")
-    with pytest.raises(InputError, match=r"'zzz'; there are: carbonyls, empty"):
+    with pytest.raises(InputError, match=r"'zzz'; there is: carbonyls, empty"):
         smiles(filled, campaign="zzz")
 
 

@@ -15,7 +15,7 @@ import torch
 from gapsmith.training import metrics
 from gapsmith.training.checkpoint import load_tensors, read_card
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(280)]
 
 
 def command(directory: Path, *options: str) -> list[str]:

@@ -33,7 +33,7 @@ from gapsmith.trainer.service import model_of
 from gapsmith.training.card import card_alone
 from gapsmith.training.checkpoint import load_tensors, sha256
 
-pytestmark = [pytest.mark.slow, pytest.mark.service, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.service, pytest.mark.timeout(200)]
 
 NOWHERE = {"kafka": "127.0.0.1:1", "celery": "redis://127.0.0.1:1/0"}  # neither is needed to train
 PATIENCE_S = 90.0

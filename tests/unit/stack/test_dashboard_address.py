@@ -3,7 +3,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gapsmith.stack import dashboard
+
+pytestmark = pytest.mark.serial
 
 URL = "http://127.0.0.1:8700"
 
