@@ -83,12 +83,14 @@ class Target(Section):
 
     property: str = Field(
         "gap",
-        description="which property, for example gap, homo, dipole; the HOMO-LUMO gap unless told",
+        description="property to aim at, for example gap, homo or dipole",
         json_schema_extra=lambda schema: schema.update(enum=list(properties.registered())),
     )
     value: float = Field(allow_inf_nan=False, description="its wanted value")
     tolerance: float = Field(0.1, gt=0, allow_inf_nan=False, description="a hit lies within value ± tolerance")
-    unit: str = Field("", validate_default=True, description="unit of value and tolerance: the property's")
+    unit: str = Field(
+        "", validate_default=True, description="unit of value and tolerance; by default the property's own"
+    )
 
     @field_validator("property")
     @classmethod

@@ -232,7 +232,7 @@ def _timeline(
     judgements: Sequence[Judgement],
     calculations: Sequence[Computed],
 ) -> list[Step]:
-    how = "drawn anew"
+    how = "drawn from scratch"
     if known["parent_id"] is not None:
         part = f", {known['mask_fraction']:.0%} of it redrawn" if known["mask_fraction"] is not None else ""
         how = f"regrown from {known['parent_smiles']}{part}"

@@ -59,7 +59,7 @@ class CoordinatorService(Service):
             self._steer(connection, campaign_id)
 
     def on_scored(self, connection: Connection, event_id: UUID, event: CandidatesScored) -> None:
-        """There is more to choose from, or a new model has judged anew what waits."""
+        """There is more to choose from, or a new model has scored the waiting candidates again."""
         if event.rescored:
             steering.rerank(connection, event.campaign_id)
         self._steer(connection, event.campaign_id)

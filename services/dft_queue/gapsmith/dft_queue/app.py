@@ -159,7 +159,7 @@ def mismatch(uri: str, text: str) -> str:
     command = f": rabbitmqctl --vhost '{found[2]}' delete_queue '{found[1]}'" if found else ""
     return (
         f"RabbitMQ at {uri} holds a queue that another version of gapsmith, or another program, made with other "
-        f"properties ({text}). Stop the workers and delete it{command}. It is made anew, and no calculation is lost, "
+        f"properties ({text}). Stop the workers and delete it{command}. It is created again, and no calculation is lost, "
         "for they are in Postgres"
     )
 

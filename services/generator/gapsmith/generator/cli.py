@@ -52,7 +52,7 @@ def generate(output: Path, **given: Any) -> None:
     default=1.0,
     show_default=True,
     metavar="SHARE",
-    help="1 draws the part anew; less revises what is there, which keeps its number of atoms, down to a polish.",
+    help="1 draws the part from scratch; less revises what is there, which keeps its number of atoms, down to a polish.",
 )
 @click.option(
     "--size-change",
