@@ -55,7 +55,7 @@ class Group:
 
     def __enter__(self) -> "Group":
         """Start the processes; ``ready`` waits for them."""
-        address = str(self.folder / self.launcher)
+        address = str(self.folder / f"{self.launcher}.socket")
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(address)
         self._listener.listen()
@@ -63,9 +63,9 @@ class Group:
         self._log = self.folder / f"{self.launcher}.log"
         command: Sequence[str] = [sys.executable, "-m", "benchmarks.scaling.rank", address]
         if self.launcher == "horovod":
-            command = under_horovod(command, self.processes, "lo")
+            command = under_horovod(command, self.processes, "lo", self.folder / self.launcher)
         elif self.launcher == "torch":
-            command = under_torch(command, self.processes)
+            command = under_torch(command, self.processes, self.folder / self.launcher)
         with self._log.open("wb") as log:
             self._launched = subprocess.Popen(
                 command,

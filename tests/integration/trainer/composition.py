@@ -63,7 +63,7 @@ class Source:
 
     def batch(self, step: int, *, rank: int = 0, size: int = 1) -> tuple[Tensor, Tensor]:
         """One rank's share."""
-        time.sleep(float(os.environ.get("COMPOSITION_STEP_S", "0")))  # for tests that interrupt a training
+        time.sleep(float(os.environ.get("TORCH_COMPOSITION_STEP_S", "0")))  # for tests that interrupt a training
         draw = np.random.default_rng([self.seed, step])
         x, y = base()
         old = draw.choice(qm9.TRAIN, self.old)

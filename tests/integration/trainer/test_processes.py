@@ -69,10 +69,10 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_every_operation_of_the_communicator(backend: Backend) -> None:
+def test_every_operation_of_the_communicator(backend: Backend, tmp_path: Path) -> None:
     rank = [sys.executable, str(HERE / "ranks.py")]
     done = subprocess.run(
-        under_horovod(rank, 2, "lo") if backend == "horovod" else under_torch(rank, 2),
+        under_horovod(rank, 2, "lo", tmp_path) if backend == "horovod" else under_torch(rank, 2, tmp_path),
         env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True,
         text=True,
@@ -103,7 +103,7 @@ def test_killed_rank_ends_the_training_under_torch_alone(
     prepare: Prepare, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, _ = prepare("killed", processes=2, steps=200)
-    monkeypatch.setenv("COMPOSITION_STEP_S", "0.1")
+    monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "0.1")
 
     def kill() -> None:
         wait_until(lambda: folder.progress.is_file() and len(ranks_of(folder)) >= 2, 120)
@@ -159,7 +159,7 @@ def test_stopped_training_saves_and_goes_on_to_the_same_end(prepare: Prepare, mo
     whole, whole_job = prepare("whole", steps=30)
     run(whole)
     folder, job = prepare("stopped", steps=30)
-    monkeypatch.setenv("COMPOSITION_STEP_S", "0.3")
+    monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "0.3")
     stopping = threading.Event()
 
     def stop() -> None:
@@ -174,7 +174,7 @@ def test_stopped_training_saves_and_goes_on_to_the_same_end(prepare: Prepare, mo
     assert ranks_of(folder) == []
     assert 5 <= json.loads((folder.state / "state.json").read_text())["step"] < 30
     assert not job.weights.exists()
-    monkeypatch.delenv("COMPOSITION_STEP_S")
+    monkeypatch.delenv("TORCH_COMPOSITION_STEP_S")
     run(folder)
     expected, got = load_tensors(whole_job.weights), load_tensors(job.weights)
     assert all(torch.equal(got[name], expected[name]) for name in expected)
@@ -182,7 +182,7 @@ def test_stopped_training_saves_and_goes_on_to_the_same_end(prepare: Prepare, mo
 
 def test_training_ends_when_its_service_is_killed(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, _ = prepare("orphan", steps=1000)
-    monkeypatch.setenv("COMPOSITION_STEP_S", "0.3")
+    monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "0.3")
     service = subprocess.Popen(
         [
             sys.executable,
@@ -208,7 +208,7 @@ def test_crash_and_time_limit_are_told_with_the_log(prepare: Prepare, monkeypatc
     with pytest.raises(TrainingFailedError, match="is another model than the one registered"):
         run(folder)
     job.write(folder.job)
-    monkeypatch.setenv("COMPOSITION_STEP_S", "60")
+    monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "60")
     with pytest.raises(TrainingFailedError, match="ended after 5 s"):
         run(folder, limit_s=5.0)
     assert ranks_of(folder) == []

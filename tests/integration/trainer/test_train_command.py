@@ -86,7 +86,7 @@ def test_weights_card_and_metrics(tmp_path: Path) -> None:
 def test_stopped_training_is_resumed_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run(whole, "--steps", "160")
-    monkeypatch.setenv("COMPOSITION_STEP_S", "0.2")
+    monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "0.2")
     process = subprocess.Popen(command(parts, "--steps", "160"), stderr=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: step_of(parts) >= 50)
@@ -102,7 +102,7 @@ def test_stopped_training_is_resumed_to_the_same_end(tmp_path: Path, monkeypatch
     assert not rank.is_running()
     assert 50 <= json.loads((parts / "state" / "state.json").read_text())["step"] < 160
     assert "holds a training: go on with it by --resume" in run(parts, "--steps", "160", code=2).stderr
-    monkeypatch.delenv("COMPOSITION_STEP_S")
+    monkeypatch.delenv("TORCH_COMPOSITION_STEP_S")
     run(parts, "--resume")
     assert same(whole / "composition-0.safetensors", parts / "composition-0.safetensors")
 
@@ -112,7 +112,7 @@ def test_killed_rank_is_replaced_and_the_training_ends_as_if_nothing_had_happene
 ) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
     run(alone, "--steps", "400")
-    monkeypatch.setenv("COMPOSITION_STEP_S", "0.1")
+    monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "0.1")
     process = subprocess.Popen(command(together, "--steps", "400", "--np", "2"), stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: step_of(together) >= 50)

@@ -94,7 +94,7 @@ class Machine:
             "GAPSMITH_TRAINER_LEARNING_RATE": "1e-3",
             "GAPSMITH_TRAINER_BACKEND": "torch",
             "GAPSMITH_TRAINER_NICE": "0",
-            "COMPOSITION_STEP_S": str(step_s),
+            "TORCH_COMPOSITION_STEP_S": str(step_s),
             "OMP_NUM_THREADS": "1",
         }
         command = [sys.executable, "-m", "gapsmith.cli.main", "trainer", "serve"]
@@ -232,7 +232,7 @@ def train(folder: Folder, *, log: str, stopping: threading.Event | None = None) 
 
 def survive(folder: Folder, job: Job, full: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Stop a training, let it meet a full disk, then go on."""
-    monkeypatch.setenv("COMPOSITION_STEP_S", "0.3")
+    monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "0.3")
     stopping = threading.Event()
 
     def stop() -> None:
@@ -244,7 +244,7 @@ def survive(folder: Folder, job: Job, full: Callable[[int], Any], monkeypatch: p
     with pytest.raises(StoppedError):
         train(folder, log="stopped", stopping=stopping)
     stopper.join()
-    monkeypatch.delenv("COMPOSITION_STEP_S")
+    monkeypatch.delenv("TORCH_COMPOSITION_STEP_S")
     good = json.loads((folder.state / "state.json").read_text())
     before = load_tensors(folder.state / good["tensors"])
     assert 5 <= good["step"] < 30

@@ -131,7 +131,7 @@ def test_training_is_judged_registered_and_told(world: World) -> None:
 
 
 def test_course_and_energy_are_recorded_and_stay(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COMPOSITION_STEP_S", "0.1")
+    monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "0.1")
     world.label(world.labels(12))
     service = world.trainer(SMALL.model_copy(update={"watts_per_core": 20.0}))
     task_id = world.request(service, steps=20)
@@ -222,7 +222,7 @@ def test_missing_horovod_falls_back_to_one_process(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     world.label(world.labels(8))
-    service = world.trainer()
+    service = world.trainer(SMALL.model_copy(update={"backend": "horovod"}))
     task_id = world.request(service, processes=2, steps=2)
     assert service.work()
     warning = "2 processes were asked for, but Horovod is not installed (build it with 'make horovod')"
@@ -241,7 +241,7 @@ def test_stopped_service_gives_the_task_back_and_the_next_one_finishes_it(
     world.label(world.labels(12))
     service = world.trainer()
     task_id = world.request(service, steps=30)
-    monkeypatch.setenv("COMPOSITION_STEP_S", "0.3")
+    monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "0.3")
     progress = service.trainings / str(task_id) / "progress.json"
 
     def stop() -> None:
@@ -261,7 +261,7 @@ def test_stopped_service_gives_the_task_back_and_the_next_one_finishes_it(
     assert stopped.energy.kwh > 0
     living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
     assert not [child for child in living if "gapsmith.trainer.run" in child.cmdline()]
-    monkeypatch.delenv("COMPOSITION_STEP_S")
+    monkeypatch.delenv("TORCH_COMPOSITION_STEP_S")
 
     world.label(world.labels(13)[12:])  # a label that came in between changes nothing in a training that goes on
     leftover = service.settings.models / f"composition-{uuid4()}.safetensors"
@@ -314,7 +314,7 @@ def test_second_training_of_a_kind_waits_and_starts_from_what_came_of_the_first(
     first.instance, second.instance = "one", "two"
     one = world.request(first, steps=20)
     two = world.request(first, steps=2, seed=1)
-    monkeypatch.setenv("COMPOSITION_STEP_S", "0.2")
+    monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "0.2")
     at_work = threading.Thread(target=first.work)
     at_work.start()
     progress = first.trainings / str(one) / "progress.json"

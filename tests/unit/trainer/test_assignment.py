@@ -96,7 +96,7 @@ def test_gradients_travel_and_come_back(values: list[float], half: bool) -> None
 
 @given(processes=st.integers(2, 64))
 def test_one_machine_counts_as_two_hosts_with_all_processes(processes: int) -> None:
-    line = under_horovod(["python"], processes, "lo")
+    line = under_horovod(["python"], processes, "lo", Path("run"))
     hosts = dict(host.split(":") for host in line[line.index("-H") + 1].split(","))
     assert sum(map(int, hosts.values())) == processes
     assert len(hosts) == 2

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, distributed, nn
 
 from gapsmith.core.errors import UnavailableError
+from gapsmith.trainer.elastic import lock_rank
 from gapsmith.trainer.gradients import Gradients
+from gapsmith.trainer.ranks import STORE
 from gapsmith.training.communicator import Communicator, SingleProcess
 from gapsmith.training.resume import Run
 
@@ -26,7 +28,7 @@ class HorovodGroup:
         """Join the group.
 
         Raises:
-            UnavailableError: Horovod is not installed for this Python and torch.
+            UnavailableError: Horovod is not installed for this Python and torch, or its own launcher started this process.
         """
         try:
             import horovod.torch as hvd
@@ -35,6 +37,7 @@ class HorovodGroup:
                 f"Horovod is not installed for this Python and torch ({error}): build it with 'make horovod', "
                 "or train in one process"
             ) from error
+        lock_rank()
         self._hvd: Any = hvd
         self._watch: Any = None
         self.generation = 0
@@ -120,15 +123,30 @@ class HorovodGroup:
 
 
 class TorchGroup:
-    """The processes that ``torchrun`` started, over NCCL on GPUs and Gloo else; a ``Communicator``, but not elastic."""
+    """The processes that ``ranks`` started, over NCCL on GPUs and Gloo else; a ``Communicator``, but not elastic."""
 
     def __init__(self) -> None:
-        """Join the group that the environment speaks of (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT)."""
+        """Join the group that the environment speaks of.
+
+        Raises:
+            UnavailableError: another launcher started this process.
+        """
+        if STORE not in os.environ:
+            raise UnavailableError(
+                f"{STORE} is not set: this process was started by another launcher, which anybody may reach; use gapsmith "
+                "train"
+            )
         self._gpu = torch.cuda.is_available()
         self._half = os.environ.get(COMPRESS) == "fp16"
         if self._gpu:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        distributed.init_process_group("nccl" if self._gpu else "gloo", timeout=timedelta(seconds=TIMEOUT_S))
+        distributed.init_process_group(
+            "nccl" if self._gpu else "gloo",
+            store=distributed.FileStore(os.environ[STORE], int(os.environ["WORLD_SIZE"])),
+            rank=int(os.environ["RANK"]),
+            world_size=int(os.environ["WORLD_SIZE"]),
+            timeout=timedelta(seconds=TIMEOUT_S),
+        )
         self.rank: int = distributed.get_rank()
         self.size: int = distributed.get_world_size()
         self.generation = 0
@@ -185,7 +203,7 @@ def _as_tensor(data: bytes, length: int) -> Tensor:
 
 
 def end_process(code: int) -> NoReturn:
-    """End a rank: at once under torchrun, since Gloo's threads now and then abort an interpreter that clears itself away."""
+    """End a rank: at once in a group, since Gloo's threads now and then abort an interpreter that clears itself away."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.stdout.flush()
         sys.stderr.flush()

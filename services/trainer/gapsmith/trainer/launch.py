@@ -34,7 +34,7 @@ def launch(
     folder: Folder,
     *,
     processes: int,
-    backend: Backend = "horovod",
+    backend: Backend = "torch",
     log: Path,
     stopping: threading.Event,
     time_limit_s: float,
@@ -64,7 +64,7 @@ def launch(
         told = _tell(folder, told, on_progress)
 
     rank = [sys.executable, "-m", "gapsmith.trainer.run", str(folder.path), "--while-pid", str(os.getpid())]
-    command = together(rank, processes, backend, network_interface)
+    command = together(rank, processes, backend, network_interface, folder.path)
     supervise(
         command,
         environment(network_interface),

@@ -36,7 +36,7 @@ class TrainerSettings(BaseSettings):
         gt=0,
         description="power of a busy core: energy is estimated so where it cannot be measured",
     )
-    backend: Literal["horovod", "torch"] = Field(
-        default="horovod", description="what several processes work together with; torch: torch.distributed"
+    backend: Literal["torch", "horovod"] = Field(
+        default="torch", description="what several processes work together with: torch.distributed, or Horovod"
     )
     network_interface: str = Field(default="lo", description="network interface of several processes")

@@ -139,7 +139,9 @@ def carry_out(assignment: "Assignment", paths: "Paths", backend: "Backend | None
     threads = given["threads"] or max(1, (os.cpu_count() or 1) // (1 if given["hosts"] else assignment.processes))
     rank = [sys.executable, "-m", "gapsmith.trainer.base", str(paths.folder), "--while-pid", str(os.getpid())]
     interface = given["network_interface"]
-    command = rank if backend is None else together(rank, assignment.processes, backend, interface, given["hosts"])
+    command = rank
+    if backend is not None:
+        command = together(rank, assignment.processes, backend, interface, paths.folder, given["hosts"])
     variables = environment(interface, threads) | ({COMPRESS: "fp16"} if given["compress"] else {})
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
