@@ -26,7 +26,7 @@ from gapsmith.dashboard.app import create_app
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.service import listen, server_of, url_of
 from gapsmith.dashboard.settings import DashboardSettings
-from gapsmith.store import campaigns, candidates, models, outbox, requests
+from gapsmith.store import campaigns, candidates, models, outbox, requests, tokens
 from gapsmith.store.candidates import Prediction
 from gapsmith.store.database import Connection, Database
 
@@ -47,6 +47,19 @@ class Site:
     def client(self) -> httpx.Client:
         """A browser without a screen."""
         return httpx.Client(base_url=self.url, timeout=20.0, follow_redirects=True)
+
+    def key(self) -> str:
+        """A one-time key of a new operator."""
+        with self.database.transaction() as connection:
+            token = tokens.create(connection, f"operator {uuid4()}", tokens.Role.OPERATOR)
+            return tokens.one_time_key(connection, token)
+
+    @contextmanager
+    def operator(self) -> Iterator[httpx.Client]:
+        """The same, signed in as an operator."""
+        with self.client() as client:
+            assert client.get("/sign-in", params={"key": self.key()}).url.path == "/"
+            yield client
 
 
 @contextmanager

@@ -18,6 +18,7 @@ def up(servers_only: bool) -> None:
     from gapsmith.core.settings import settings
     from gapsmith.stack import dashboard, machine
     from gapsmith.stack.connect import bring_up_to_date, connected_settings, stay
+    from gapsmith.stack.owner import sign_in_address
     from gapsmith.stack.stack import EmbeddedStack
 
     started = time.monotonic()
@@ -32,7 +33,7 @@ def up(servers_only: bool) -> None:
         f"{what} are up after {time.monotonic() - started:.1f} s: gapsmith status shows them, gapsmith down stops them"
     )
     if address is not None:
-        echo(f"dashboard: {address}")
+        echo(f"dashboard: {sign_in_address(connected, address)}  (opens your session, once)")
     elif not servers_only:
         echo("the dashboard is not up yet; gapsmith dashboard prints its address")
 

@@ -1,7 +1,7 @@
 """The client."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
@@ -9,6 +9,8 @@ import httpx
 from gapsmith.client.campaigns import Campaigns
 from gapsmith.client.candidates import Candidates
 from gapsmith.client.transport import Transport
+
+DEFAULT_URL: Final = "http://127.0.0.1:8700"
 
 
 class Jobs:
@@ -56,20 +58,23 @@ class Client:
     """A dashboard, from Python.
 
     Args:
-        url: of the dashboard.
-        token: of 'gapsmith token create'; to look on the dashboard's own machine none is needed.
+        url: of the dashboard; the one that this user's home folder runs if not given.
+        token: of 'gapsmith token create'; the owner's if not given and the dashboard is that of this user's home folder.
+            To look on the dashboard's own machine none is needed.
         timeout_s: of connecting, and between two parts of an answer.
         transport: of httpx, instead of the network.
     """
 
     def __init__(
         self,
-        url: str = "http://127.0.0.1:8700",
+        url: str | None = None,
         token: str | None = None,
         *,
         timeout_s: float = 30.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        if url is None or token is None:
+            url, token = _own(url, token)
         self._transport = Transport(url, token, timeout_s, transport)
         self.candidates = Candidates(self._transport)
         self.campaigns = Campaigns(self._transport)
@@ -105,3 +110,14 @@ class Client:
     def __repr__(self) -> str:
         """The address, never the token."""
         return f"Client({self._transport.url!r})"
+
+
+def _own(url: str | None, token: str | None) -> tuple[str, str | None]:
+    """Fill in the address and the token of this user's own dashboard; the token goes to that address alone."""
+    from gapsmith.core.paths import home
+    from gapsmith.stack.owner import running_dashboard
+
+    found = running_dashboard(home())
+    if found is not None and (url is None or url.rstrip("/") == found[0]):
+        return found[0], token or found[1]
+    return url or DEFAULT_URL, token

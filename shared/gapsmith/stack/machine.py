@@ -15,6 +15,7 @@ from gapsmith.core.errors import UnavailableError
 from gapsmith.core.settings import Settings, settings
 from gapsmith.stack import dashboard
 from gapsmith.stack.keeper import Keeper
+from gapsmith.stack.owner import sign_in_address
 from gapsmith.stack.pidfiles import PidFile
 from gapsmith.stack.stack import EmbeddedStack
 from gapsmith.stack.supervisor import ServiceSpec, ServiceState, Supervisor, running_services
@@ -33,13 +34,16 @@ class Machine:
     """
 
     def __init__(self, connected: Settings, only: Sequence[str] = ()) -> None:
+        self._connected = connected
+        self._served: str | None = None  # where the dashboard was when a person was told
+        self._sign_in = ""
         self._keeper = Keeper(EmbeddedStack.of(settings()))
         self._home, self._logs = connected.home, connected.home / "logs"
         specs = [spec for spec in service_specs() if not only or spec.name in only]
         self.supervisor = Supervisor(specs, _environment(connected), self._logs)
 
     def notes(self) -> list[str]:
-        """What a person should know: services that had to be started again, servers that do not come back, the dashboard."""
+        """What a person should know: services that had to be started again, servers that do not come back."""
         found = []
         for status in self.supervisor.statuses():
             if status.reason is None:
@@ -49,12 +53,14 @@ class Machine:
                 found.append(f"{status.name} {how} and was given up: see {self._logs / status.name}.log")
             elif status.restarts:
                 found.append(f"{status.name} {how}; started again ({status.restarts})")
-        address = dashboard.url(self._home)
-        return (
-            found
-            + ([self._keeper.problem] if self._keeper.problem else [])
-            + ([f"dashboard at {address}"] if address else [])
-        )
+        return found + ([self._keeper.problem] if self._keeper.problem else [])
+
+    def dashboard(self) -> str | None:
+        """Address that signs a browser in to the dashboard as the owner, once; None if none serves."""
+        served = dashboard.url(self._home)
+        if served is not None and served != self._served:
+            self._served, self._sign_in = served, sign_in_address(self._connected, served)
+        return self._sign_in if served is not None else None
 
     def __enter__(self) -> "Machine":
         """Start."""

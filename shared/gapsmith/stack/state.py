@@ -58,11 +58,11 @@ def write_private(path: Path, text: str) -> None:
         raise UnavailableError(f"cannot write {path}: {error.strerror}; free some space or check its folder") from error
 
 
-def secret(path: Path) -> str:
+def secret(path: Path, prefix: str = "") -> str:
     """A random password that is kept in a file of mode 0600, made at its first use."""
     if path.exists():
         return path.read_text().strip()
-    password = secrets.token_urlsafe(24)
+    password = prefix + secrets.token_urlsafe(32)
     write_private(path, password)
     return password
 

@@ -63,6 +63,19 @@ def create(connection: Connection, name: str, role: Role, *, valid_for: timedelt
     return secret
 
 
+def ensure(connection: Connection, name: str, role: Role, secret: str) -> None:
+    """Store a token that was made elsewhere, unless it is stored."""
+    connection.execute(
+        "INSERT INTO api_tokens (id, name, role, sha256) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        (uuid4(), name, role, _hash(secret)),
+    )
+
+
+def fingerprint(secret: str) -> str:
+    """Short, to tell tokens apart by."""
+    return _hash(secret).hex()[:8]
+
+
 def every(connection: Connection) -> list[Token]:
     """All tokens, revoked ones included, oldest first."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM api_tokens ORDER BY created_at, name").fetchall()
@@ -97,14 +110,40 @@ def of_secret(connection: Connection, secret: str) -> Token | None:
 
 def begin_session(connection: Connection, secret: str) -> str:
     """A browser signs in with a token: the content of its cookie; raises InputError if the token is not valid."""
+    return _begin(connection, _valid(connection, secret).id)
+
+
+def one_time_key(connection: Connection, secret: str) -> str:
+    """A key that begins one session with a token, within the time of a session; raises InputError if it is not valid."""
+    return _begin(connection, _valid(connection, secret).id, is_key=True)
+
+
+def redeem(connection: Connection, key: str) -> str:
+    """A browser signs in with a one-time key: the content of its cookie; raises InputError if the key was used."""
+    row = connection.execute(
+        f"""DELETE FROM api_sessions s USING api_tokens t
+            WHERE s.sha256 = %s AND s.is_key AND s.expires_at > now() AND t.id = s.token_id AND {_VALID}
+            RETURNING s.token_id""",
+        (_hash(key),),
+    ).fetchone()
+    if row is None:
+        raise InputError("key: this address was used already or is too old; 'gapsmith dashboard' prints another one")
+    return _begin(connection, row["token_id"])
+
+
+def _valid(connection: Connection, secret: str) -> Token:
     token = of_secret(connection, secret)
     if token is None:
         raise InputError("token: it is not valid (any more); 'gapsmith token create NAME' makes one")
+    return token
+
+
+def _begin(connection: Connection, token_id: UUID, *, is_key: bool = False) -> str:
     connection.execute("DELETE FROM api_sessions WHERE expires_at < now()")
     session = secrets.token_urlsafe(32)
     connection.execute(
-        "INSERT INTO api_sessions (sha256, token_id, expires_at) VALUES (%s, %s, now() + %s)",
-        (_hash(session), token.id, SESSION),
+        "INSERT INTO api_sessions (sha256, token_id, is_key, expires_at) VALUES (%s, %s, %s, now() + %s)",
+        (_hash(session), token_id, is_key, SESSION),
     )
     return session
 
@@ -114,7 +153,7 @@ def of_session(connection: Connection, session: str) -> Token | None:
     row = connection.execute(
         f"""SELECT {", ".join(f"t.{name.strip()}" for name in _COLUMNS.split(","))}
             FROM api_sessions s JOIN api_tokens t ON t.id = s.token_id
-            WHERE s.sha256 = %s AND s.expires_at > now() AND {_VALID}""",
+            WHERE s.sha256 = %s AND NOT s.is_key AND s.expires_at > now() AND {_VALID}""",
         (_hash(session),),
     ).fetchone()
     return _token(row) if row else None

@@ -74,8 +74,9 @@ def scored(connection: Connection) -> tuple[UUID, UUID, UUID]:
     return row["id"], row["campaign_id"], row["conformer"]
 
 
-def test_a_campaign_is_started_from_the_form(page: Page) -> None:
-    page.goto("/")
+def test_a_campaign_is_started_from_the_form(page: Page, filled: Site) -> None:
+    page.goto(f"/sign-in?key={filled.key()}")
+    expect(page).to_have_url(re.compile("/$"))
     page.get_by_role("link", name="New campaign").click()
     page.get_by_label("Name", exact=False).first.fill("in-the-browser")
     page.get_by_label("Wanted value").fill("4.2")

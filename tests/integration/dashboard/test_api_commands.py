@@ -1,8 +1,11 @@
 """Who may command over HTTP, what commands do, and what is left of a token."""
 
+import stat
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from api_application import application, client_of
 from api_bridge import Bridge
@@ -21,6 +24,8 @@ from gapsmith.dashboard import security
 from gapsmith.dashboard.cli import token as command
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.settings import DashboardSettings
+from gapsmith.stack import dashboard as address
+from gapsmith.stack import owner
 from gapsmith.store import calculations, candidates, tokens
 from gapsmith.store.database import Database
 from gapsmith.store.tokens import Role
@@ -253,11 +258,43 @@ def test_a_browser_signs_in_with_a_token_and_out_again(database: Database) -> No
         assert connection.execute("SELECT count(*) AS n FROM api_sessions").fetchone() == {"n": 0}
 
 
-def test_our_own_forms_need_no_token_on_loopback(database: Database) -> None:
+def test_our_own_forms_need_a_session_on_loopback_too(database: Database) -> None:
     context = Context(database, Settings(), DashboardSettings())
-    assert security.authorised(context, request_with(), Role.OPERATOR, own_form=True).role is Role.OPERATOR
-    with pytest.raises(security.Unauthenticated):
-        security.authorised(context, request_with(address="192.0.2.7"), Role.OPERATOR, own_form=True)
+    assert security.authorised(context, request_with()).role is Role.VIEWER
+    for host in ("127.0.0.1", "192.0.2.7"):
+        with pytest.raises(security.Unauthenticated):
+            security.authorised(context, request_with(address=host), Role.OPERATOR, own_form=True)
+
+
+def test_the_client_takes_the_owners_token_to_the_owners_dashboard_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    monkeypatch.setenv("GAPSMITH_HOME", str(tmp_path))
+    with Client() as client:
+        assert repr(client) == "Client('http://127.0.0.1:8700')"
+    address.write(tmp_path, "http://127.0.0.1:8765")
+    with database.transaction() as connection:
+        secret = owner.register(connection, tmp_path)
+        assert owner.register(connection, tmp_path) == secret
+        found = tokens.of_secret(connection, secret)
+    assert found is not None
+    assert found.role is Role.OPERATOR
+    assert stat.S_IMODE((tmp_path / "owner.token").stat().st_mode) == 0o600
+    sent = {}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent[str(request.url.copy_with(path="/"))] = request.headers.get("authorization")
+        return httpx.Response(200, json={"items": []})
+
+    for url in (None, "http://127.0.0.1:8765/", "http://127.0.0.1:8700", "http://localhost:8765"):
+        with Client(url, transport=httpx.MockTransport(answer)) as client:
+            client.models()
+    bearer = f"Bearer {secret}"
+    assert sent == {
+        "http://127.0.0.1:8765/": bearer,
+        "http://127.0.0.1:8700/": None,
+        "http://localhost:8765/": None,
+    }
 
 
 def test_the_client_says_what_is_wrong(api: TestClient, database: Database) -> None:

@@ -5,9 +5,10 @@ import hashlib
 import io
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -18,6 +19,9 @@ from psycopg.types.json import Jsonb
 
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.settings import Settings
+from gapsmith.dashboard import security
+from gapsmith.dashboard.app import create_app
+from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.settings import DashboardSettings
 from gapsmith.store import campaigns, inbox, tokens
 from gapsmith.store.database import Database
@@ -265,7 +269,7 @@ def test_a_restarted_services_former_process_is_not_shown(filled: Site) -> None:
 
 
 def test_a_campaign_is_started_from_the_form(site: Site) -> None:
-    with site.client() as client:
+    with site.operator() as client:
         token = form_of(client, "/campaigns/new")
         values = {"name": "mine", "target.value": "4.2", "budget.dft_jobs": "5", "constraints.elements": ["C", "O"]}
         answer = client.post("/campaigns/new", data={"csrf_token": token, "retraining.models": "surrogate", **values})
@@ -279,7 +283,7 @@ def test_a_campaign_is_started_from_the_form(site: Site) -> None:
 
 
 def test_a_wrong_form_comes_back_filled(site: Site) -> None:
-    with site.client() as client:
+    with site.operator() as client:
         token = form_of(client, "/campaigns/new")
         values = {"name": "mine", "target.value": "400", "constraints.elements": "C", "retraining.models": "surrogate"}
         answer = client.post("/campaigns/new", data={"csrf_token": token, **values})
@@ -292,7 +296,7 @@ def test_a_wrong_form_comes_back_filled(site: Site) -> None:
 
 
 def test_a_taken_name_is_said_beside_it(filled: Site) -> None:
-    with filled.client() as client:
+    with filled.operator() as client:
         values = {"csrf_token": form_of(client, "/campaigns/new"), "name": NAME, "target.value": "5"}
         answer = client.post(
             "/campaigns/new", data={**values, "constraints.elements": "C", "retraining.models": "surrogate"}
@@ -302,7 +306,7 @@ def test_a_taken_name_is_said_beside_it(filled: Site) -> None:
 
 
 def test_pause_resume_retarget_stop(filled: Site) -> None:
-    with filled.client() as client:
+    with filled.operator() as client:
         token = form_of(client, f"/campaigns/{NAME}")
         for state in ("paused", "running"):
             assert (
@@ -332,12 +336,82 @@ def test_pause_resume_retarget_stop(filled: Site) -> None:
     ],
 )
 def test_a_form_of_another_site_is_refused(filled: Site, token: bool, headers: dict[str, str]) -> None:
-    with filled.client() as client:
+    with filled.operator() as client:
         own = form_of(client, f"/campaigns/{NAME}")
         data = {"csrf_token": own if token else "x" * 43, "state": "stopped"}
         answer = client.post(f"/campaigns/{NAME}/state", data=data, headers=headers)
     assert answer.status_code == 403
     assert state_of(filled, NAME) == "running"
+
+
+def test_who_has_nothing_but_a_cookie_and_a_form_token_changes_nothing(filled: Site, tmp_path: Path) -> None:
+    """Any program of any user of the machine can get both, by asking for a page."""
+    app = create_app(Context(filled.database, Settings(home=tmp_path), DashboardSettings()))
+    routes = {
+        (method, re.sub(r"\{(\w+)\}", lambda found: NAME if found[1] == "name" else "1", path))
+        for path, methods in _routes(app.routes)
+        for method in methods - {"GET", "HEAD", "OPTIONS", "TRACE"}
+        if "{path:path}" not in path
+    }
+    assert len(routes) > 9
+    values = {
+        "name": "mine",
+        "target.value": "4",
+        "value": "4.5",
+        "tolerance": "0.1",
+        "state": "stopped",
+        "token": "no",
+    }
+    values |= {"event_id": "00000000-0000-4000-8000-000000000000", "consumer": "trainer", "constraints.elements": "C"}
+
+    def events() -> object:
+        with filled.database.transaction() as connection:
+            return connection.execute("SELECT count(*) AS n FROM outbox").fetchone()
+
+    before, found = events(), {}
+    with filled.client() as client:
+        form = form_of(client, "/campaigns/new")
+        for method, path in sorted(routes):
+            content = {"json": values} if path.startswith("/api/") else {"data": values | {"csrf_token": form}}
+            found[path] = client.request(method, path, **content).status_code  # type: ignore[arg-type]
+    free = {"/sign-in": 422, "/sign-out": 200}
+    assert {path: status for path, status in found.items() if status != 401} == free
+    assert events() == before
+
+
+def test_a_one_time_address_signs_one_browser_in(filled: Site) -> None:
+    key = filled.key()
+    with filled.client() as mine, filled.client() as theirs:
+        assert mine.get("/sign-in", params={"key": key, "to": f"/campaigns/{NAME}"}).url.path == f"/campaigns/{NAME}"
+        again = mine.get("/sign-in", params={"key": key})
+        assert (again.status_code, again.url.path) == (200, "/")  # it is signed in
+        late = theirs.get("/sign-in", params={"key": key})
+        assert late.status_code == 422
+        assert "gapsmith dashboard" in late.text
+        theirs.cookies.set(security.COOKIE, key)  # a key is not a session
+        data = {"csrf_token": form_of(theirs, "/campaigns/new"), "state": "stopped"}
+        assert theirs.post(f"/campaigns/{NAME}/state", data=data).status_code == 401
+        data["csrf_token"] = form_of(mine, "/campaigns/new")
+        assert mine.post(f"/campaigns/{NAME}/state", data=data).status_code == 200
+    assert state_of(filled, NAME) == "stopped"
+
+
+@pytest.mark.parametrize(
+    "to", ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/a?b", ""]
+)
+def test_a_sign_in_leads_nowhere_else(filled: Site, to: str) -> None:
+    with filled.client() as client:
+        answer = client.get("/sign-in", params={"key": filled.key(), "to": to}, follow_redirects=False)
+    assert answer.headers["location"] == "/"
+
+
+def _routes(routes: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Path and methods of all routes, those of included routers too."""
+    for route in routes:
+        if (inner := getattr(route, "original_router", None)) is not None:
+            yield from _routes(inner.routes, prefix + route.include_context.prefix)
+        elif methods := getattr(route, "methods", None):
+            yield prefix + route.path, methods
 
 
 def test_a_cookie_alone_is_no_form(filled: Site) -> None:
@@ -440,7 +514,7 @@ def test_dead_letters_are_offered_again(filled: Site) -> None:
         event = connection.execute("SELECT id FROM outbox LIMIT 1").fetchone()
         assert event is not None
         inbox.refuse(connection, event["id"], "trainer", "it did not understand")
-    with filled.client() as client:
+    with filled.operator() as client:
         assert "it did not understand" in client.get("/health").text
         data = {"csrf_token": form_of(client, "/health"), "event_id": str(event["id"]), "consumer": "trainer"}
         again = client.post("/health/replay", data=data)

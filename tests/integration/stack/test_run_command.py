@@ -37,6 +37,9 @@ class Played:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.up = False
 
+    def dashboard(self) -> None:
+        """None serves."""
+
     def notes(self) -> list[str]:
         """Asked at every look."""
         assert self.up

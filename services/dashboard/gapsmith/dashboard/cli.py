@@ -5,7 +5,7 @@ import re
 import threading
 from datetime import timedelta
 from importlib.metadata import entry_points
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,9 @@ from gapsmith.cli.database import connected
 from gapsmith.cli.main import service_group
 from gapsmith.core.terminal import echo
 from gapsmith.stack.dashboard import SERVICE
+
+if TYPE_CHECKING:
+    from gapsmith.core.settings import Settings
 
 SERVICE_GROUP = "gapsmith.services"  # reached by name: commands import no service
 LOOK_EVERY_S = 0.2
@@ -45,6 +48,7 @@ def _find_or_serve(host: str | None, port: int | None) -> None:
     from gapsmith.stack import dashboard as address
     from gapsmith.stack import machine
     from gapsmith.stack.connect import bring_up_to_date, connected_settings, using
+    from gapsmith.stack.owner import sign_in_address
     from gapsmith.stack.stack import EmbeddedStack
 
     own = settings()
@@ -52,7 +56,8 @@ def _find_or_serve(host: str | None, port: int | None) -> None:
         starting = machine.service_pid(own.home, SERVICE) is not None
         running = address.wait(own.home, START_WITHIN_S if starting else 0.0)
         if running is not None:
-            echo(running)
+            found_servers = EmbeddedStack.of(own).find()
+            echo(sign_in_address(found_servers.apply(own) if found_servers is not None else own, running))
             return
     for name, value in (("HOST", host), ("PORT", port)):
         if value is not None:
@@ -64,20 +69,21 @@ def _find_or_serve(host: str | None, port: int | None) -> None:
         connected = connected_settings()
         bring_up_to_date(connected)
         ended = threading.Event()
-        threading.Thread(target=_tell, args=(own.home, ended), daemon=True).start()
+        threading.Thread(target=_tell, args=(connected, ended), daemon=True).start()
         try:
             found[0].load()(connected.model_copy(update={"log_json": False, "log_level": "warning"}))
         finally:
             ended.set()
 
 
-def _tell(home: Path, ended: threading.Event) -> None:
+def _tell(connected: "Settings", ended: threading.Event) -> None:
     """Print the address as soon as this process serves."""
     from gapsmith.stack import dashboard as address
+    from gapsmith.stack.owner import sign_in_address
 
     while not ended.wait(LOOK_EVERY_S):
-        if (url := address.own(home)) is not None:
-            echo(f"{url}  (Ctrl-C ends it)")
+        if (url := address.own(connected.home)) is not None:
+            echo(f"{sign_in_address(connected, url)}  (opens your session, once; Ctrl-C ends the dashboard)")
             return
 
 

@@ -1,8 +1,7 @@
 """Who may look and who may change things: tokens, sessions of browsers, and what is free on one's own machine.
 
-On loopback nobody needs a token to look. Commands over the API need an operator's token there, too: any program of any user
-could send them. Forms of our own pages need none there, for ``csrf`` has seen that they are ours. Beyond loopback everything
-needs a token, or a session that began with one.
+On loopback nobody needs a token to look, and commands need an operator's token or session there, too: any program of any
+user of the machine could send them. Beyond loopback everything needs a token, or a session that began with one.
 """
 
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ class Forbidden(GapsmithError):
 class Principal:
     """Who asks."""
 
-    name: str  # of the token; "local" for this machine's user
+    name: str  # of the token; "local" for anybody on this machine
     role: Role
 
     @property
@@ -68,11 +67,13 @@ def authorised(context: Context, request: Request, role: Role = Role.VIEWER, *, 
     if principal is None:
         if not local(context, request):
             raise Unauthenticated("this needs a token; 'gapsmith token create NAME' makes one on the server's machine")
-        principal = Principal(LOCAL, Role.OPERATOR if own_form else Role.VIEWER)
+        principal = Principal(LOCAL, Role.VIEWER)
     if not principal.role.allows(role):
         if principal.name == LOCAL:
             raise Unauthenticated(
-                "commands need an operator's token, here too: 'gapsmith token create NAME --role operator' makes one"
+                "to change anything, sign in: open the address that 'gapsmith dashboard' prints here"
+                if own_form
+                else "commands need an operator's token, here too: 'gapsmith token create NAME --role operator' makes one"
             )
         raise Forbidden(f"the token {principal.name!r} is a {principal.role}'s: this needs an {role}'s")
     return principal
@@ -116,11 +117,17 @@ def is_loopback(host: str) -> bool:
 
 
 def sign_in(context: Context, secret: str, response: Response, *, secure: bool) -> None:
-    """Begin a browser's session with a token; raises InputError if it is not valid."""
+    """Begin a browser's session with a token or a one-time key; raises InputError if it is not valid."""
+    begin = tokens.begin_session if secret.strip().startswith(PREFIX) else tokens.redeem
     with context.database.transaction() as connection:
-        session = tokens.begin_session(connection, secret[:MOST_SECRET].strip())
+        session = begin(connection, secret[:MOST_SECRET].strip())
     age = round(SESSION.total_seconds())
     response.set_cookie(COOKIE, session, max_age=age, httponly=True, samesite="strict", secure=secure, path="/")
+
+
+def signed_in(context: Context, request: Request) -> bool:
+    """Whether a browser has a session."""
+    return "authorization" not in request.headers and _known(context, request, cookie=True) is not None
 
 
 def sign_out(context: Context, request: Request, response: Response) -> None:

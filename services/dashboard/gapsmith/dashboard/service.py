@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import psycopg
 import structlog
@@ -19,6 +20,7 @@ from gapsmith.dashboard.app import create_app
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.settings import DashboardSettings
 from gapsmith.stack import dashboard as address
+from gapsmith.stack import owner
 from gapsmith.store import heartbeats
 from gapsmith.store.database import Connection, Database
 
@@ -117,6 +119,8 @@ def _write_down(settings: Settings, url: str) -> None:
 
 
 def _beat(settings: Settings, database: Database, url: str, stopping: threading.Event) -> None:
+    with suppress(OSError):  # in a container the home folder may be read-only: its owner makes a token by the command
+        _with_patience(database, lambda connection: owner.register(connection, settings.home))
     while not stopping.is_set():
         if address.url(settings.home) is None:  # another dashboard of this home had written its own, and is gone
             _write_down(settings, url)
@@ -125,7 +129,7 @@ def _beat(settings: Settings, database: Database, url: str, stopping: threading.
     _with_patience(database, lambda connection: heartbeats.end(connection, NAME))
 
 
-def _with_patience(database: Database, work: Callable[[Connection], None]) -> None:
+def _with_patience(database: Database, work: Callable[[Connection], object]) -> None:
     try:
         with database.transaction() as connection:
             work(connection)

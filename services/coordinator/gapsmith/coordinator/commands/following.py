@@ -81,11 +81,16 @@ def _watch(database: "Database", campaign: "Campaign", supervised: "Machine | No
             except UnavailableError as error:
                 view.note(str(error))  # the keeper starts the server again
             else:
-                view.show(now, supervised.notes() if supervised is not None else [])
+                view.show(now, _notes(supervised) if supervised is not None else [])
                 if CampaignState(now.state).ended:
                     return True
             time.sleep(LOOK_EVERY_S)
     return False
+
+
+def _notes(supervised: "Machine") -> list[str]:
+    address = supervised.dashboard()
+    return supervised.notes() + ([f"dashboard: {address}"] if address else [])
 
 
 def conclude(database: "Database", campaign: "Campaign", folder: Path) -> None:

@@ -24,6 +24,7 @@ def carry_out(config: "CampaignConfig", results: Path | None, *, yes: bool) -> N
     from gapsmith.core.settings import settings
     from gapsmith.stack import dashboard, machine
     from gapsmith.stack.connect import bring_up_to_date, connected_settings, log_to, using
+    from gapsmith.stack.owner import sign_in_address
     from gapsmith.stack.stack import EmbeddedStack
     from gapsmith.store.database import Database
 
@@ -41,7 +42,7 @@ def carry_out(config: "CampaignConfig", results: Path | None, *, yes: bool) -> N
         first = campaign
         echo(f"servers are up after {time.monotonic() - started:.1f} s; {words}")
         if behind and (address := dashboard.url(own.home)) is not None:
-            echo(f"dashboard: {address}/campaigns/{campaign.name}")
+            echo(f"dashboard: {sign_in_address(connected, address, f'/campaigns/{campaign.name}')}")
         if not campaign.state.ended:
             campaign = follow(database, campaign, None if behind else machine.Machine(connected), results)
         conclude(database, campaign, folder(campaign, first, results))

@@ -1,10 +1,11 @@
 """Who may look at pages and who may send their forms; signing in and out."""
 
+import re
 from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 
 from gapsmith.core.errors import InputError
 from gapsmith.dashboard import csrf, security
@@ -14,6 +15,7 @@ from gapsmith.dashboard.site import Site
 from gapsmith.store.tokens import Role
 
 SEE_OTHER = 303
+OUR_PATH = re.compile(r"/(?:[A-Za-z0-9._~-]+/?)*")
 
 
 def viewer(context: Context) -> Callable[[Request], None]:
@@ -30,7 +32,7 @@ def operator(context: Context) -> Callable[[Request], str]:
 
     def allowed(request: Request) -> str:
         principal = security.authorised(context, request, Role.OPERATOR, own_form=True)
-        return "dashboard" if principal.name == security.LOCAL else f"dashboard/{principal.name}"
+        return f"dashboard/{principal.name}"
 
     return allowed
 
@@ -40,8 +42,16 @@ def router(site: Site) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/sign-in")
-    def form(request: Request) -> HTMLResponse:
-        return page(request, "sign_in.html", problem=None)
+    def form(request: Request, key: str = "", to: str = "/") -> Response:
+        if not key:
+            return page(request, "sign_in.html", problem=None)
+        response = RedirectResponse(to if OUR_PATH.fullmatch(to) else "/", SEE_OTHER)
+        try:
+            security.sign_in(site.context, key, response, secure=request.url.scheme == "https")
+        except InputError as error:
+            if not security.signed_in(site.context, request):  # with this very key, perhaps, and opens it again
+                return page(request, "sign_in.html", status=422, problem=str(error))
+        return response
 
     @routes.post("/sign-in", dependencies=[Depends(csrf.check)])
     def begin(request: Request, token: Annotated[str, Form()]) -> Response:

@@ -96,8 +96,9 @@ CREATE TABLE api_tokens (
 );
 
 CREATE TABLE api_sessions (                          -- of browsers that signed in with a token
-    sha256 bytea PRIMARY KEY,                        -- of the cookie
+    sha256 bytea PRIMARY KEY,                        -- of the cookie, or of the key
     token_id uuid NOT NULL REFERENCES api_tokens ON DELETE CASCADE,
+    is_key boolean NOT NULL DEFAULT false,           -- not a session yet: a key that begins one, once
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL
 );
