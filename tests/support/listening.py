@@ -64,6 +64,6 @@ def attack(address: tuple[str, int], bomb: Bomb) -> list[bytes]:
         with suppress(OSError), socket.create_connection(address, timeout=2.0) as link:
             link.sendall(payload)
             link.shutdown(socket.SHUT_WR)
-            link.settimeout(0.5)
+            link.settimeout(0.25)
             answers.append(link.recv(200))
     return answers

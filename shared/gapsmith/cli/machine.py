@@ -60,6 +60,7 @@ def status() -> None:
     from gapsmith.core.settings import settings
     from gapsmith.core.terminal import print_rows
     from gapsmith.stack.stack import EmbeddedStack
+    from gapsmith.stack.supervisor import last_deaths
     from gapsmith.store import campaigns, heartbeats, model_story
     from gapsmith.store.database import Database
 
@@ -84,6 +85,8 @@ def status() -> None:
         [{"service": b.service, "pid": b.pid, "does": b.activity, "seen_s_ago": round(b.age_s)} for b in beats],
         empty="no service runs",
     )
+    for name, death in last_deaths(own.home / "run").items():
+        echo(f"{name} {death}")
     print_rows(
         [
             {"model": m.role, "version": m.version, "state": m.state, "labels": m.labels, "verdict": m.verdict or ""}

@@ -14,6 +14,7 @@ from pathlib import Path
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.settings import Settings, settings
 from gapsmith.stack import dashboard
+from gapsmith.stack.hung import HeartbeatWatch
 from gapsmith.stack.keeper import Keeper
 from gapsmith.stack.owner import sign_in_address
 from gapsmith.stack.pidfiles import PidFile
@@ -41,6 +42,7 @@ class Machine:
         self._home, self._logs = connected.home, connected.home / "logs"
         specs = [spec for spec in service_specs() if not only or spec.name in only]
         self.supervisor = Supervisor(specs, _environment(connected), self._logs)
+        self._watch = HeartbeatWatch(connected, self.supervisor)
 
     def notes(self) -> list[str]:
         """What a person should know: services that had to be started again, servers that do not come back."""
@@ -66,10 +68,12 @@ class Machine:
         """Start."""
         self.supervisor.start()
         self._keeper.start()
+        self._watch.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop the services; the servers stay."""
+        self._watch.stop()
         self._keeper.stop()
         self.supervisor.stop()
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,32 +17,39 @@ from pydantic import BaseModel, ConfigDict
 from gapsmith.core.errors import UnavailableError
 
 LOG_BYTES = 10 * 1024 * 1024  # a log larger than this is set aside before a process writes on
-CREATED_TOLERANCE_S = 1.0  # between two readings of a process's start time
 
 
 class ProcessRecord(BaseModel):
-    """A process as it is written down; start time tells it from a later process with the same id."""
+    """A process as it is written down; the moment of its start tells it from a later process with the same id."""
 
     model_config = ConfigDict(frozen=True)
     pid: int
-    created: float  # seconds since the epoch
+    started: str  # see ``_started``
 
     @classmethod
     def of(cls, pid: int) -> "ProcessRecord | None":
         """Describe a living process; None if there is none."""
-        try:
-            return cls(pid=pid, created=psutil.Process(pid).create_time())
-        except psutil.Error:
-            return None
+        started = _started(pid)
+        return None if started is None else cls(pid=pid, started=started)
 
     def process(self) -> psutil.Process | None:
         """The process, if it still is the one that was written down and no zombie."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created) < CREATED_TOLERANCE_S
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+            return process if _started(self.pid) == self.started and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None
+
+
+def _started(pid: int) -> str | None:
+    """When a process started: this boot's id and clock ticks since the boot, since the wall clock may be set meanwhile."""
+    try:
+        if sys.platform != "linux":
+            return str(psutil.Process(pid).create_time())
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"  # proc_pid_stat(5)
+    except (psutil.Error, OSError, IndexError):
+        return None
 
 
 def free_port(preferred: int | None = None) -> int:

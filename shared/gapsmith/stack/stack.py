@@ -201,12 +201,10 @@ class EmbeddedStack:
 
     def _ensure(self, server: Server, record: ServerRecord | None) -> ServerRecord:
         """Keep a server that answers; otherwise clear its leftovers and start it."""
-        if record is not None:
-            known = record
-            if wait_until(
-                lambda: known.process.process() is None or server.answers(known.port, known.token), self._patience_s
-            ) and (known.process.process() is not None):
-                return known
+        if record is not None and (kept := self._answering(server, record)) is not None:
+            if kept != record:
+                self._write_down(server, kept)
+            return kept
         self._stop(server, record)
         require_space(self.home, SPACE_MB)
         try:
@@ -214,9 +212,29 @@ class EmbeddedStack:
         except OSError as error:
             raise UnavailableError(f"cannot prepare {server.name} in {server.folder}: {error}") from error
         started = self._start(server, record.port if record is not None else None)
-        with self._writing:  # at once, so that a crash of this command loses no server
-            State(servers={**State.read(self._state_file).servers, server.name: started}).write(self._state_file)
+        self._write_down(server, started)  # at once, so that a crash of this command loses no server
         return started
+
+    def _write_down(self, server: Server, record: ServerRecord) -> None:
+        with self._writing:
+            State(servers={**State.read(self._state_file).servers, server.name: record}).write(self._state_file)
+
+    def _answering(self, server: Server, record: ServerRecord) -> ServerRecord | None:
+        """The record of a server that answers, even if the process that was written down seems gone; None if it does not."""
+        answers = False
+
+        def settled() -> bool:
+            nonlocal answers
+            answers = server.answers(record.port, record.token)
+            return answers or record.process.process() is None
+
+        wait_until(settled, self._patience_s)
+        if not answers or record.process.process() is not None:
+            return record if answers else None
+        found = {process.pid: process for process in working_in(server.folder, server.program)}
+        heads = [pid for pid, process in found.items() if _parent(process) not in found]
+        process = ProcessRecord.of(heads[0]) if heads else None
+        return None if process is None else record.model_copy(update={"process": process})
 
     def _start(self, server: Server, port: int | None) -> ServerRecord:
         """Start a server on its former port, or on another one if that is taken."""

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
@@ -19,7 +19,7 @@ from gapsmith.core.errors import InputError, UnavailableError
 from gapsmith.stack.launch import launched
 from gapsmith.stack.pidfiles import PidFile
 from gapsmith.stack.processes import ProcessRecord, log_tail, spawn
-from gapsmith.stack.state import locked
+from gapsmith.stack.state import locked, write_private
 from gapsmith.stack.watchdog import MARK_VARIABLE, kill_marked
 
 LOOK_EVERY_S = 0.05
@@ -84,6 +84,7 @@ class _Service:
     deaths: int = 0  # in a row
     restarts: int = 0
     reason: str | None = None
+    ended_for: str | None = None  # why it was ended from here, in this life
 
 
 class Supervisor:
@@ -137,6 +138,8 @@ class Supervisor:
         self._run_dir.mkdir(parents=True, exist_ok=True)
         busy = f"another gapsmith already runs the services of {self._run_dir.parent}; end it first"
         self._held.enter_context(locked(self._run_dir / "supervisor.lock", timeout_s=1.0, busy=busy))
+        for note in self._run_dir.glob("*.note"):
+            note.unlink(missing_ok=True)
         kill_marked(f"{self._place}/")  # what is left of a supervisor that was killed together with its watchdog
         self._watch()
         self._thread.start()
@@ -150,6 +153,14 @@ class Supervisor:
             self._watchdog.stdin.close()
             self._watchdog.wait()
         self._held.close()
+
+    def end_hung(self, name: str, reason: str) -> None:
+        """Kill a running service that does nothing any more; it is started again as after any death, for this reason."""
+        with self._lock:
+            for service in self._services:
+                if service.spec.name == name and service.child is not None:
+                    service.ended_for = reason
+                    service.child.kill()
 
     def statuses(self) -> list[ServiceStatus]:
         """State of every service, in the order of the specs."""
@@ -206,7 +217,7 @@ class Supervisor:
         service.mark = f"{self._id}/{service.spec.name}/{service.restarts}/"
         env = {**self._env, **service.spec.env, MARK_VARIABLE: service.mark}
         argv = launched(service.spec.argv, die_with=os.getpid(), niceness=service.spec.nice)
-        service.started = time.monotonic()
+        service.started, service.ended_for = time.monotonic(), None
         try:
             child = spawn(argv, log=service.log, cwd=self._run_dir, env=env)
         except UnavailableError as error:
@@ -227,6 +238,7 @@ class Supervisor:
         if lived >= self._policy.healthy_after_s:
             service.deaths = 0
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        how = service.ended_for or how
         tail = log_tail(service.log)
         self._died(service, f"{how} after {lived:.1f} s; the end of {service.log}:\n{tail or '(empty)'}")
 
@@ -239,6 +251,11 @@ class Supervisor:
             service.state = ServiceState.FAILED if given_up else ServiceState.WAITING
             service.due = time.monotonic() + delay
         service.pidfile.remove()
+        words = f"{time.strftime('%Y-%m-%d %H:%M')}: {reason.partition(';')[0]}; "
+        with suppress(UnavailableError):  # a full disk
+            write_private(
+                _note(self._run_dir, service.spec.name), words + ("given up" if given_up else "started again")
+            )
         if given_up:
             log.error("service given up", service=service.spec.name, deaths=service.deaths, reason=reason)
         else:
@@ -262,6 +279,19 @@ class Supervisor:
                 service.child = None
                 if service.state is not ServiceState.FAILED:
                     service.state = ServiceState.STOPPED
+
+
+def last_deaths(run_dir: Path) -> dict[str, str]:
+    """When and how services died since their supervisor started, and what it did, by name."""
+    found = {}
+    for path in sorted(run_dir.glob("*.note")):
+        with suppress(OSError):
+            found[path.stem] = path.read_text()
+    return found
+
+
+def _note(run_dir: Path, name: str) -> Path:
+    return run_dir / f"{name}.note"
 
 
 def running_services(run_dir: Path) -> dict[str, int]:

@@ -99,6 +99,15 @@ def alive(connection: Connection, within_s: float = SILENT_S) -> list[Beat]:
     return [one for one in listed(connection) if one.age_s < within_s]
 
 
+def last_here(connection: Connection) -> dict[str, datetime]:
+    """When each service of this host was last heard of."""
+    rows = connection.execute(
+        "SELECT service, max(seen_at) AS seen_at FROM heartbeats WHERE host = %s GROUP BY service",
+        (socket.gethostname(),),
+    ).fetchall()
+    return {row["service"]: row["seen_at"] for row in rows}
+
+
 def end(connection: Connection, service: str, *, host: str | None = None, pid: int | None = None) -> None:
     """Take the row of a process, by default this one, away: it has ended."""
     connection.execute(

@@ -26,6 +26,7 @@ from gapsmith.stack.keeper import Keeper
 from gapsmith.stack.launch import launched
 from gapsmith.stack.processes import ended, wait_until, working_in
 from gapsmith.stack.stack import Addresses, EmbeddedStack
+from gapsmith.stack.state import State
 from gapsmith.stack.topics import cluster_id, create_topics, topic_names
 
 pytestmark = [pytest.mark.serial, pytest.mark.service, pytest.mark.timeout(240)]
@@ -128,6 +129,24 @@ def test_servers_listen_on_loopback_only_and_out_of_the_terminals_reach(
         assert os.getsid(pid) == pid
         listening = [c for c in psutil.Process(pid).net_connections() if c.status == psutil.CONN_LISTEN]
         assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
+
+
+def test_a_server_that_seems_gone_is_asked_before_it_is_ended(stack: EmbeddedStack, addresses: Addresses) -> None:
+    note(addresses, "before the record was lost")
+    before = pids(stack)
+    file = stack.home / "stack.json"
+    state = State.read(file)
+    other = {
+        name: record.model_copy(update={"process": record.process.model_copy(update={"started": "another-boot/1"})})
+        for name, record in state.servers.items()
+    }
+    State(servers=other).write(file)
+    assert stack.find() is None
+    assert set(stack.crashed()) == {"postgres", "kafka", "celery"}
+    assert stack.up() == addresses
+    assert pids(stack) == before
+    assert State.read(file) == state
+    assert stack.crashed() == []
 
 
 @pytest.mark.parametrize("name", ["postgres", "kafka", "celery"])

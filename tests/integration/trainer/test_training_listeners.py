@@ -39,7 +39,7 @@ def training(backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for name, value in (SECRETS | {"TORCH_COMPOSITION_STEP_S": "0.05"}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("GAPSMITH_POSTGRES_URL")  # the command would connect to it
-    options = ["-d", str(tmp_path / "run"), "--steps", "800", "--np", "2", "--backend", backend, "--device", "cpu"]
+    options = ["-d", str(tmp_path / "run"), "--steps", "500", "--np", "2", "--backend", backend, "--device", "cpu"]
     process = subprocess.Popen(
         [sys.executable, "-m", "gapsmith.cli.main", "train", "composition", *options], stderr=subprocess.PIPE
     )

@@ -53,7 +53,22 @@ def test_a_later_process_with_the_same_id_is_another_one(sleeper: subprocess.Pop
     record = ProcessRecord.of(sleeper.pid)
     assert record is not None
     assert record.process() is not None
-    assert ProcessRecord(pid=record.pid, created=record.created - 100).process() is None
+    boot, _, ticks = record.started.partition("/")
+    for other in (f"{boot}/{int(ticks) - 1}", f"{boot}/{int(ticks) + 1}", f"another-boot/{ticks}"):
+        assert ProcessRecord(pid=record.pid, started=other).process() is None
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, -2.0, 2.0, 86400.0])
+def test_a_process_is_the_same_after_the_clock_was_set(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    record = ProcessRecord.of(sleeper.pid)
+    now, created = time.time, psutil.Process.create_time
+    monkeypatch.setattr(time, "time", lambda: now() + step_s)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: created(process) + step_s)
+    assert record is not None
+    assert record.process() is not None
+    assert ProcessRecord.of(sleeper.pid) == record
 
 
 def test_a_zombie_counts_as_dead(sleeper: subprocess.Popen[bytes]) -> None:
@@ -177,7 +192,7 @@ def test_secrets_are_private_and_kept(tmp_path: Path) -> None:
 
 def test_state_survives_and_damage_counts_as_empty(tmp_path: Path) -> None:
     path = tmp_path / "stack.json"
-    state = State(servers={"kafka": ServerRecord(process=ProcessRecord(pid=1, created=2.5), port=3, token="t")})
+    state = State(servers={"kafka": ServerRecord(process=ProcessRecord(pid=1, started="boot/2"), port=3, token="t")})
     state.write(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert State.read(path) == state

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,12 +14,15 @@ import psutil
 import pytest
 
 from gapsmith.core.errors import InputError, UnavailableError
+from gapsmith.core.settings import Settings
+from gapsmith.stack.hung import HeartbeatWatch
 from gapsmith.stack.processes import wait_until
 from gapsmith.stack.supervisor import (
     RestartPolicy,
     ServiceSpec,
     ServiceState,
     Supervisor,
+    last_deaths,
     running_services,
 )
 
@@ -78,6 +82,36 @@ def test_a_killed_service_is_started_again(tmp_path: Path) -> None:
     assert all(map(gone, last))
     assert running_services(tmp_path / "run") == {}
     assert {status.state for status in watched.statuses()} == {ServiceState.STOPPED}
+
+
+def test_a_hung_service_is_ended_and_said_to_be(tmp_path: Path) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    specs = [ServiceSpec(name, ["sleep", "1000"]) for name in ("beats", "hangs", "starts")]
+    with supervisor(tmp_path, *specs) as watched:
+        assert wait_until(lambda: set(running_services(tmp_path / "run")) == {"beats", "hangs", "starts"}, 20)
+        before = {status.name: status.pid for status in watched.statuses()}
+        watch = HeartbeatWatch(Settings(home=tmp_path), watched, silent_s=60.0)
+        for second in range(0, 90, 5):  # "starts" was heard of in an earlier life only: it may take its time
+            beats = {
+                "beats": at + timedelta(seconds=second),
+                "hangs": at + timedelta(seconds=min(second, 20)),
+                "starts": at,
+            }
+            watch.look(beats, 1000.0 + second)
+        assert wait_until(lambda: pid_of(watched, "hangs") not in (None, before["hangs"]), 20)
+        (_, hung, _) = watched.statuses()
+        assert (hung.state, hung.restarts) == (ServiceState.RUNNING, 1)
+        assert (hung.reason or "").startswith("gave no heartbeat for 60 s and was ended")
+        assert {name: pid_of(watched, name) for name in ("beats", "starts")} == {
+            name: before[name] for name in ("beats", "starts")
+        }
+        (note,) = last_deaths(tmp_path / "run").items()
+        assert note[0] == "hangs"
+        assert "gave no heartbeat for 60 s and was ended" in note[1]
+        assert note[1].endswith("started again")
+        for second in range(1000, 1060, 5):  # Postgres was away, or the machine slept: silence begins anew
+            watch.look({"beats": at, "hangs": at, "starts": at}, 1000.0 + second)
+        assert pid_of(watched, "beats") == before["beats"]
 
 
 def test_back_off_doubles_up_to_its_limit() -> None:
