@@ -82,15 +82,24 @@ def postgres_server(service_folder: Path) -> Iterator[str]:
     """URL of the run's Postgres with a migrated template database."""
     import psycopg
 
+    from gapsmith.stack.postgres import Postgres
     from gapsmith.stack.stack import EmbeddedStack
     from gapsmith.store.migrate import migrate
 
     nowhere = {"kafka": "127.0.0.1:1", "celery": "redis://127.0.0.1:1/0"}
     stack = EmbeddedStack(service_folder, nowhere)
     url = stack.up().postgres_url
-    with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+    (port,) = (server.port for server in stack.status() if server.name == "postgres")
+    assert port is not None
+    admin = Postgres(service_folder).admin_address(port)
+    with psycopg.connect(admin, autocommit=True, connect_timeout=10) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")  # tests need speed; a power cut may have their data
         connection.execute("SELECT pg_reload_conf()")
+        connection.execute("ALTER ROLE gapsmith CREATEDB")  # a database for each test
+        connection.execute(
+            "GRANT SET ON PARAMETER session_replication_role TO gapsmith"
+        )  # states without their history
+    with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
         connection.execute(f"CREATE DATABASE {TEMPLATE}")
     migrate(_with_database(url, TEMPLATE))
     yield url

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from gapsmith.core.signals import ending
 from gapsmith.core.terminal import echo
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _signals() -> "Iterator[Callable[[], bool]]":
     """Whether the command was told to end: Ctrl-C and SIGTERM let it store what is finished."""
     got: list[int] = []
     with ExitStack() as restore:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending():
             restore.callback(signal.signal, number, signal.signal(number, lambda one, _: got.append(one)))
         yield lambda: bool(got)
 

@@ -1,5 +1,6 @@
 """Settings with servers: those that are named, or the embedded ones, which are started if they do not run."""
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -115,10 +116,11 @@ def foreground(home: Path, what: str) -> Iterator[str | None]:
         InputError: the home folder cannot be written.
     """
     from gapsmith.core.errors import InputError
+    from gapsmith.stack.state import make_home
 
+    make_home(home)
     path = home / "run.lock"
     try:
-        home.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")
     except OSError as error:
         raise InputError(f"GAPSMITH_HOME {home} cannot be written: {error.strerror}; choose another folder") from error
@@ -129,9 +131,10 @@ def foreground(home: Path, what: str) -> Iterator[str | None]:
             file.seek(0)
             yield file.read().strip() or "just starting"
             return
-        file.truncate(0)
-        file.write(f"process {os.getpid()}, {what}\n")
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk: the lock is held, and another command is told less
+            file.truncate(0)
+            file.write(f"process {os.getpid()}, {what}\n")
+            file.flush()
         yield None
 
 
@@ -163,7 +166,10 @@ def using(stack: "EmbeddedStack") -> Iterator[None]:
 
 
 def stay(stack: "EmbeddedStack") -> None:
-    """Let servers run on after the commands that use them."""
+    """Let servers run on after the commands that use them; raises InputError if the home folder cannot be used."""
+    from gapsmith.stack.state import make_home
+
+    make_home(stack.home)
     _for_a_while(stack).unlink(missing_ok=True)
 
 

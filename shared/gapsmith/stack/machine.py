@@ -109,6 +109,7 @@ def start_background(connected: Settings, within_s: float) -> None:
             stdout=out,
             stderr=out,
             start_new_session=True,
+            umask=0o077,
             env={**os.environ, "GAPSMITH_HOME": str(connected.home)},
         )
     names = {spec.name for spec in service_specs()} - {dashboard.SERVICE}

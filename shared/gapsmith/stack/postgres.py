@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+from psycopg import sql
 
 from gapsmith.core.errors import UnavailableError
 from gapsmith.stack.launch import launched
@@ -23,7 +24,8 @@ from gapsmith.stack.servers import ASK_TIMEOUT_S, package_file
 from gapsmith.stack.state import secret
 
 DATABASE = "gapsmith"
-USER = "gapsmith"
+USER = "gapsmith"  # the services' role: it owns the database and has no other rights
+ADMIN = "postgres"  # makes that role and its database; no service knows its password
 INITDB_TIMEOUT_S = 120.0
 # Small, because the machine's memory belongs to the calculations; durable, because Postgres is the truth.
 SETTINGS = {
@@ -47,6 +49,7 @@ class Postgres:
     start_timeout_s = 90.0  # a recovery after a crash replays the log
 
     def __init__(self, home: Path) -> None:
+        self.refused = False
         self._base = home / "postgres"
         self._log = home / "logs" / "initdb.log"
         self.folder = self._base / "data"
@@ -54,6 +57,10 @@ class Postgres:
     @property
     def _password_file(self) -> Path:
         return self._base / "password"
+
+    @property
+    def _admin_file(self) -> Path:
+        return self._base / "admin-password"
 
     @property
     def _user(self) -> str | None:
@@ -90,13 +97,13 @@ class Postgres:
     def prepare(self) -> None:
         """Create the data folder at first use, whole or not at all."""
         self._base.mkdir(exist_ok=True, mode=0o700)
-        known = self._password_file.exists()
         secret(self._password_file)
         if (self.folder / "PG_VERSION").exists():
-            if not known:
+            if self.refused or not self._admin_file.exists():
                 self._reset_password()
             self._remove_stale_lock()
             return
+        secret(self._admin_file)
         half_done = self._base / "data.new"  # of an initdb that was killed
         end([*working_in(self._base, "initdb"), *working_in(half_done, self.program)], first=signal.SIGKILL)
         shutil.rmtree(half_done, ignore_errors=True)
@@ -104,7 +111,7 @@ class Postgres:
         user = self._user
         if user is not None:
             os.chown(half_done, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
-        options = ["-D", str(half_done), "-U", USER, "--auth=scram-sha-256", f"--pwfile={self._password_file}"]
+        options = ["-D", str(half_done), "-U", ADMIN, "--auth=scram-sha-256", f"--pwfile={self._admin_file}"]
         # Not waiting for the disk halves the time; only a power cut within this first minute would undo it.
         options += ["--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
         self._run([str(self._binary("initdb")), *options])
@@ -134,10 +141,14 @@ class Postgres:
             raise UnavailableError(f"{Path(argv[0]).name} failed, from {self._log}:\n{log_tail(self._log)}")
 
     def _reset_password(self) -> None:
-        """The password file was lost: set the new password in single-user mode, which asks for none."""
+        """The password was lost, or is not the server's: set a new one in single-user mode, which asks for none."""
         self._remove_stale_lock()
-        statement = f"ALTER ROLE {USER} PASSWORD '{secret(self._password_file)}';\n"
+        new = self._base / "admin-password.new"  # it counts when it has been set: this may be killed at any time
+        new.unlink(missing_ok=True)
+        statement = f"ALTER ROLE {ADMIN} PASSWORD '{secret(new)}';\n"
         self._run([str(self._binary("postgres")), "--single", "-D", str(self.folder), "postgres"], text=statement)
+        new.replace(self._admin_file)
+        self.refused = False
 
     def _remove_stale_lock(self) -> None:
         """Remove a crashed server's pid file: its number may belong to another program by now.
@@ -157,26 +168,42 @@ class Postgres:
         return launched([str(self._binary("postgres")), "-D", str(self.folder), *options], user=self._user)
 
     def answers(self, port: int, token: str) -> bool:
-        """Log in and see that the database exists; it is created if not."""
+        """Log in as the services do; their role and database are made, or given their password again, if that is refused."""
         try:
-            with psycopg.connect(
-                self._url(port, "postgres"), connect_timeout=int(ASK_TIMEOUT_S), autocommit=True
-            ) as link:
-                row = link.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone()
-                if row is None:
-                    link.execute(f"CREATE DATABASE {DATABASE}")
+            psycopg.connect(self.address(port), connect_timeout=int(ASK_TIMEOUT_S)).close()
             return True
-        except psycopg.errors.DuplicateDatabase:
-            return True
-        except psycopg.Error:
-            return False
+        except psycopg.OperationalError as error:
+            return _refused(error) and self._make_usable(port)
 
-    def _url(self, port: int, database: str) -> str:
-        return f"postgresql://{USER}:{quote(secret(self._password_file), safe='')}@127.0.0.1:{port}/{database}"
+    def _make_usable(self, port: int) -> bool:
+        """Create role and database, or set the role's password; False, and ``refused``, if the server does not know us."""
+        password = sql.Literal(secret(self._password_file))
+        try:
+            with psycopg.connect(self.admin_address(port), connect_timeout=int(ASK_TIMEOUT_S), autocommit=True) as link:
+                known = link.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (USER,)).fetchone()
+                verb = sql.SQL("ALTER" if known else "CREATE")
+                link.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, sql.Identifier(USER), password))
+                if not link.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone():
+                    link.execute(f"CREATE DATABASE {DATABASE} OWNER {USER}")
+            return True
+        except psycopg.OperationalError as error:
+            self.refused = _refused(error)
+        except psycopg.Error:
+            pass  # another command does the same at this moment
+        return False
 
     def address(self, port: int) -> str:
-        """URL of the database."""
-        return self._url(port, DATABASE)
+        """URL of the database, for services."""
+        return f"postgresql://{USER}:{quote(secret(self._password_file), safe='')}@127.0.0.1:{port}/{DATABASE}"
+
+    def admin_address(self, port: int) -> str:
+        """URL for those who may do everything in the server."""
+        return f"postgresql://{ADMIN}:{quote(secret(self._admin_file), safe='')}@127.0.0.1:{port}/postgres"
+
+
+def _refused(error: psycopg.OperationalError) -> bool:
+    """Whether a server was there and did not let us in."""
+    return any(words in str(error) for words in ("authentication failed", "does not exist"))
 
 
 def _major(program: Path) -> str:

@@ -84,6 +84,7 @@ def spawn(argv: Sequence[str], *, log: Path, cwd: Path, env: dict[str, str] | No
                 cwd=cwd,
                 env=env,
                 start_new_session=True,
+                umask=0o077,
             )
     except OSError as error:
         raise UnavailableError(f"cannot start {Path(argv[0]).name}: {error}") from error

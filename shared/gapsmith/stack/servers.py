@@ -26,6 +26,7 @@ class Server(Protocol):
     stop_signal: signal.Signals
     stop_grace_s: float  # from that signal to SIGKILL
     start_timeout_s: float
+    refused: bool  # it does not know its own password any more: ``prepare`` sets a new one
 
     def prepare(self) -> None:
         """Create what is missing on disk; may be called again."""
@@ -74,6 +75,7 @@ class Kafka:
     stop_signal = signal.SIGTERM
     stop_grace_s = 3.0  # nothing of it is on disk
     start_timeout_s = 30.0
+    refused = False
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "kafka"
@@ -118,6 +120,7 @@ class Valkey:
     stop_signal = signal.SIGTERM
     stop_grace_s = 3.0  # nothing of it is on disk
     start_timeout_s = 30.0
+    refused = False
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "valkey"

@@ -4,6 +4,7 @@ The servers outlive the command that started them. Whoever comes later finds the
 whether they answer; what a crash left behind is recognised by its working folder and ended before anything starts.
 """
 
+import os
 import signal
 import subprocess
 import threading
@@ -152,7 +153,7 @@ class EmbeddedStack:
 
     def down(self) -> list[str]:
         """Stop the servers; names of those that ran."""
-        if not self.home.is_dir():
+        if not os.path.isdir(self.home):  # Path.is_dir raises for a name that is too long
             return []
         with self._locked():
             state = State.read(self._state_file)
@@ -185,6 +186,10 @@ class EmbeddedStack:
             if record is None or record.process.process() is None:
                 return None
         return self._addresses(state)
+
+    def stopped(self) -> bool:
+        """Whether 'gapsmith down' has stopped the servers."""
+        return bool(self._servers) and not self._state_file.exists()
 
     def crashed(self) -> list[str]:
         """Names of servers that should run, for nobody stopped them, and whose process is gone."""
@@ -226,7 +231,7 @@ class EmbeddedStack:
         def settled() -> bool:
             nonlocal answers
             answers = server.answers(record.port, record.token)
-            return answers or record.process.process() is None
+            return answers or server.refused or record.process.process() is None
 
         wait_until(settled, self._patience_s)
         if not answers or record.process.process() is not None:
@@ -249,12 +254,15 @@ class EmbeddedStack:
             def settled(child: "subprocess.Popen[bytes]" = child, port: int = port, token: str = token) -> bool:
                 nonlocal ready
                 ready = child.poll() is None and server.answers(port, token)
-                return ready or child.poll() is not None
+                return ready or server.refused or child.poll() is not None
 
             in_time = wait_until(settled, server.start_timeout_s)
             if ready and process is not None:
                 return ServerRecord(process=process, port=port, token=token)
             self._stop(server, None)
+            if server.refused:
+                server.prepare()
+                continue
             if not in_time:
                 break
             port = None  # it ended by itself; perhaps another program took the port in between

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shlex
 import tempfile
 import time
 from collections.abc import Iterator
@@ -68,15 +69,25 @@ def secret(path: Path, prefix: str = "") -> str:
 
 
 def make_home(home: Path) -> None:
-    """Create the folder, for its owner only; raises InputError if it cannot be written."""
+    """Create the folder, for its owner only; raises InputError if it cannot be written, or others may write or read it."""
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        known = home.stat()
         with tempfile.TemporaryFile(dir=home):
             pass
     except OSError as error:
+        reason = "a file is there" if isinstance(error, FileExistsError) else error.strerror
         raise InputError(
-            f"cannot write to {home} ({error.strerror}); set GAPSMITH_HOME to a folder that you may write to"
+            f"cannot write to {home} ({reason}); set GAPSMITH_HOME to a folder that you may write to"
         ) from error
+    if known.st_uid != os.geteuid():
+        raise InputError(
+            f"{home} belongs to another user (number {known.st_uid}); set GAPSMITH_HOME to a folder of yours"
+        )
+    if known.st_mode & 0o077:
+        raise InputError(
+            f"{home} can be opened by other users, and passwords lie in it: chmod 700 {shlex.quote(str(home))}"
+        )
 
 
 @contextlib.contextmanager

@@ -14,8 +14,11 @@ import pytest
 
 from gapsmith.coordinator.commands import following
 from gapsmith.core.campaign import parse_campaign
+from gapsmith.core.errors import UnavailableError
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.reasons import STOPPED_BY_USER
+from gapsmith.core.settings import Settings
+from gapsmith.core.signals import ending
 from gapsmith.store import campaigns, heartbeats
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Database
@@ -93,6 +96,36 @@ def test_services_stay_up_until_a_campaign_that_was_started_meanwhile_has_ended(
     assert "campaign form was started meanwhile and goes on" in capsys.readouterr().out
     assert not services.up
     assert by_name(database, "form").state is CampaignState.FINISHED
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_run_ends_with_its_terminal_as_by_sigterm(database: Database, number: signal.Signals) -> None:
+    first = create(database, "first")
+    with pytest.raises(click.exceptions.Exit) as ended:
+        following.follow(database, first, Played(lambda: os.kill(os.getpid(), number)), None)  # type: ignore[arg-type]
+    assert ended.value.exit_code == 130
+    assert by_name(database, "first").state is CampaignState.PAUSED
+
+
+def test_nohup_keeps_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN)
+    assert ending() == (signal.SIGINT, signal.SIGTERM)
+
+
+def test_a_run_whose_servers_were_stopped_ends_with_a_sentence(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = create(database, "first")
+    monkeypatch.setattr("gapsmith.core.settings.settings", lambda: Settings(home=tmp_path))
+
+    def away(*_: object) -> None:
+        raise UnavailableError("Postgres cannot be reached")
+
+    monkeypatch.setattr("gapsmith.store.progress.progress", away)
+    with pytest.raises(
+        UnavailableError, match="gapsmith down has stopped the servers; the same command goes on with first"
+    ):
+        following.follow(database, first, Played(), None)  # type: ignore[arg-type]
 
 
 def test_an_interrupted_run_pauses_all_that_ran_with_its_services(

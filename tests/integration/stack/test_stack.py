@@ -245,6 +245,39 @@ def test_a_lost_password_is_replaced(stack: EmbeddedStack, addresses: Addresses)
     assert "password was lost later" in note(again, "after")
 
 
+@pytest.mark.parametrize("when", ["running", "stopped"])
+def test_passwords_that_the_server_does_not_know_are_replaced(
+    stack: EmbeddedStack, addresses: Addresses, when: str
+) -> None:
+    """As a reset leaves them that is killed before the server learns of it."""
+    note(addresses, f"passwords were wrong later, {when}")
+    if when == "stopped":
+        stack.down()
+    for name in ("password", "admin-password"):
+        (stack.home / "postgres" / name).write_text("unknown-to-the-server")
+    again = EmbeddedStack(stack.home, patience_s=2.0).up()
+    assert f"passwords were wrong later, {when}" in note(again, "after")
+    assert not list((stack.home / "postgres").glob("*.new"))
+
+
+def test_services_do_not_rule_the_server(stack: EmbeddedStack, addresses: Addresses) -> None:
+    with psycopg.connect(addresses.postgres_url, autocommit=True, connect_timeout=10) as link:
+        row = link.execute(
+            "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls FROM pg_roles "
+            "WHERE rolname = current_user"
+        ).fetchone()
+        assert row == (False,) * 5
+        for statement in (
+            "COPY (SELECT 1) TO PROGRAM 'true'",
+            "SELECT pg_read_file('PG_VERSION')",
+            "ALTER SYSTEM SET fsync = off",
+            "CREATE ROLE another SUPERUSER",
+            "SET ROLE postgres",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                link.execute(statement)
+
+
 def test_stale_pid_file_with_the_number_of_a_living_process(stack: EmbeddedStack, addresses: Addresses) -> None:
     kill_everything(stack.home)
     file = stack.home / "postgres" / "data" / "postmaster.pid"

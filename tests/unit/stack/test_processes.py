@@ -207,6 +207,27 @@ def test_a_home_that_is_a_file_or_read_only_is_named(tmp_path: Path) -> None:
         make_home(tmp_path / "file" / "home")
     with pytest.raises(InputError, match="GAPSMITH_HOME"):
         make_home(Path("/proc/gapsmith"))
+    with pytest.raises(InputError, match="a file is there"):
+        make_home(tmp_path / "file")
+    with pytest.raises(InputError, match="File name too long"):
+        make_home(tmp_path / ("h" * 300))
+
+
+@pytest.mark.parametrize("mode", [0o701, 0o710, 0o740, 0o750, 0o755, 0o770, 0o777])
+def test_a_home_that_others_may_open_is_refused(tmp_path: Path, mode: int) -> None:
+    make_home(tmp_path / "home")
+    assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700
+    (tmp_path / "home").chmod(mode)
+    with pytest.raises(InputError, match=r"chmod 700 .*home"):
+        make_home(tmp_path / "home")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_home_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    make_home(tmp_path / "home")
+    os.chown(tmp_path / "home", 65534, 65534)
+    with pytest.raises(InputError, match="belongs to another user"):
+        make_home(tmp_path / "home")
 
 
 def test_writing_to_a_missing_folder_says_where(tmp_path: Path) -> None:

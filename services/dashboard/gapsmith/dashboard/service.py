@@ -112,7 +112,7 @@ def main(settings: Settings) -> None:
 def _write_down(settings: Settings, url: str) -> None:
     """For commands that print the address; in a container nobody can read it, and the folder may be read-only."""
     try:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         address.write(settings.home, url)
     except OSError as error:
         log.warning("address is not written down", reason=str(error))

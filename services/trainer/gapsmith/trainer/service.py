@@ -100,7 +100,7 @@ class TrainerService(TaskService):
     def _wait_for_room(self) -> None:
         """Give the task back, after a while, if the disk is full: attempts that cannot succeed are not counted."""
         home, needed = self.settings.home, self.trainer.room_mb
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
         free = shutil.disk_usage(home).free // 2**20
         if free < needed:
             self.doing = "waits for room on the disk"

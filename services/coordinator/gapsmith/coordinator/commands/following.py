@@ -31,12 +31,13 @@ def follow(
     Ctrl-C pauses what runs with them and ends the command. Returns the last one; the results of the others are written.
     """
     from gapsmith.core.lifecycle import CampaignState
+    from gapsmith.core.signals import ending
     from gapsmith.store import campaigns
 
     own = campaign
     with ExitStack() as cleanup:
         stopped: list[int] = []
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending():
             before = signal.signal(number, lambda got, _: stopped.append(got))
             cleanup.callback(signal.signal, number, before)
         if supervised is not None:
@@ -69,6 +70,8 @@ def _watch(database: "Database", campaign: "Campaign", supervised: "Machine | No
     from gapsmith.coordinator.commands.display import watcher
     from gapsmith.core.errors import UnavailableError
     from gapsmith.core.lifecycle import CampaignState
+    from gapsmith.core.settings import settings
+    from gapsmith.stack.stack import EmbeddedStack
     from gapsmith.store.progress import progress
 
     window = campaign.config.target.window
@@ -79,6 +82,10 @@ def _watch(database: "Database", campaign: "Campaign", supervised: "Machine | No
                 with database.transaction() as connection:
                     now = progress(connection, campaign.id)
             except UnavailableError as error:
+                if EmbeddedStack.of(settings()).stopped():
+                    raise UnavailableError(
+                        f"gapsmith down has stopped the servers; the same command goes on with {campaign.name}"
+                    ) from error
                 view.note(str(error))  # the keeper starts the server again
             else:
                 view.show(now, _notes(supervised) if supervised is not None else [])

@@ -12,6 +12,7 @@ from gapsmith.cli.molecules import check, records
 from gapsmith.core.chemistry.reader import ReadOptions
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.levels import Levels, configured
+from gapsmith.core.signals import ending
 from gapsmith.core.terminal import echo, print_rows
 from gapsmith.dft_queue.commands.molecules import Entry, Wish, entry
 from gapsmith.dft_queue.commands.results import Row, check_output, rows, write
@@ -54,7 +55,7 @@ def carry_out(
     check(molecules)
     with ExitStack() as cleanup:
         stopped: list[int] = []
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending():
             cleanup.callback(signal.signal, number, signal.signal(number, lambda got, _: stopped.append(got)))
         computing = cleanup.enter_context(DftWorkers(workers, "gapsmith dft"))
         database = cleanup.enter_context(Database.from_settings(computing.connected, connections=2))

@@ -131,6 +131,7 @@ def _seconds(text: str | None) -> float | None:
 def carry_out(assignment: "Assignment", paths: "Paths", backend: "Backend | None", given: dict[str, Any]) -> None:
     import sys
 
+    from gapsmith.core.signals import ending
     from gapsmith.trainer.commands.watching import Watch
     from gapsmith.trainer.communicator import COMPRESS
     from gapsmith.trainer.launch import StoppedError, supervise
@@ -144,7 +145,7 @@ def carry_out(assignment: "Assignment", paths: "Paths", backend: "Backend | None
         command = together(rank, assignment.processes, backend, interface, paths.folder, given["hosts"])
     variables = environment(interface, threads) | ({COMPRESS: "fp16"} if given["compress"] else {})
     stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending():
         signal.signal(number, lambda *_: stopping.set())
     with Watch(assignment, paths, backend or "single") as watch:
         try:
