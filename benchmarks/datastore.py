@@ -26,11 +26,11 @@ import torch.distributed
 from gapsmith.datastore.distributed import DistributedStore, Exchange
 from gapsmith.datastore.shards import Index
 from gapsmith.datastore.store import DiskStore, Prefetched, SampleStore, WholeStore
+from gapsmith.surrogate import sources
 from gapsmith.surrogate.batches import Batch, MixedSource, Share
 from gapsmith.surrogate.config import DEFAULT, load
-from gapsmith.surrogate.data import Molecules, base_split
 from gapsmith.surrogate.loss import losses
-from gapsmith.surrogate.stored import StoredShare, StoredSource, labelled, write_molecules
+from gapsmith.surrogate.stored import StoredShare, StoredSource, labelled, molecules_of, write_molecules
 from gapsmith.surrogate.trainable import build
 from gapsmith.training.protocol import BatchSource
 
@@ -49,7 +49,7 @@ def measure() -> Answer:
     """Memory, fetches and training steps of every store."""
     with tempfile.TemporaryDirectory(prefix="gapsmith-bench-") as name:
         folder = Path(name)
-        index = write_molecules(folder / "qm9", [base_split("train")])
+        index = write_molecules(folder / "qm9", [sources.there("qm9", "train")])
         of_data = sum(field.entry_bytes * _entries(index, field.per_atom) for field in index.schema.values())
         memory = {kind: _run(_memory, folder, kind) for kind in ("resident", *STORES)}
         speeds = _run(_speeds, folder, "")
@@ -149,7 +149,7 @@ def _opened(kind: str, index: Index, rank: int, exchange: Exchange) -> SampleSto
 def _resident(index: Index) -> MixedSource:
     """What training does without a store: molecules and their bootstrap weights as tensors."""
     samples = DiskStore(index).fetch(np.arange(len(index)))
-    share = Share(Molecules(samples.offsets, **samples.arrays), 1.0, 0.0)
+    share = Share(molecules_of(samples), 1.0, 0.0)
     return MixedSource({"qm9": share}, batch_size=BATCH, seed=0, device="cpu")
 
 

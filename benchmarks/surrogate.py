@@ -11,8 +11,8 @@ from torch_geometric.nn import SchNet
 
 from gapsmith.core.xtb import relax
 from gapsmith.data import qm9
-from gapsmith.surrogate import WEIGHTS
-from gapsmith.surrogate.data import Molecules, base_split
+from gapsmith.data.molecules import Molecules
+from gapsmith.surrogate import WEIGHTS, sources
 from gapsmith.surrogate.evaluate import evaluate
 from gapsmith.surrogate.graph import Graph, graph
 from gapsmith.surrogate.inference import PAIRS_PER_BATCH, batches
@@ -37,7 +37,7 @@ def measure() -> dict[str, Any]:
     return {
         **evaluate(WEIGHTS, "test").numbers(),
         "relaxation_median_cpu_s": round(statistics.median(times), 3),
-        "speed": speeds(base_split("test").take(np.arange(COMPARED))),
+        "speed": speeds(sources.there("qm9", "test").take(np.arange(COMPARED))),
     }
 
 

@@ -17,9 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.scaling.model import Fabric, Link, Work, hierarchical_s, step_s
+from gapsmith.data.molecules import Molecules
 from gapsmith.surrogate.batches import MixedSource, Share
 from gapsmith.surrogate.config import FOLDER, load
-from gapsmith.surrogate.data import Molecules
 from gapsmith.surrogate.loss import losses
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.trainable import build

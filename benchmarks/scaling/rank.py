@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from benchmarks.scaling.group import Answer, Exchange, Training
-from gapsmith.surrogate import WEIGHTS
+from gapsmith.data.molecules import Molecules
+from gapsmith.surrogate import WEIGHTS, sources
 from gapsmith.surrogate.batches import MixedSource, Share
 from gapsmith.surrogate.config import DEFAULT, load
-from gapsmith.surrogate.data import Molecules, base_split
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.trainable import SurrogateTrainable, build
 from gapsmith.trainer.communicator import end_process, join
@@ -30,7 +30,7 @@ WARM = 3  # steps, or calls, before those that count
 
 def sample() -> Molecules:
     """What is trained on."""
-    whole = base_split("train")
+    whole = sources.there("qm9", "train")
     return whole.take(np.random.default_rng(0).permutation(len(whole))[:MOLECULES])
 
 

@@ -1,10 +1,41 @@
-"""Conversion factors (CODATA 2018). Column names carry the unit: ``gap_ev``, ``energy_hartree``."""
+"""Units and conversion factors (CODATA 2018). Column names carry the unit: ``gap_ev``, ``energy_hartree``."""
 
+from dataclasses import dataclass
 from typing import Final
 
 HARTREE_TO_EV: Final = 27.211386245988
 BOHR_TO_ANGSTROM: Final = 0.529177210903
 AU_TO_DEBYE: Final = 2.541746473
+DEBYE_TO_E_ANGSTROM: Final = BOHR_TO_ANGSTROM / AU_TO_DEBYE
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of labels and predictions."""
+
+    dimension: str
+    in_base: float  # one of it in the base unit of its dimension, in which networks work
+    suffix: str  # of column names
+
+
+UNITS: Final = {
+    "eV": Unit("energy", 1.0, "ev"),
+    "meV": Unit("energy", 1e-3, "mev"),
+    "hartree": Unit("energy", HARTREE_TO_EV, "hartree"),
+    "D": Unit("dipole", 1.0, "debye"),
+    "mD": Unit("dipole", 1e-3, "millidebye"),
+    "e*angstrom": Unit("dipole", 1 / DEBYE_TO_E_ANGSTROM, "e_angstrom"),
+    "bohr^3": Unit("polarizability", 1.0, "bohr3"),
+    "angstrom^3": Unit("polarizability", BOHR_TO_ANGSTROM**-3, "angstrom3"),
+    "e": Unit("charge", 1.0, "e"),
+    "eV/angstrom": Unit("force", 1.0, "ev_per_angstrom"),
+    "hartree/bohr": Unit("force", HARTREE_TO_EV / BOHR_TO_ANGSTROM, "hartree_per_bohr"),
+}
+
+
+def base_unit(dimension: str) -> Unit:
+    """The unit in which networks work."""
+    return next(unit for unit in UNITS.values() if unit.dimension == dimension and unit.in_base == 1.0)
 
 
 def duration(seconds: float) -> str:

@@ -46,10 +46,11 @@ def test_run_resumes_and_leaves_weights_with_a_card(tmp_path: Path) -> None:
     card = json.loads(weights.with_suffix(".json").read_text())
     assert card["training"]["steps"] == 5
     assert card["training"]["molecules_seen"] == 20
-    assert card["data"]["split_sha256"] == qm9.split_hash(qm9.edm_halves(130_831)["second"])
+    (about,) = card["sources"]
+    assert (about["name"], about["split"], about["licence"]) == ("qm9", "second", "CC0-1.0")
     assert card["metrics"]["loss"] > 0
     generator = Generator.load(weights)
-    assert generator.sizes.totals.sum() == card["data"]["molecules"] == len(load_split("second", VOCABULARY))
+    assert generator.sizes.totals.sum() == about["molecules"] == len(load_split("second", VOCABULARY))
 
 
 def test_training_begins_with_given_weights(tmp_path: Path) -> None:

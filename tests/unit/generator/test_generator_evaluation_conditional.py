@@ -8,7 +8,6 @@ import pytest
 
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CheckpointError
-from gapsmith.data import qm9
 from gapsmith.generator.evaluation import real
 from gapsmith.generator.evaluation.conditional import Evaluator, score, targets
 
@@ -67,8 +66,10 @@ def test_failures_are_counted_and_cost(evaluator: Evaluator) -> None:
 
 def test_independence_is_read_off_the_card(evaluator: Evaluator) -> None:
     assert not evaluator.independent
-    half = qm9.split_hash(real.split()["first"])
-    assert Evaluator(evaluator.trainable, evaluator.model, {"split_sha256": {"train": half}}).independent
+    card = {"sources": [{"name": "qm9", "split": "first"}]}
+    assert Evaluator(evaluator.trainable, evaluator.model, card).independent
+    card["sources"].append({"name": "qm9_gfn2", "split": "train"})
+    assert not Evaluator(evaluator.trainable, evaluator.model, card).independent
 
 
 def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Small networks and made-up molecules."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gapsmith.surrogate.data import Molecules, from_geometries
+from gapsmith.data.molecules import Molecules
+from gapsmith.surrogate.data import from_geometries
 from gapsmith.surrogate.graph import Graph, graph
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.trainable import build
@@ -117,15 +119,8 @@ def labelled(count: int, seed: int = 0, forces: bool = False) -> Molecules:
     found = from_geometries(geometries, [dict(zip(names, draw.standard_normal(5), strict=False)) for _ in range(count)])
     atoms = len(found.numbers)
     if forces:
-        return Molecules(
-            found.offsets,
-            found.numbers,
-            found.coordinates,
-            found.targets,
-            forces=draw.standard_normal((atoms, 3)).astype(np.float32),
-        )
-    charges = draw.standard_normal(atoms).astype(np.float32)
-    return Molecules(found.offsets, found.numbers, found.coordinates, found.targets, charges)
+        return replace(found, node={"gfn2_forces": draw.standard_normal((atoms, 3)).astype(np.float32)})
+    return replace(found, node={"mulliken_charge": draw.standard_normal(atoms).astype(np.float32)})
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from gapsmith.core.errors import InputError
+from gapsmith.core.units import UNITS, base_unit
 from gapsmith.surrogate.config import FOLDER, load, parse
 from gapsmith.surrogate.layers import LAYERS
-from gapsmith.surrogate.quantities import QUANTITIES, UNITS, base_unit
+from gapsmith.surrogate.quantities import quantities
 from gapsmith.surrogate.trainable import build
 
 
@@ -54,7 +55,7 @@ def put(place: dict[str, Any], path: str, value: Any) -> None:
         ("training.ema_decay", 1.0, r"training\.ema_decay must be a number at least 0 and below 1"),
         ("ensemble.bootstrap", "yes", r"ensemble\.bootstrap must be true or false"),
         ("heads.gap.unit", "ev", r"heads\.gap\.unit: 'ev' is unknown; did you mean 'eV'"),
-        ("heads.gap.unit", "D", r"heads\.gap\.unit: D is no unit of a energy; use eV or meV or hartree"),
+        ("heads.gap.unit", "D", r"heads\.gap\.unit: D is not a unit of energy; use eV or meV or hartree"),
         ("heads.gap.level", "node", r"heads\.gap\.level: a gap is predicted per graph"),
         ("heads.gap.weight", 0, r"heads\.gap\.weight must be a number above 0"),
         ("heads.gap.sources", ["qm8"], r"heads\.gap\.sources: 'qm8' is unknown; did you mean 'qm9'"),
@@ -131,8 +132,8 @@ def test_too_many_members_are_refused(small: SimpleNamespace) -> None:
 
 
 def test_every_quantity_has_a_base_unit_and_layers_have_names() -> None:
-    for quantity in QUANTITIES.values():
-        assert UNITS[base_unit(quantity.dimension)].in_base == 1.0
+    for label in quantities().values():
+        assert base_unit(label.dimension).in_base == 1.0
     assert set(LAYERS) == {"painn", "equivariant_transformer"}
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gapsmith.core.errors import InputError
-from gapsmith.surrogate import data
+from gapsmith.data import qm9_source
+from gapsmith.data.molecules import Molecules, joined
 from gapsmith.surrogate.batches import (
     MOST_MEMBERS,
     Batch,
@@ -21,10 +22,8 @@ from gapsmith.surrogate.batches import (
     apportion,
     bootstrap_weights,
 )
-from gapsmith.surrogate.data import COLUMNS, Molecules, from_geometries, joined
+from gapsmith.surrogate.data import from_geometries
 from gapsmith.surrogate.graph import graph
-
-GAP = COLUMNS["gap_ev"]
 
 
 def molecules(count: int, seed: int = 0, first: int = 0) -> Molecules:
@@ -41,7 +40,7 @@ def source(some: Molecules, batch_size: int, seed: int, noise: float = 0.015) ->
 
 
 def names(batch: Batch) -> list[int]:
-    return sorted(int(gap) for part in batch.parts for gap in part.targets[:, GAP])
+    return sorted(int(gap) for part in batch.parts for gap in part.labels["gap"])
 
 
 @settings(max_examples=10, deadline=None)
@@ -82,9 +81,9 @@ def test_unequal_sources_have_their_share_of_every_batch(small: SimpleNamespace)
         gaps = names(Batch((plain,)))
         assert sum(gap < 1000 for gap in gaps) == 5
         assert len(with_forces) == 2
-        assert with_forces.forces is not None
-        assert plain.forces is None
-        assert plain.heads == ("homo", "lumo", "gap")
+        assert "gfn2_forces" in with_forces.labels
+        assert "gfn2_forces" not in plain.labels
+        assert plain.heads == ("gap", "homo", "lumo")
         assert set(with_forces.heads) == {"gfn2_gap", "gfn2_energy", "gfn2_forces"}
         seen += [gap for gap in gaps if gap >= 1000]
     assert np.ptp(np.bincount(np.array(seen) - 1000, minlength=20)) <= 1  # the small one goes round and round
@@ -149,12 +148,12 @@ def test_take_and_join_keep_atoms_with_their_molecule(small: SimpleNamespace) ->
     some, other = small.labelled(10), small.labelled(3, forces=True)
     both = joined([some.take(np.array([7, 2])), other.take(np.array([1]))])
     assert both.sizes.tolist() == [*some.sizes[[7, 2]].tolist(), int(other.sizes[1])]
-    assert both.charges is not None and both.forces is not None and some.charges is not None  # noqa: PT018
+    charges, forces, own = both.node["mulliken_charge"], both.node["gfn2_forces"], some.node["mulliken_charge"]
     first = both.sizes[0]
-    np.testing.assert_array_equal(both.charges[:first], some.charges[some.offsets[7] : some.offsets[8]])
-    assert np.isnan(both.charges[-both.sizes[2] :]).all()
-    assert np.isnan(both.forces[:first]).all()
-    assert np.isfinite(both.forces[-both.sizes[2] :]).all()
+    np.testing.assert_array_equal(charges[:first], own[some.offsets[7] : some.offsets[8]])
+    assert np.isnan(charges[-both.sizes[2] :]).all()
+    assert np.isnan(forces[:first]).all()
+    assert np.isfinite(forces[-both.sizes[2] :]).all()
     assert set(both.labelled()) == {*some.labelled(), *other.labelled()}
     assert both.only(("gap", "gfn2_energy")).labelled() == ("gap", "gfn2_energy")
 
@@ -182,7 +181,7 @@ def test_pairs_are_all_within_a_molecule_and_no_others() -> None:
 
 
 def test_methane_has_its_atomization_energy() -> None:
-    free = data.FREE_ATOMS_HARTREE
+    free = qm9_source.FREE_ATOMS_HARTREE
     assert (-40.47893 - free[6] - 4 * free[1]) * 27.211386 == pytest.approx(-17.172, abs=1e-3)  # QM9's first molecule
 
 

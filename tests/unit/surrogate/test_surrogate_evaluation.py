@@ -10,9 +10,9 @@ import torch
 from click.testing import CliRunner
 from model_cards import as_role
 
-from gapsmith.surrogate import ROLE, data, sources
+from gapsmith.data.molecules import Molecules
+from gapsmith.surrogate import ROLE, sources
 from gapsmith.surrogate.cli import surrogate
-from gapsmith.surrogate.data import Molecules
 from gapsmith.surrogate.evaluate import evaluate
 from gapsmith.surrogate.inference import batches
 from gapsmith.surrogate.predictor import Predictor
@@ -28,7 +28,6 @@ def weights(tmp_path: Path, small: SimpleNamespace, monkeypatch: pytest.MonkeyPa
     save_model(tmp_path / "w.safetensors", build(config), **as_role(ROLE), config=config, card={})
     sets = {"qm9": small.labelled(30), "qm9_gfn2": None, "gfn2": small.labelled(12, forces=True)}
     monkeypatch.setattr(sources, "load", lambda name, split: sets[name])
-    monkeypatch.setattr(data, "base", lambda: small.labelled(30))
     return tmp_path / "w.safetensors"
 
 

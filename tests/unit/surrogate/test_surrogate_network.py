@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gapsmith.core.units import DEBYE_TO_E_ANGSTROM
 from gapsmith.surrogate.network import SurrogateNetwork
-from gapsmith.surrogate.quantities import DEBYE_TO_E_ANGSTROM
 
 KINDS: list[dict[str, Any]] = [
     {"layer": "painn"},

@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from gapsmith.surrogate.data import Molecules
+from gapsmith.data.molecules import Molecules
 from gapsmith.surrogate.inference import predict_molecules
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.noise import Evidence, fit, refit
-from gapsmith.surrogate.quantities import GRAPH_LEVEL
 
 pytestmark = pytest.mark.slow
 
@@ -24,12 +23,12 @@ def noisy(model: SurrogateNetwork, molecules: Molecules, seed: int) -> tuple[Mol
     predicted = predict_molecules([model], molecules, wanted=HEADS)
     draw = np.random.default_rng(seed)
     sigma = np.where(molecules.sizes > 5, 2.0, 0.2)
-    targets = molecules.targets.copy()
+    graph = dict(molecules.graph)
     for name in HEADS[:3]:
-        targets[:, GRAPH_LEVEL.index(name)] = predicted.mean[name] + draw.standard_normal(len(sigma)) * sigma
+        graph[name] = predicted.mean[name] + draw.standard_normal(len(sigma)) * sigma
     atoms = np.where(molecules.numbers == 1, 2.0, 0.2)
     charges = predicted.mean["mulliken_charge"] + draw.standard_normal(len(atoms)) * atoms
-    return replace(molecules, targets=targets, charges=charges.astype(np.float32)), sigma, atoms
+    return replace(molecules, graph=graph, node={"mulliken_charge": charges.astype(np.float32)}), sigma, atoms
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 
 from gapsmith.core.errors import CalculationError, DataError
 from gapsmith.core.xtb import single_point
+from gapsmith.data import sources as registry
 from gapsmith.surrogate import data, displaced, relaxed, sources
 from gapsmith.surrogate.config import FOLDER, load
 
@@ -20,7 +21,7 @@ def split(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GAPSMITH_CACHE", str(tmp_path))
     monkeypatch.setattr(relaxed, "CHUNK", 2)
     some = data.from_geometries([WATER, ODD, WATER, WATER, WATER], [{"gap_ev": float(i)} for i in range(5)])
-    monkeypatch.setattr(data, "base_split", lambda name: some)
+    monkeypatch.setattr(registry.find("qm9"), "load", lambda name: some)
 
 
 def test_forces_are_minus_the_gradient_of_the_energy() -> None:
@@ -40,21 +41,21 @@ def test_forces_are_minus_the_gradient_of_the_energy() -> None:
 
 @pytest.mark.usefixtures("split")
 def test_chunks_are_relaxed_and_displaced_once() -> None:
-    assert relaxed.load("train") is None
-    assert displaced.load("train") is None
+    assert sources.load("qm9_gfn2", "train") is None
+    assert sources.load("gfn2", "train") is None
     for first in (0, 2, 4):
         relaxed.prepare_chunk("train", first)
         displaced.prepare_chunk("train", first)
-    cheap, frames = relaxed.load("train"), displaced.load("train")
+    cheap, frames = sources.load("qm9_gfn2", "train"), sources.load("gfn2", "train")
     assert cheap is not None
     assert frames is not None
     assert cheap.target("gap").tolist() == [0, 2, 3, 4]  # the radical is left out
     assert len(frames) == 4 * displaced.FRAMES
     assert set(frames.labelled()) == {"gfn2_energy", "gfn2_gap", "gfn2_forces"}
-    assert frames.forces is not None
+    forces = frames.node["gfn2_forces"]
     energies = frames.target("gfn2_energy").reshape(4, displaced.FRAMES)
     assert (energies[:, 0] < energies[:, 1:].min(1)).all()  # relaxed is lowest
-    largest = [np.abs(frames.forces[frames.offsets[i] : frames.offsets[i + 1]]).max() for i in range(len(frames))]
+    largest = [np.abs(forces[frames.offsets[i] : frames.offsets[i + 1]]).max() for i in range(len(frames))]
     assert max(largest[:: displaced.FRAMES]) < 0.05 < min(largest[1 :: displaced.FRAMES])
     written = {file: file.stat().st_mtime_ns for file in displaced.folder("train").glob("*")}
     displaced.prepare_chunk("train", 0)

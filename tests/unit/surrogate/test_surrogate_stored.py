@@ -8,13 +8,13 @@ import pytest
 import torch
 from scipy import stats
 
-from gapsmith.core.errors import DataError, InputError
+from gapsmith.core.errors import InputError
+from gapsmith.data.molecules import Molecules, joined
 from gapsmith.datastore.ragged import Ragged
-from gapsmith.datastore.shards import Index, write_shards
+from gapsmith.datastore.shards import Index
 from gapsmith.datastore.store import DiskStore, Prefetched, WholeStore
 from gapsmith.surrogate import batches
 from gapsmith.surrogate.batches import MOST_MEMBERS, Batch, MixedSource, Part, Resident, Share
-from gapsmith.surrogate.data import Molecules, joined
 from gapsmith.surrogate.stored import Stored, StoredShare, StoredSource, drawn_weights, labelled, write_molecules
 
 
@@ -22,9 +22,7 @@ def same(one: Part, other: Part) -> None:
     """Fail unless two parts are equal in every bit."""
     assert one.heads == other.heads
     for a, b in [
-        (one.targets, other.targets),
-        (one.charges, other.charges),
-        (one.forces, other.forces),
+        *((one.labels[name], other.labels[name]) for name in {*one.labels, *other.labels}),
         (one.weights, other.weights),
         *((getattr(one.graph, name), getattr(other.graph, name)) for name in ("numbers", "coordinates", "sizes")),
         *((getattr(one.graph, name), getattr(other.graph, name)) for name in ("molecule", "first", "second")),
@@ -43,7 +41,7 @@ def stored(folder: Path, molecules: Molecules, share: float, noise: float) -> St
 @pytest.mark.parametrize("bootstrap", [True, False])
 def test_a_part_is_that_of_molecules_in_memory(small: SimpleNamespace, tmp_path: Path, bootstrap: bool) -> None:
     one, two = small.labelled(23), small.labelled(9, seed=5)
-    two = Molecules(two.offsets, two.numbers, two.coordinates, two.targets)  # no charges
+    two = Molecules(two.offsets, two.numbers, two.coordinates, two.graph)  # no charges
     weights = [drawn_weights(np.arange(len(x)), seed) for x, seed in ((one, 3), (two, 4))]
     resident = Resident(
         joined([one, two]),
@@ -122,13 +120,12 @@ def test_weights_are_independent_exponentials_of_mean_one() -> None:
 
 
 def test_labels_are_known_without_reading_the_shards(small: SimpleNamespace, tmp_path: Path) -> None:
-    one, two = small.labelled(6).only(("gap", "mulliken_charge")), small.labelled(6).only(("homo", "mulliken_charge"))
+    names = ("gap", "homo", "mulliken_charge")
+    one, two = small.labelled(6).only(names), small.labelled(6).only(names)
+    one.graph["homo"][:], two.graph["gap"][:] = np.nan, np.nan
     index = write_molecules(tmp_path, iter([one, two]), 4)
     for file in tmp_path.glob("shard-*"):
         file.unlink()
     assert set(labelled(Index.read(index.folder))) == {"gap", "homo", "mulliken_charge"}
-    other = write_shards(tmp_path / "other", [Ragged.of(np.array([0, 1]), per_sample={}, per_atom={})], 1)
-    with pytest.raises(DataError, match="was written for quantities None"):
-        labelled(other)
     with pytest.raises(InputError, match="kind of their arrays"):
         write_molecules(tmp_path, [one, small.labelled(3, forces=True)], 3)

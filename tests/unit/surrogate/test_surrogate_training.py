@@ -12,9 +12,9 @@ import torch
 from model_cards import DOMAIN, as_role
 
 from gapsmith.core.errors import CheckpointError, InputError
-from gapsmith.surrogate import ROLE, calibration, data
+from gapsmith.data.molecules import Molecules
+from gapsmith.surrogate import ROLE, calibration, data, sources
 from gapsmith.surrogate.batches import Batch, MixedSource, Share
-from gapsmith.surrogate.data import Molecules
 from gapsmith.surrogate.loss import losses, normalise
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.predictor import Predictor, save_deep
@@ -46,7 +46,7 @@ def diatomics(count: int, seed: int) -> Molecules:
 def qm9(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of QM9's splits: the same made-up molecules under other seeds."""
     seeds = {"train": 0, "validation": 1, "test": 2}
-    monkeypatch.setattr(data, "base_split", lambda name: diatomics(300, seeds[name]))
+    monkeypatch.setattr(sources, "load", lambda name, split: diatomics(300, seeds[split]))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,8 @@ def test_a_source_trains_its_own_heads_alone(small: SimpleNamespace, layer: str)
 def test_unknown_labels_of_some_molecules_change_nothing(small: SimpleNamespace) -> None:
     model, some = small.network(), small.labelled(6)
     expected = losses(model, batch_of(some.take(np.array([0, 3]))))["gap_mae"]
-    some.targets[[1, 2, 4, 5]] = np.nan
+    for values in some.graph.values():
+        values[[1, 2, 4, 5]] = np.nan
     found = losses(model, batch_of(some))
     assert float(found["gap_mae"].detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
     assert torch.isfinite(found["loss"])
@@ -147,7 +148,7 @@ def test_task_weights_are_learnt_only_if_asked_for(small: SimpleNamespace) -> No
 def test_scales_and_references_come_from_the_data(small: SimpleNamespace) -> None:
     some = small.labelled(200)
     fit = np.array([0, 2.0, 0, 0, 0, 0, -5.0, 3.0, 1.5, 7.0])
-    some.targets[:, data.COLUMNS["polarizability_bohr3"]] = some.composition(9) @ fit
+    some.graph["polarizability"][:] = some.composition(9) @ fit
     model = build(small.configuration())
     normalise(model, [some, small.labelled(100, forces=True)])
     head = model.head("polarizability")

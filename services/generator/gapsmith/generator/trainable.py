@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gapsmith.core.errors import DataError
-from gapsmith.data import qm9
+from gapsmith.data.qm9_source import Qm9Source
 from gapsmith.generator import ARCHITECTURE, ROLE, diffusion, network
 from gapsmith.generator.base import TRAINING_SPLIT, GeneratorBase, default_config
 from gapsmith.generator.data import Batch, MoleculeSource, from_geometries, load_split
@@ -115,15 +115,12 @@ class GeneratorTrainable:
         """The card's facts that sampling needs: the tables of p(atoms | properties) of the training split."""
         vocabulary = cast(network.Denoiser, model).vocabulary
         train = load_split(TRAINING_SPLIT, vocabulary)
-        everything = qm9.edm_halves(len(qm9.load()))[TRAINING_SPLIT]
+        source = Qm9Source()
+        about = source.about(TRAINING_SPLIT, source.load(TRAINING_SPLIT))
         return {
             "sizes": Sizes.of(train, vocabulary.names).to_card(),
-            "data": {
-                "name": f"QM9 (qm9pack), {qm9.LEVEL}",
-                "split": "second half of EDM's training molecules",
-                "split_sha256": qm9.split_hash(everything),
-                "molecules": len(train),
-            },
+            "data": source.title,
+            "sources": [{**about, "molecules": len(train)}],  # as far as bonds could be assigned
         }
 
     def _losses(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:

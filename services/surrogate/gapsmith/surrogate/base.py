@@ -1,4 +1,4 @@
-"""Base training of the surrogate: from nothing, on QM9 and what else its configuration names."""
+"""Base training of the surrogate: from nothing, on the sources that its configuration names."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,18 +9,18 @@ import torch
 from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.errors import InputError
 from gapsmith.core.model_domain import KnownProperty, ModelDomain
-from gapsmith.data import qm9
+from gapsmith.data.molecules import Molecules
+from gapsmith.data.sources import find
 from gapsmith.datastore.grouped import GroupedSource, open_store
 from gapsmith.datastore.shards import Index
 from gapsmith.datastore.store import SampleStore
-from gapsmith.surrogate import ROLE, data, sources
+from gapsmith.surrogate import ROLE, sources
 from gapsmith.surrogate.batches import MOST_MEMBERS, MixedSource, Share
 from gapsmith.surrogate.calibration import VALIDATION, calibrate
 from gapsmith.surrogate.config import Config, parse
 from gapsmith.surrogate.loss import normalise
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.noise import refit
-from gapsmith.surrogate.quantities import QUANTITIES
 from gapsmith.surrogate.stored import StoredShare, StoredSource, labelled, write_molecules
 from gapsmith.surrogate.summary import evaluated
 from gapsmith.training.checkpoint import load_weights, read_card
@@ -28,12 +28,9 @@ from gapsmith.training.communicator import Communicator
 from gapsmith.training.protocol import BaseOptions, BatchSource, Recipe
 
 HELD_OUT = {"train": "validation", "first": "second"}  # what shows how good a training on a split is
-DESCRIPTIONS = {
-    "train": "predicts properties of molecules of H, C, N, O and F with error bars",
-    "first": "judges generators: learned from EDM's first half of QM9, takes no part in campaigns",
-}
 TAILS_PERCENT = (0.1, 99.9)  # of the training data: the range of a property in the domain
-LOOKED_AT = 1000  # molecules, while it trains
+LOOKED_AT = 1000  # held-out molecules, while it trains
+MEASURED = 10_000  # at the end
 
 
 def build(config: Mapping[str, Any]) -> SurrogateNetwork:
@@ -44,7 +41,7 @@ def build(config: Mapping[str, Any]) -> SurrogateNetwork:
     return SurrogateNetwork(wanted)
 
 
-def domain_of(config: Config, sets: Sequence[data.Molecules]) -> ModelDomain:
+def domain_of(config: Config, sets: Sequence[Molecules]) -> ModelDomain:
     """Elements and sizes of some molecules, and the quantities of molecules that a configuration has heads of."""
     numbers = np.unique(np.concatenate([some.numbers for some in sets]))
     heavy = np.concatenate([np.add.reduceat(some.numbers > 1, some.offsets[:-1]) for some in sets])
@@ -56,7 +53,7 @@ def domain_of(config: Config, sets: Sequence[data.Molecules]) -> ModelDomain:
         values = values[np.isfinite(values)] / head.known_unit.in_base
         low, high = np.percentile(values, TAILS_PERCENT) if len(values) else (None, None)
         properties[name] = KnownProperty(
-            QUANTITIES[name].method,
+            find(head.sources[0]).labels[name].level,
             head.unit,
             None if low is None else float(low),
             None if high is None else float(high),
@@ -76,7 +73,7 @@ class SurrogateBase:
         self.config = self._parsed.as_dict()
         self.recipe = Recipe(**{name: self.config["training"][name] for name in Recipe.__dataclass_fields__})
         self.model = build(config)
-        self._counts: dict[str, int] = {}
+        self._about: list[dict[str, Any]] = []
         self._domain: ModelDomain | None = None
         self._start: dict[str, Any] | None = None
         if options.start is not None:
@@ -107,7 +104,6 @@ class SurrogateBase:
                 write_molecules(folder / name, [share.molecules])
         group.barrier()
         indices = {name: Index.read(folder / name) for name in self._parsed.sources}
-        self._counts = {name: len(index) for name, index in indices.items()}
 
         def opened() -> tuple[BatchSource, list[SampleStore]]:
             stores = {name: open_store(x, group, options.storage, options.replicas) for name, x in indices.items()}
@@ -124,7 +120,7 @@ class SurrogateBase:
 
     def _shares(self) -> dict[str, Share]:
         shares = sources.of(self._parsed, self._split, self._options.molecules)
-        self._counts = {name: len(share.molecules) for name, share in shares.items()}
+        self._about = sources.about(shares, self._split)
         self._domain = domain_of(self._parsed, [share.molecules for share in shares.values()])
         if self._start is None:
             normalise(self.model, [share.molecules for share in shares.values()])
@@ -139,27 +135,27 @@ class SurrogateBase:
 
     def look(self) -> dict[str, float]:
         """Errors on a thousand held-out molecules."""
-        some = data.base_split(HELD_OUT[self._split]).take(np.arange(self._options.molecules or LOOKED_AT))
-        return evaluated(self.model, some, self._options.device)
+        return evaluated(self.model, self._held_out(LOOKED_AT), self._options.device)
+
+    def _held_out(self, most: int) -> Molecules:
+        """Molecules of the first source that are not trained on."""
+        found = sources.main(self._parsed, HELD_OUT[self._split])
+        return found.take(np.arange(min(self._options.molecules or most, len(found))))
 
     def finish(self) -> dict[str, Any]:
         """Fit the noise once more, calibrate, measure."""
         model, options = self.model, self._options
         model.trunk.low_precision = False  # what is measured and shipped computes in full precision
         splits = (self._split, HELD_OUT[self._split])
-        held_out = data.base_split(splits[1])
-        held_out = held_out.take(np.arange(min(options.molecules or qm9.VALIDATION, len(held_out))))
+        held_out = self._held_out(MEASURED)
         if len(held_out) > VALIDATION:
             refit(model, held_out.take(np.arange(VALIDATION, len(held_out))), device=options.device)
         calibration = calibrate(model, most=options.molecules or VALIDATION, splits=splits)
-        whole = len(data.base())
-        named = qm9.split(whole) if self._split == "train" else {"first": qm9.edm_halves(whole)["first"]}
         begun = None if self._start is None else {"begun_from": {"sha256": self._start["sha256"]}}
         return {
-            "description": DESCRIPTIONS[self._split],
-            "data": f"QM9, {qm9.LEVEL}" + (", and GFN2-xTB" if len(self._parsed.sources) > 1 else ""),
-            "molecules": self._counts,
-            "split_sha256": {name: qm9.split_hash(indices) for name, indices in named.items()},
+            "description": f"predicts {', '.join(self._parsed.heads)} with error bars",
+            "data": ", ".join(one["title"] for one in self._about),
+            "sources": self._about,
             "calibration": calibration,
             "held_out": {"split": splits[1], **evaluated(model, held_out, options.device)},
             **(begun or {}),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gapsmith.core.errors import InputError
-from gapsmith.surrogate.data import Molecules, joined
+from gapsmith.data.molecules import Molecules, joined
 from gapsmith.surrogate.graph import Graph, graph
 from gapsmith.surrogate.quantities import FORCES
 
@@ -26,9 +26,7 @@ class Part:
     """Molecules that go through the network together, with labels in base units; NaN where unknown."""
 
     graph: Graph
-    targets: Tensor  # (molecules, quantities) float64, of GRAPH_LEVEL
-    charges: Tensor | None  # (atoms,) float32, e
-    forces: Tensor | None  # (atoms, 3) float32, eV / angstrom
+    labels: Mapping[str, Tensor]  # by quantity: (molecules,) float64, or (atoms,) or (atoms, 3) float32
     weights: Tensor  # (molecules, MOST_MEMBERS) float32, bootstrap weights with mean one
     heads: tuple[str, ...]  # quantities that any of the set's molecules has labels of
 
@@ -65,9 +63,8 @@ class Resident:
         self._offsets = self._put(molecules.offsets)
         self._numbers = self._put(molecules.numbers)
         self._coordinates = self._put(molecules.coordinates)
-        self._targets = self._put(molecules.targets)
-        self._charges = None if molecules.charges is None else self._put(molecules.charges)
-        self._forces = None if molecules.forces is None else self._put(molecules.forces)
+        self._graph = {name: self._put(values) for name, values in molecules.graph.items()}
+        self._node = {name: self._put(values) for name, values in molecules.node.items()}
         self._bootstrap = self._put(bootstrap)
         self._noise = self._put(noise_angstrom.astype(np.float32)) if noise_angstrom.any() else None
 
@@ -94,9 +91,8 @@ class Resident:
             coordinates = coordinates + sigma.unsqueeze(-1) * normal
         return Part(
             graph(self._numbers[rows].long(), coordinates, sizes),
-            self._targets[index],
-            None if self._charges is None else self._charges[rows],
-            None if self._forces is None else self._forces[rows],
+            {name: values[index] for name, values in self._graph.items()}
+            | {name: values[rows] for name, values in self._node.items()},
             self._bootstrap[index],
             self.heads,
         )

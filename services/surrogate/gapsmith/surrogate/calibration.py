@@ -8,11 +8,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 
-from gapsmith.surrogate import data, sources
-from gapsmith.surrogate.data import Molecules
+from gapsmith.data.molecules import Molecules
+from gapsmith.surrogate import sources
 from gapsmith.surrogate.inference import Predicted, predict_molecules
 from gapsmith.surrogate.network import SurrogateNetwork
-from gapsmith.surrogate.quantities import FORCES, QUANTITIES
+from gapsmith.surrogate.quantities import FORCES
 
 REFERENCE = 4000  # training molecules that span the latent space
 VALIDATION = 4000  # validation molecules of a source: one half sets the scale, to a few percent, one the intervals
@@ -127,12 +127,9 @@ def whitening(latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def residuals(predicted: Predicted, molecules: Molecules, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Errors and raw sigmas of a head where labels are known, base unit."""
-    if QUANTITIES[name].level == "graph":
-        target = molecules.target(name)
-    elif molecules.charges is not None:
-        target = molecules.charges.astype(np.float64)
-    else:
+    if name not in molecules.labels:
         return np.zeros(0), np.zeros(0)
+    target = molecules.labels[name].astype(np.float64)
     known = np.isfinite(target)
     return (predicted.mean[name] - target)[known], predicted.std[name][known]
 
@@ -145,20 +142,20 @@ def fit(
     most: int = VALIDATION,
     splits: tuple[str, str] = SPLITS,
 ) -> tuple[Calibration, dict[str, Any]]:
-    """Fit on validation data of every source of the first network and on labels; the latent distance on QM9's training split.
+    """Fit on validation data of the first network's sources and on labels; the latent distance on training data.
 
     Args:
         models: an ensemble.
         labels: of a campaign, to count in for the gap.
         device: where the networks are.
         most: molecules of each set at most.
-        splits: of QM9, to train on and to fit on.
+        splits: of the sources, to train on and to fit on.
 
     Returns:
         The calibration, and what goes into the model's card.
     """
     config, names = models[0].config, [name for name in models[0].names if name != FORCES]
-    training = data.base_split(splits[0])
+    training = sources.main(config, splits[0])
     reference = training.take(np.arange(min(REFERENCE, most, len(training))))
     mean, matrix = whitening(predict_molecules(models, reference, device=device, wanted=("gap",)).latent)
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in names}

@@ -7,14 +7,13 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from gapsmith.core.terminal import echo, track
 from gapsmith.surrogate import displaced, relaxed
-from gapsmith.surrogate.data import base_split
 
 
 def prepare(task: Callable[[int], object], split: str, molecules: int, workers: int | None) -> None:
     """Prepare the chunks of a split's first molecules in several processes; a bar shows how far it is."""
     number = workers or len(os.sched_getaffinity(0))
     os.environ["OMP_NUM_THREADS"] = "1"  # of the workers
-    there = len(base_split(split))
+    there = len(relaxed.qm9(split))
     if molecules > there:
         echo(f"warning: the split {split} has {there} molecules, not {molecules}", fg="yellow", err=True)
     firsts = range(0, min(molecules, there), relaxed.CHUNK)

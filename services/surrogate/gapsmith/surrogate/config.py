@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from gapsmith.core.chemistry.elements import SYMBOLS, number_of
 from gapsmith.core.errors import InputError
-from gapsmith.surrogate.quantities import ENERGY_OF_FORCES, FORCES, FRONTIER, QUANTITIES, SOURCES, UNITS, Unit
+from gapsmith.core.units import UNITS, Unit
+from gapsmith.data.sources import find, registered
+from gapsmith.surrogate.quantities import ENERGY_OF_FORCES, FORCES, FRONTIER, quantities
 from gapsmith.training.configuration import read
 
 FOLDER: Final = Path(__file__).parent / "configs"
@@ -112,8 +114,12 @@ def load(path: Path) -> Config:
         raise InputError(f"{path}: {error}") from error
 
 
-def parse(raw: Mapping[str, Any]) -> Config:
+def parse(raw: Mapping[str, Any], *, trained: bool = False) -> Config:
     """Check a configuration.
+
+    Args:
+        raw: as files and cards have it.
+        trained: of a model that is only used: its sources need not be installed.
 
     Raises:
         InputError: a key is unknown (the nearest known one is named) or missing, a value is of another type or out of
@@ -137,7 +143,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
         ensemble=EnsembleConfig(
             members=_whole(ensemble, "ensemble", "members"), bootstrap=_flag(ensemble, "ensemble", "bootstrap")
         ),
-        sources=_sources(top["sources"]),
+        sources=_sources(top["sources"], trained),
         heads={},
         training=TrainingConfig(
             batch_size=_whole(training, "training", "batch_size"),
@@ -158,7 +164,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
         raise InputError(
             "trunk.features and trunk.vector_features of an equivariant_transformer must be multiples of 8"
         )
-    config.heads.update(_heads(top["heads"], config.sources))
+    config.heads.update(_heads(top["heads"], config.sources, trained))
     return config
 
 
@@ -171,38 +177,41 @@ def _elements(raw: Any) -> tuple[str, ...]:
         raise InputError(f"elements: {error}") from error
 
 
-def _sources(raw: Any) -> dict[str, SourceConfig]:
-    found = {}
-    for name, section in _named(raw, "sources", tuple(SOURCES)).items():
+def _sources(raw: Any, trained: bool) -> dict[str, SourceConfig]:
+    found, order = {}, list(registered())
+    for name, section in _named(raw, "sources", order).items():
+        kind = name.partition(":")[0]
+        if not trained:
+            _known(kind, order, "sources")
         where = f"sources.{name}"
         values = _section(section, where, tuple(SourceConfig.__dataclass_fields__))
         found[name] = SourceConfig(
             _number(values, where, "share", above=0), _number(values, where, "noise_angstrom", least=0)
         )
-    return {name: found[name] for name in SOURCES if name in found}
+    rank = {kind: place for place, kind in enumerate(order)}
+    return dict(sorted(found.items(), key=lambda item: (rank.get(item[0].partition(":")[0], len(rank)), item[0])))
 
 
-def _heads(raw: Any, sources: Mapping[str, SourceConfig]) -> dict[str, HeadConfig]:
-    found = {}
-    for name, section in _named(raw, "heads", tuple(QUANTITIES)).items():
-        where, quantity = f"heads.{name}", QUANTITIES[name]
+def _heads(raw: Any, sources: Mapping[str, SourceConfig], trained: bool) -> dict[str, HeadConfig]:
+    found, known = {}, quantities()
+    for name, section in _named(raw, "heads", tuple(known)).items():
+        _known(str(name), tuple(known), "heads")
+        where, quantity = f"heads.{name}", known[name]
         values = _section(section, where, tuple(HeadConfig.__dataclass_fields__))
         unit = _text(values, where, "unit", tuple(UNITS))
         if UNITS[unit].dimension != quantity.dimension:
-            fitting = [key for key, known in UNITS.items() if known.dimension == quantity.dimension]
-            raise InputError(f"{where}.unit: {unit} is no unit of a {quantity.dimension}; use {' or '.join(fitting)}")
-        if _text(values, where, "level", ("graph", "node")) != quantity.level:
-            raise InputError(f"{where}.level: a {name} is predicted per {quantity.level}, got {values['level']!r}")
+            fitting = [key for key, other in UNITS.items() if other.dimension == quantity.dimension]
+            raise InputError(f"{where}.unit: {unit} is not a unit of {quantity.dimension}; use {' or '.join(fitting)}")
+        if _text(values, where, "level", ("graph", "node")) != quantity.kind:
+            raise InputError(f"{where}.level: a {name} is predicted per {quantity.kind}, got {values['level']!r}")
         own = values["sources"]
         if isinstance(own, str) or not isinstance(own, Sequence) or not own:
             raise InputError(f"{where}.sources must be a list of sources, got {own!r}")
         for source in own:
             _known(str(source), tuple(sources), f"{where}.sources")
-            if name not in SOURCES[source]:
-                raise InputError(
-                    f"{where}.sources: {source} has no labels of {name}; it has {', '.join(SOURCES[source])}"
-                )
-        found[name] = HeadConfig(quantity.level, unit, _number(values, where, "weight", above=0), tuple(own))
+        if not trained:
+            _check_labels(name, own)
+        found[name] = HeadConfig(quantity.kind, unit, _number(values, where, "weight", above=0), tuple(own))
     if "gap" not in found:
         raise InputError("heads lacks gap, which the loop searches by")
     if "lumo" in found and "homo" not in found:
@@ -212,7 +221,7 @@ def _heads(raw: Any, sources: Mapping[str, SourceConfig]) -> dict[str, HeadConfi
     for source in sources:
         if not any(source in head.sources for head in found.values()):
             raise InputError(f"sources.{source} trains no head; name it in a head's sources or leave it out")
-    return {name: found[name] for name in QUANTITIES if name in found}  # one order, however the file is sorted
+    return {name: found[name] for name in known if name in found}  # one order, however the file is sorted
 
 
 def _known(key: str, known: Sequence[str], where: str) -> None:
@@ -226,9 +235,20 @@ def _known(key: str, known: Sequence[str], where: str) -> None:
 def _named(raw: Any, where: str, known: Sequence[str]) -> Mapping[str, Any]:
     if not isinstance(raw, Mapping) or not raw:
         raise InputError(f"{where} must hold at least one of {', '.join(known)}")
-    for key in raw:
-        _known(str(key), known, where)
     return raw
+
+
+def _check_labels(head: str, names: Sequence[str]) -> None:
+    """Raise InputError unless these sources have labels of a head, all of one level of theory."""
+    levels = {}
+    for name in names:
+        labels = find(name).labels
+        if head not in labels:
+            raise InputError(f"heads.{head}.sources: {name} has no labels of {head}; it has {', '.join(labels)}")
+        levels[labels[head].level] = name
+    if len(levels) > 1:
+        of = ", ".join(f"{level} ({name})" for level, name in levels.items())
+        raise InputError(f"heads.{head}.sources: a head learns one level of theory, these have {of}")
 
 
 def _section(raw: Any, where: str, keys: Sequence[str]) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ Chunks beside those of ``relaxed``, from whose geometries they start; each is wr
 stopped and taken up again at any time.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,13 +13,14 @@ from safetensors.numpy import load_file
 
 from gapsmith.core.errors import CalculationError
 from gapsmith.core.paths import cache
+from gapsmith.data.molecules import Molecules
+from gapsmith.data.sources import Label, Source
 from gapsmith.surrogate import relaxed
-from gapsmith.surrogate.data import COLUMNS, Molecules
-from gapsmith.surrogate.quantities import GRAPH_LEVEL
 
 FRAMES: Final = 3  # of a molecule: relaxed, then displaced
 LEAST_SIGMA, MOST_SIGMA = 0.02, 0.12  # angstrom, of each displacement
 SEED = 2024
+METHOD: Final = "GFN2-xTB"
 
 
 def folder(split: str) -> Path:
@@ -60,15 +62,28 @@ def prepare_chunk(split: str, first: int) -> Path:
     return target
 
 
-def load(split: str) -> Molecules | None:
-    """All frames that are cached, in order; None if there are none."""
-    chunks = [load_file(str(file)) for file in sorted(folder(split).glob("*.safetensors"))]
-    if not chunks:
-        return None
-    whole = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    targets = np.full((len(whole["sizes"]), len(GRAPH_LEVEL)), np.nan)
-    targets[:, COLUMNS["gfn2_energy_ev"]] = whole["energy_ev"]
-    targets[:, COLUMNS["gfn2_gap_ev"]] = whole["gap_ev"]
-    offsets = np.concatenate([[0], np.cumsum(whole["sizes"], dtype=np.int64)])
-    forces = whole["forces_ev_per_angstrom"]
-    return Molecules(offsets, whole["numbers"], whole["coordinates"], targets, forces=forces)
+class Gfn2Source(Source):
+    """All frames that are cached, in order."""
+
+    name, title, licence, rank = "gfn2", "GFN2-xTB of displaced QM9 molecules", "Apache-2.0", 2
+    origin = "computed by gapsmith data xtb with tblite"
+    labels: Mapping[str, Label] = {
+        "gfn2_gap": Label("eV", METHOD, least=0.0),
+        "gfn2_energy": Label("eV", METHOD, "extensive"),
+        "gfn2_forces": Label("eV/angstrom", METHOD, "forces"),
+    }
+    advice = relaxed.Qm9Gfn2Source.advice
+
+    def load(self, split: str) -> Molecules | None:
+        """What is cached; None if nothing is."""
+        chunks = [load_file(str(file)) for file in sorted(folder(split).glob("*.safetensors"))]
+        if not chunks:
+            return None
+        whole = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+        return Molecules(
+            np.concatenate([[0], np.cumsum(whole["sizes"], dtype=np.int64)]),
+            whole["numbers"],
+            whole["coordinates"],
+            {"gfn2_gap": whole["gap_ev"], "gfn2_energy": whole["energy_ev"]},
+            {"gfn2_forces": whole["forces_ev_per_angstrom"]},
+        )

@@ -8,8 +8,8 @@ from safetensors.numpy import load_file
 
 from gapsmith.core.paths import cache
 from gapsmith.data.electronic_records import ElectronicRecords
+from gapsmith.data.molecules import Molecules
 from gapsmith.surrogate import relaxed
-from gapsmith.surrogate.data import Molecules, base_split
 
 GEOMETRIES: Final = ("qm9", "qm9_gfn2")  # names as in ``sources``
 
@@ -39,5 +39,5 @@ def _molecules(geometries: str, split: str, first: int) -> Molecules:
     if geometries == "qm9_gfn2":
         relaxed.prepare_chunk(split, first)
         return relaxed.chunk(split, first)
-    whole = base_split(split)
+    whole = relaxed.qm9(split)
     return whole.take(np.arange(first, min(first + relaxed.CHUNK, len(whole))))

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from gapsmith.data import qm9
-from gapsmith.surrogate import data, sources
+from gapsmith.data.molecules import Molecules
+from gapsmith.surrogate import sources
 from gapsmith.surrogate.calibration import residuals
-from gapsmith.surrogate.data import Molecules
 from gapsmith.surrogate.inference import predict_molecules
 from gapsmith.surrogate.metrics import mae, uncertainty
 from gapsmith.surrogate.predictor import Predictor
@@ -112,11 +111,9 @@ def evaluate(
         DataError: QM9 is missing.
     """
     predictor = Predictor.load(weights, device=device)
-    whole = len(data.base())
     provenance = {
         "weights_sha256": sha256(weights),
         "split": split,
-        "split_sha256": qm9.split_hash(qm9.split(whole)[split]),
         "threads": torch.get_num_threads(),
         "device": device,
     }
@@ -153,9 +150,9 @@ def measure(
             unit = config.heads[name].known_unit.in_base
             target = _labels(part, name)
             found[name].append((error / unit, calibration.calibrated(sigma, name) / unit, target / unit))
-        if FORCES in labelled and part.forces is not None:
+        if FORCES in labelled:
             forces = predict_molecules(predictor.models, part, device=predictor.device, wanted=[FORCES]).mean[FORCES]
-            force_errors.append(np.abs(forces - part.forces).ravel())
+            force_errors.append(np.abs(forces - part.labels[FORCES]).ravel())
         on_progress(first + len(part), len(molecules))
     heads = {
         name: HeadResult(
@@ -173,8 +170,7 @@ def measure(
 
 
 def _labels(part: Molecules, name: str) -> np.ndarray:
-    values = part.charges if name == "mulliken_charge" else part.target(name)
-    assert values is not None  # or the set would not be labelled with it
+    values = part.labels[name]
     return np.asarray(values[np.isfinite(values)], dtype=np.float64)
 
 

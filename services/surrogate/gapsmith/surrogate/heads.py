@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gapsmith.core.units import DEBYE_TO_E_ANGSTROM
+from gapsmith.data.sources import Label
 from gapsmith.surrogate.config import Config
 from gapsmith.surrogate.graph import Graph
-from gapsmith.surrogate.quantities import DEBYE_TO_E_ANGSTROM, Quantity
 
 NOISE_HIDDEN = 32
 FIRST_LOG_VARIANCE = -4.0
@@ -135,9 +136,9 @@ def neutral(charges: Tensor, graph: Graph) -> Tensor:
     return charges - mean[graph.molecule]
 
 
-def make(quantity: Quantity, config: Config) -> Head:
+def make(label: Label, config: Config) -> Head:
     """The head of a quantity that is not derived from others."""
     kinds: dict[str, type[Head]] = {
         "intensive": IntensiveHead, "extensive": ExtensiveHead, "charge": ChargeHead, "dipole": DipoleHead,
     }  # fmt: skip
-    return kinds[quantity.form](config)
+    return kinds[label.form](config)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gapsmith.surrogate.data import Molecules
+from gapsmith.data.molecules import Molecules
 from gapsmith.surrogate.graph import Graph, graph
 from gapsmith.surrogate.network import SurrogateNetwork
-from gapsmith.surrogate.quantities import FORCES, QUANTITIES
+from gapsmith.surrogate.quantities import FORCES, quantity
 
 PAIRS_PER_BATCH = {"cpu": 8_000, "cuda": 400_000}
 
@@ -67,7 +67,7 @@ def predict_molecules(
     for model in models:
         model.eval()
     rows = {"graph": (len(molecules),), "node": (len(molecules.numbers),)}
-    shapes = {name: rows[QUANTITIES[name].level] + ((3,) if name == FORCES else ()) for name in names}
+    shapes = {name: rows[quantity(name).kind] + ((3,) if name == FORCES else ()) for name in names}
     mean = {name: np.zeros(shape) for name, shape in shapes.items()}
     std = {name: np.zeros(shape) for name, shape in shapes.items() if name != FORCES}
     dipole = np.zeros((len(molecules), 3))
@@ -78,7 +78,7 @@ def predict_molecules(
             batch = as_graph(molecules.take(chosen), device)
             outputs = [model(batch, names) for model in models]
         for name in names:
-            where = chosen if QUANTITIES[name].level == "graph" else atoms
+            where = chosen if quantity(name).kind == "graph" else atoms
             means = torch.cat([output.heads[name].mean.detach() for output in outputs], dim=-1)
             if name == FORCES:
                 mean[name][where] = means.view(len(means), len(models), 3).mean(1).cpu().numpy()

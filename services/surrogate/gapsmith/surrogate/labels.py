@@ -2,9 +2,10 @@
 
 from itertools import groupby
 
+from gapsmith.data.molecules import Molecules
 from gapsmith.stack.connect import open_database
 from gapsmith.store import labels
-from gapsmith.surrogate.data import Molecules, from_geometries
+from gapsmith.surrogate.data import from_geometries
 
 
 def campaign_labels() -> dict[str, Molecules]:

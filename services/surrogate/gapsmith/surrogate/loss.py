@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gapsmith.data.molecules import Molecules
 from gapsmith.surrogate.batches import Batch, Part
-from gapsmith.surrogate.data import Molecules
 from gapsmith.surrogate.heads import Members
 from gapsmith.surrogate.network import SurrogateNetwork
-from gapsmith.surrogate.quantities import FORCES, GRAPH_LEVEL, QUANTITIES
+from gapsmith.surrogate.quantities import FORCES, quantity
 
 NLL_WEIGHT = 0.1
 LEAST_SCALE = 1e-3
@@ -41,12 +41,8 @@ def losses(model: SurrogateNetwork, batch: Batch) -> dict[str, Tensor]:
 
 def errors(name: str, members: Members, part: Part) -> tuple[Tensor, Tensor]:
     """Errors (rows, members), zero where unknown, and which rows are known (rows, 1)."""
-    if QUANTITIES[name].level == "graph":
-        target = part.targets[:, GRAPH_LEVEL.index(name)].unsqueeze(-1)
-    else:
-        values = part.forces if name == FORCES else part.charges
-        assert values is not None  # or the part would not have the head
-        target = values.double() if name == FORCES else values.double().unsqueeze(-1)
+    values = part.labels[name].double()
+    target = values if name == FORCES else values.unsqueeze(-1)
     known = torch.isfinite(target[:, :1])
     return torch.where(known, members.mean - target, 0.0), known
 
@@ -63,7 +59,7 @@ def _head_loss(
         loss = absolute.sum() / count
     else:
         weights = part.weights[:, : scaled.shape[1]].double()
-        if QUANTITIES[name].level == "node":
+        if quantity(name).kind == "node":
             weights = weights[part.graph.molecule]
         likelihood = members.log_variance + scaled.detach().square() * torch.exp(-members.log_variance)
         nll = 0.5 * torch.where(known, weights * likelihood, 0.0)
@@ -86,17 +82,17 @@ def normalise(model: SurrogateNetwork, molecules: list[Molecules]) -> None:
         molecules: one set per source, with labels of that source's heads only.
     """
     for name in model.heads:
-        head, form = model.head(name), QUANTITIES[name].form
+        head, form = model.head(name), quantity(name).form
         for some in molecules:
             if name not in some.labelled():
                 continue
             if form == "charge":
-                assert some.charges is not None
+                charges = some.node[name]
                 reference = [
-                    float(np.nanmean(some.charges[mine])) if (mine := some.numbers == z).any() else 0.0
+                    float(np.nanmean(charges[mine])) if (mine := some.numbers == z).any() else 0.0
                     for z in range(len(head.reference))
                 ]
-                left = some.charges - np.array(reference)[some.numbers]
+                left = charges - np.array(reference)[some.numbers]
                 head.reference.copy_(torch.tensor(reference))
             else:
                 known = np.isfinite(some.target(name))
@@ -112,6 +108,6 @@ def normalise(model: SurrogateNetwork, molecules: list[Molecules]) -> None:
             break
     if FORCES in model.names:
         for some in molecules:
-            if some.forces is not None:
-                model.force_scale.fill_(max(LEAST_SCALE, float(np.sqrt(np.nanmean(some.forces**2)))))
+            if FORCES in some.node:
+                model.force_scale.fill_(max(LEAST_SCALE, float(np.sqrt(np.nanmean(some.node[FORCES] ** 2)))))
                 break

@@ -13,7 +13,7 @@ from gapsmith.surrogate.config import Config
 from gapsmith.surrogate.graph import Graph
 from gapsmith.surrogate.heads import Features, Head, Members
 from gapsmith.surrogate.layers import EPSILON, Interaction, RadialBasis
-from gapsmith.surrogate.quantities import ENERGY_OF_FORCES, FORCES, QUANTITIES
+from gapsmith.surrogate.quantities import ENERGY_OF_FORCES, FORCES, quantity
 
 POOL_HEADS = 8
 DERIVED = ("lumo", FORCES)  # from other heads
@@ -101,7 +101,7 @@ class SurrogateNetwork(nn.Module):
         self.compiled = False  # whether training runs compiled layers
         self.trunk = Trunk(config)
         self.heads = nn.ModuleDict(
-            {name: heads.make(QUANTITIES[name], config) for name in self.names if name not in DERIVED}
+            {name: heads.make(quantity(name), config) for name in self.names if name not in DERIVED}
         )
         self.lumo_noise = None
         if "lumo" in self.names:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gapsmith.surrogate.data import Molecules
+from gapsmith.data.molecules import Molecules
 from gapsmith.surrogate.inference import as_graph, batches, pairs_per_batch
 from gapsmith.surrogate.network import SurrogateNetwork
-from gapsmith.surrogate.quantities import FORCES, QUANTITIES
+from gapsmith.surrogate.quantities import FORCES, quantity
 
 EPOCHS = 40
 BATCH = 128
@@ -63,14 +63,11 @@ def _evidence(model: SurrogateNetwork, molecules: Molecules, names: list[str], d
         part = molecules.take(chosen)
         output = model(as_graph(part, device), names)
         for name in names:
-            node = QUANTITIES[name].level == "node"
-            labels = part.charges if node else part.target(name)
-            assert labels is not None  # or it would not be among the names
-            target = torch.from_numpy(np.asarray(labels, np.float64)).to(device)
+            target = torch.from_numpy(np.asarray(part.labels[name], np.float64)).to(device)
             known, scale = torch.isfinite(target), model.scale(name)
             means = output.heads[name].mean
             evidence = Evidence(
-                output.atoms if node else output.latent,
+                output.atoms if quantity(name).kind == "node" else output.latent,
                 ((means.mean(-1) - target) / scale).float(),
                 (means.var(-1, unbiased=False) / scale**2).float(),
             )

@@ -7,13 +7,14 @@ import numpy as np
 
 from gapsmith.core.errors import CheckpointError, InputError
 from gapsmith.core.model_domain import ModelDomain
+from gapsmith.core.units import UNITS
 from gapsmith.surrogate import ROLE, WEIGHTS, calibration
 from gapsmith.surrogate.calibration import Calibration
 from gapsmith.surrogate.config import Config, parse
 from gapsmith.surrogate.data import from_geometries
 from gapsmith.surrogate.inference import predict_molecules
 from gapsmith.surrogate.network import SurrogateNetwork
-from gapsmith.surrogate.quantities import FORCES, QUANTITIES
+from gapsmith.surrogate.quantities import FORCES, quantity
 from gapsmith.training.checkpoint import load_tensors, load_weights, read_card, save_tensors, sha256, write_card
 from gapsmith.training.roles import Geometry, HeadPrediction, Prediction
 
@@ -86,10 +87,10 @@ class Predictor:
         heads, molecular = {}, {}
         for name, mean in predicted.mean.items():
             std, unit = calibrated.std(predicted, name), self.config.heads[name].known_unit.in_base
-            half, least = std * calibrated.interval[name], QUANTITIES[name].least
+            half, least = std * calibrated.interval[name], _least(name)
             low, high = np.maximum(mean - half, least), np.maximum(mean + half, least)
             heads[self.config.column(name)] = HeadPrediction(mean / unit, std / unit, low / unit, high / unit)
-            if QUANTITIES[name].level == "graph":
+            if quantity(name).kind == "graph":
                 molecular[name] = HeadPrediction(mean, std, low, high)
         return Prediction(
             mean_ev=predicted.mean["gap"],
@@ -114,11 +115,17 @@ class Predictor:
         ]
 
 
+def _least(name: str) -> float:
+    """The least possible value of a quantity, base unit."""
+    label = quantity(name)
+    return label.least * UNITS[label.unit].in_base
+
+
 def load_network(weights: Path) -> SurrogateNetwork:
     """One network; raises CheckpointError if its file or its card is wrong."""
     card = read_card(weights, role=ROLE)
     try:
-        model = SurrogateNetwork(parse(card["config"]))
+        model = SurrogateNetwork(parse(card["config"], trained=True))
     except (InputError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{weights}: its card describes no network of this version: {error}") from error
     load_weights(model, weights)

@@ -1,37 +1,60 @@
-"""The sources of labels by name, each with the quantities that the configuration lets it train."""
+"""What a configuration's sources hold, in the base units that networks work in."""
+
+from typing import Any
 
 import numpy as np
 
-from gapsmith.core.errors import DataError
-from gapsmith.surrogate import data, displaced, relaxed
+from gapsmith.core.chemistry.elements import SYMBOLS
+from gapsmith.core.errors import DataError, InputError
+from gapsmith.core.units import UNITS
+from gapsmith.data.molecules import Molecules
+from gapsmith.data.sources import find
 from gapsmith.surrogate.batches import Share
 from gapsmith.surrogate.config import Config
-from gapsmith.surrogate.data import Molecules
 
 
 def load(name: str, split: str) -> Molecules | None:
-    """A source's molecules of a split of QM9; None if nothing of it is cached."""
-    if name == "qm9":
-        return data.base_split(split)
-    return relaxed.load(split) if name == "qm9_gfn2" else displaced.load(split)
+    """A source's molecules of a split; None if nothing of it is there."""
+    source = find(name)
+    molecules = source.load(split)
+    if molecules is None:
+        return None
+    return molecules.scaled({quantity: UNITS[label.unit].in_base for quantity, label in source.labels.items()})
+
+
+def main(config: Config, split: str) -> Molecules:
+    """Molecules of a configuration's first source: those that models are judged by, and replayed in fine-tuning."""
+    return there(next(iter(config.sources)), split)
+
+
+def there(name: str, split: str) -> Molecules:
+    """A source's molecules; raises DataError if there are none, with what to do about it."""
+    molecules = load(name, split)
+    if molecules is None:
+        raise DataError(f"source {name} has no molecules of the split {split}: {find(name).advice.format(split=split)}")
+    return molecules
 
 
 def of(config: Config, split: str, most: int | None = None) -> dict[str, Share]:
     """All sources of a configuration, with labels of their own heads only and at most ``most`` molecules each.
 
     Raises:
-        DataError: nothing of a source is cached.
+        DataError: nothing of a source is there.
+        InputError: a source has elements that the configuration does not list.
     """
     found = {}
     for name, source in config.sources.items():
-        molecules = load(name, split)
-        if molecules is None:
-            raise DataError(
-                f"source {name} has no molecules of the split {split}: "
-                f"compute some with 'gapsmith data xtb --split {split} --molecules 1000', or leave it out"
-            )
+        molecules = there(name, split)
         if most is not None:
             molecules = molecules.take(np.arange(min(most, len(molecules))))
+        elements = {SYMBOLS[number] for number in np.unique(molecules.numbers)}
+        if strange := sorted(elements - set(config.elements)):
+            raise InputError(f"source {name} has {', '.join(strange)}; elements lists {', '.join(config.elements)}")
         own = [head for head, settings in config.heads.items() if name in settings.sources]
         found[name] = Share(molecules.only(own), source.share, source.noise_angstrom)
     return found
+
+
+def about(shares: dict[str, Share], split: str) -> list[dict[str, Any]]:
+    """What a model's card says of its sources: origin, licence, levels and hash of what was learned from."""
+    return [find(name).about(split, share.molecules) for name, share in shares.items()]

@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gapsmith.core.errors import DataError
+from gapsmith.data.molecules import Molecules, joined
 from gapsmith.datastore.ragged import Ragged
 from gapsmith.datastore.shards import Index, write_shards
 from gapsmith.datastore.store import Prefetched, SampleStore
 from gapsmith.surrogate.batches import MOST_MEMBERS, Batch, Mixture, Part, by_size, displacements
-from gapsmith.surrogate.data import Molecules, joined
 from gapsmith.surrogate.graph import graph
-from gapsmith.surrogate.quantities import FORCES, GRAPH_LEVEL
+from gapsmith.surrogate.quantities import FORCES
 
 SHARD_SIZE: Final = 2048
+GEOMETRY: Final = ("numbers", "coordinates")  # arrays that are not labels
 GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -37,30 +37,35 @@ class StoredShare:
 
 
 def write_molecules(folder: Path, molecules: Iterable[Molecules], shard_size: int = SHARD_SIZE) -> Index:
-    """Write molecules as shards; pieces of any length, of which all or none have charges, and all or none forces.
+    """Write molecules as shards; pieces of any length, with labels of the same quantities.
 
     Raises:
         InputError: there are none, or the pieces differ in kind.
         DataError: the disk does not take them.
     """
-    about: dict[str, Any] = {"targets": GRAPH_LEVEL, "labelled": []}
+    about: dict[str, Any] = {"labelled": []}
     return write_shards(folder, _ragged(molecules, about["labelled"]), shard_size, about=about)
 
 
 def _ragged(pieces: Iterable[Molecules], seen: list[str]) -> Iterator[Ragged]:
     for piece in pieces:
         seen += [name for name in piece.labelled() if name not in seen]
-        per_atom = {"numbers": piece.numbers, "coordinates": piece.coordinates}
-        per_atom |= {} if piece.charges is None else {"charges": piece.charges}
-        per_atom |= {} if piece.forces is None else {"forces": piece.forces}
-        yield Ragged.of(piece.offsets, per_sample={"targets": piece.targets}, per_atom=per_atom)
+        per_atom = {**piece.node, "numbers": piece.numbers, "coordinates": piece.coordinates}
+        yield Ragged.of(piece.offsets, per_sample=piece.graph, per_atom=per_atom)
 
 
 def labelled(index: Index) -> tuple[str, ...]:
-    """Quantities of which any stored molecule has a label; raises DataError if the set was written for other ones."""
-    if index.about.get("targets") != list(GRAPH_LEVEL):
-        raise DataError(f"{index.folder} was written for quantities {index.about.get('targets')}: write it again")
+    """Quantities of which any stored molecule has a label."""
     return tuple(index.about["labelled"])
+
+
+def molecules_of(samples: Ragged) -> Molecules:
+    """Molecules out of stored samples."""
+    labels: dict[bool, dict[str, np.ndarray]] = {False: {}, True: {}}
+    for name in samples.arrays.keys() - set(GEOMETRY):
+        labels[samples.schema[name].per_atom][name] = samples.arrays[name]
+    numbers, coordinates = (samples.arrays[name] for name in GEOMETRY)
+    return Molecules(samples.offsets, numbers, coordinates, labels[False], labels[True])
 
 
 class Stored:
@@ -82,10 +87,8 @@ class Stored:
         self._sizes = np.concatenate([source.store.sizes for source in sources])
         self._starts = np.cumsum([0, *(len(source.store) for source in sources)])
         self._noise = np.array([source.noise_angstrom for source in sources], np.float32)
-        self._charges = any("charges" in source.store.schema for source in sources)
-        self._forces = any("forces" in source.store.schema for source in sources)
-        there = {name for source in sources for name in source.labelled}
-        self.heads = tuple(name for name in (*GRAPH_LEVEL, "mulliken_charge", FORCES) if name in there)
+        self._schema = {name: field for source in sources for name, field in source.store.schema.items()}
+        self.heads = tuple(sorted({name for source in sources for name in source.labelled}))
 
     def prefetch(self, chosen: np.ndarray, *, rank: int = 0, size: int = 1) -> None:
         """Start to fetch what ``part`` will need, if the stores can."""
@@ -101,7 +104,7 @@ class Stored:
         pieces, weights, places = [], np.ones((len(share), MOST_MEMBERS), np.float32), []
         sigma = np.zeros(len(share), np.float32)
         for number, indices, place in self._split(share):
-            pieces.append(self._molecules(self._sources[number].store.fetch(indices)))
+            pieces.append(molecules_of(self._sources[number].store.fetch(indices)))
             places.append(place)
             sigma[place] = self._noise[number]
             if self._bootstrap:
@@ -115,9 +118,7 @@ class Stored:
             coordinates = coordinates + self._put(np.repeat(sigma, found.sizes)[:, None]) * normal
         return Part(
             graph(self._put(found.numbers).long(), coordinates, found.sizes),
-            self._put(found.targets),
-            None if found.charges is None else self._put(found.charges),
-            None if found.forces is None else self._put(found.forces),
+            {name: self._put(values) for name, values in self._labels(found).items()},
             self._put(weights),
             self.heads,
         )
@@ -129,13 +130,14 @@ class Stored:
             place = np.flatnonzero(which == number)
             yield int(number), share[place] - self._starts[number], place
 
-    def _molecules(self, samples: Ragged) -> Molecules:
-        arrays, atoms = dict(samples.arrays), int(samples.offsets[-1])
-        if self._charges:
-            arrays.setdefault("charges", np.full(atoms, np.nan, np.float32))
-        if self._forces:
-            arrays.setdefault("forces", np.full((atoms, 3), np.nan, np.float32))
-        return Molecules(offsets=samples.offsets, **arrays)
+    def _labels(self, found: Molecules) -> dict[str, np.ndarray]:
+        """Labels of some molecules; unknown ones of quantities that only molecules of other stores have."""
+        rows = {False: len(found), True: len(found.numbers)}
+        return {
+            name: found.labels.get(name, np.full((rows[field.per_atom], *field.shape), np.nan, field.dtype))
+            for name, field in self._schema.items()
+            if name not in GEOMETRY
+        }
 
     def _put(self, array: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array))

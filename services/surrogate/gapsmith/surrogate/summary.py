@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from gapsmith.core.units import base_unit
+from gapsmith.data.molecules import Molecules
 from gapsmith.surrogate.calibration import Calibration, residuals
-from gapsmith.surrogate.data import Molecules
 from gapsmith.surrogate.inference import Predicted, predict_molecules
 from gapsmith.surrogate.network import SurrogateNetwork
-from gapsmith.surrogate.quantities import QUANTITIES, UNITS, base_unit
+from gapsmith.surrogate.quantities import quantity
 
 
 def evaluated(model: SurrogateNetwork, molecules: Molecules, device: str) -> dict[str, float]:
@@ -22,7 +23,7 @@ def summary(predicted: Predicted, calibration: Calibration, molecules: Molecules
         error, sigma = residuals(predicted, molecules, name)
         if len(error) == 0:
             continue
-        suffix = UNITS[base_unit(QUANTITIES[name].dimension)].suffix
+        suffix = base_unit(quantity(name).dimension).suffix
         out[f"{name}_mae_{suffix}"] = float(np.abs(error).mean())
         if name == "gap":
             sigma = calibration.calibrated(sigma, name)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.errors import InputError
-from gapsmith.surrogate import ARCHITECTURE, ROLE, data
+from gapsmith.data.molecules import Molecules
+from gapsmith.surrogate import ARCHITECTURE, ROLE, data, sources
 from gapsmith.surrogate.base import SurrogateBase, build
 from gapsmith.surrogate.batches import Batch, ReplaySource
 from gapsmith.surrogate.calibration import calibrate
@@ -59,10 +60,10 @@ class SurrogateTrainable:
         seed: int,
         device: str,
     ) -> BatchSource:
-        """New labels mixed with QM9; raises InputError if there are none or the share is not in [0, 1)."""
+        """New labels and the model's first source; raises InputError without labels, or if the share is not in [0, 1)."""
         return ReplaySource(
             labelled(labels),
-            data.base_split("train"),
+            sources.main(cast(SurrogateNetwork, model).config, "train"),
             batch_size=batch_size,
             replay_fraction=replay_fraction,
             seed=seed,
@@ -78,8 +79,8 @@ class SurrogateTrainable:
         return losses(cast(SurrogateNetwork, model), batch)
 
     def evaluate(self, model: nn.Module, *, limit: int | None = None, device: str = "cpu") -> dict[str, float]:
-        """Errors and NLL on the first ``limit`` molecules of QM9's validation split."""
-        molecules = data.base_split("validation")
+        """Errors and NLL on the first ``limit`` molecules of the first source's validation split."""
+        molecules = sources.main(cast(SurrogateNetwork, model).config, "validation")
         if limit is not None:
             molecules = molecules.take(np.arange(min(limit, len(molecules))))
         return evaluated(cast(SurrogateNetwork, model), molecules, device)
@@ -98,7 +99,7 @@ class SurrogateTrainable:
         return {"calibration": calibrate(cast(SurrogateNetwork, model), labelled(labels) if labels else None)}
 
 
-def labelled(labels: Sequence[LabelledGeometry]) -> data.Molecules:
+def labelled(labels: Sequence[LabelledGeometry]) -> Molecules:
     """Labels as molecules; raises InputError if one has no gap."""
     for index, label in enumerate(labels):
         if not np.isfinite(label.targets.get("gap_ev", np.nan)):

@@ -75,7 +75,8 @@ def finish(
     metrics = {"base": base, "held_out": parent.trainable.evaluate_labels(model, labels.held_out)}
     card = {
         **facts,
-        "data": f"fine-tuned on {len(labels.training)} labels, {job.replay_fraction:.0%} of each batch replayed QM9",
+        "sources": parent.card.get("sources", []),
+        "data": f"fine-tuned on {len(labels.training)} labels, {job.replay_fraction:.0%} of each batch replayed base data",
         "parent": {"id": str(job.parent_id), "sha256": job.parent_sha256, "data": parent.card.get("data")},
         "labels": {
             "training": len(labels.training),

@@ -4,7 +4,6 @@ Hoogeboom et al., ICML 2022: the generator learned from one half of QM9; wanted 
 half; a property network that learned from the other half scores every molecule that comes, at its raw geometry.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from torch import nn
 
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InputError
-from gapsmith.data import qm9
 from gapsmith.generator.evaluation import real
 from gapsmith.training.checkpoint import load_weights, read_card
 from gapsmith.training.protocol import LabelledGeometry, Trainable, trainable
@@ -42,7 +40,8 @@ class Evaluator:
     @property
     def independent(self) -> bool:
         """Whether its card says that it learned from the half of QM9 that the generator does not see."""
-        return qm9.split_hash(real.split()["first"]) in json.dumps(self.card)
+        learned = self.card.get("sources", [])
+        return bool(learned) and all((one["name"], one["split"]) == ("qm9", "first") for one in learned)
 
     def gap_ev(self, molecule: Molecule) -> float:
         """The gap of a molecule at its geometry; raises InputError if the network cannot take it."""

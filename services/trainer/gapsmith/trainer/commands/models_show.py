@@ -93,7 +93,7 @@ def as_document(one: Story) -> dict[str, Any]:
         "lineage": [
             {"id": each.id, "version": each.version, "state": each.state, "labels": each.labels} for each in one.line
         ],
-        "data": {name: one.card[name] for name in ("data", "labels") if name in one.card},
+        "data": {name: one.card[name] for name in ("data", "sources", "labels") if name in one.card},
         "file": {
             "path": one.model.path,
             "sha256": one.model.sha256,
@@ -129,12 +129,15 @@ def _data(one: Story) -> Iterator[str]:
         yield f"{one.model.labels} labels for training" + (f", {held_out} newer ones held out" if held_out else "")
     if isinstance(labels, Mapping) and "sha256" in labels:
         yield f"set of labels {str(labels['sha256'])[:SHOWN]}, {len(labels.get('calculations', ()))} calculations"
-    source = one.card.get("data")
-    if isinstance(source, Mapping):
-        yield ", ".join(f"{name} {value}" for name, value in source.items())
-    elif source:
-        yield str(source)
-    elif one.model.parent_id is None:
+    if one.card.get("data"):
+        yield str(one.card["data"])
+    for source in one.card.get("sources", ()):
+        sha256 = str(source["sha256"] or "not recorded")[:SHOWN]
+        yield (
+            f"{source['title']}: {source['molecules']} molecules of the split {source['split']}, "
+            f"licence {source['licence']}, SHA-256 {sha256}"
+        )
+    if not one.card and one.model.parent_id is None:
         yield "of the shipped weights; their card cannot be read here"
 
 
