@@ -20,11 +20,11 @@ $(VENV)/.venv:
 
 $(VENV)/.installed: $(VENV)/.venv pyproject.toml constraints.txt
 	@echo "installing gapsmith into $(VENV) (some minutes, once)"
-	$(PIP) install --quiet --constraint constraints.txt --editable .
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[embedded]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,horovod-build]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,embedded,horovod-build]'
 	@touch $@
 
 $(VENV)/.horovod: $(VENV)/.dev compose/horovod/build_wheel.sh

