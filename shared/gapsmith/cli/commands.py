@@ -81,3 +81,13 @@ def summary(point: EntryPoint) -> str:
     found = re.search(rf'^def {point.attr}\(.*?\n    """(.*?)(?:\n\n|""")', source, re.MULTILINE | re.DOTALL)
     sentence, stop, _ = " ".join(found[1].split() if found else ()).partition(". ")
     return sentence + stop.strip()
+
+
+@click.group(cls=CommandGroup, prefix="evaluate.")
+def evaluate() -> None:
+    """Measure a model in the field's terms; print a table, write JSON and a picture."""
+
+
+@click.group(cls=CommandGroup, prefix="data.")
+def data() -> None:
+    """Compute training data on this machine; what is done is not done again."""

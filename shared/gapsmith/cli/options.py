@@ -1,11 +1,12 @@
 """Options that several commands have: one name, one meaning and one default each."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import click
 
+Command = TypeVar("Command", bound=Callable[..., object])
 PATH: Final = click.Path(path_type=Path)
 FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 EVALUATION: Final = Path("results/evaluation")
@@ -52,3 +53,18 @@ def chosen(text: str | None, known: Iterable[str], option: str) -> list[str]:
     if unknown := [name for name in names if name not in known]:
         raise InputError(f"{option}: {unknown[0]!r} is not known{hint(unknown[0], known)}")
     return names
+
+
+def reading(command: Command) -> Command:
+    """Add the options that say where a file has its SMILES and names; ``core.chemistry.reader.ReadOptions`` takes them."""
+    smiles = click.option(
+        "--smiles-column",
+        metavar="NAME",
+        help="Column of a table that has the SMILES, by name or number.  [smiles and other usual names]",
+    )
+    names = click.option(
+        "--name-column",
+        metavar="NAME",
+        help="Column of a table, or tag of an SDF, that has the names.  [name, id and other usual names]",
+    )
+    return smiles(names(command))

@@ -89,7 +89,7 @@ def query(
 
 
 def _answer(question: "CandidateQuery", output: Path | None) -> None:
-    from gapsmith.cli.database import connected
+    from gapsmith.stack.connect import connected
 
     with connected() as connection:
         if output is not None:

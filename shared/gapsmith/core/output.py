@@ -1,10 +1,11 @@
-"""Molecules as files that people asked for: whether a name can be written, and the records of an SDF."""
+"""Molecules as files that people asked for: whether a name can be written, and the records of an SDF or XYZ file."""
 
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ def plain(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
     return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def xyz(molecule: "Molecule", comment: str) -> str:
+    """A frame of an XYZ file, in angstrom; line breaks of the comment become spaces."""
+    atoms = zip(molecule.numbers.tolist(), molecule.coordinates.tolist(), strict=True)
+    rows = [f"{SYMBOLS[number]:2s} {x:15.8f} {y:15.8f} {z:15.8f}" for number, (x, y, z) in atoms]
+    return "\n".join([str(len(rows)), " ".join(comment.split()), *rows, ""])
 
 
 def sdf_record(molecule: "Molecule", name: str, tags: Mapping[str, object], *, decimals: int = V2000_DECIMALS) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gapsmith.core.model_domain import ModelDomain
     from gapsmith.core.settings import Settings
     from gapsmith.stack.stack import EmbeddedStack
-    from gapsmith.store.database import Database
+    from gapsmith.store.database import Connection, Database
 
 
 def connected_settings(*, quiet: bool = False) -> "Settings":
@@ -54,6 +54,13 @@ def open_database(*, connections: int = 1) -> "Database":
 
     own = settings()
     return Database.from_settings(own if own.postgres_url else connected_settings(), connections=connections)
+
+
+@contextmanager
+def connected() -> "Iterator[Connection]":
+    """A transaction of ``open_database``; raises UnavailableError."""
+    with open_database() as database, database.transaction() as connection:
+        yield connection
 
 
 def bring_up_to_date(connected: "Settings") -> str:

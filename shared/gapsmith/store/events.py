@@ -1,28 +1,28 @@
 """Events read back from the outbox: by people, pages and programs that follow what happens."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from gapsmith.store.database import Connection
 
 
-@dataclass(frozen=True)
-class StoredEvent:
+class StoredEvent(BaseModel):
     """An event with its place in the order of all."""
 
+    model_config = ConfigDict(frozen=True)
     sequence: int
     id: UUID
-    type: str
+    type: str = Field(description="CloudEvents type")
     at: datetime
     source: str
-    campaign: str | None  # name; None: it concerns all
+    campaign: str | None = Field(description="name; null: it concerns all")
     data: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
 class Told(StoredEvent):
     """An event with what it refers to."""
 

@@ -78,10 +78,10 @@ class JobFilter(BaseModel):
                 raise InputError(f"--level: no job is of level {self.level!r}{hint(self.level, levels)}")
 
 
-@dataclass(frozen=True)
-class Job:
-    """A line of the list."""
+class Job(BaseModel):
+    """A DFT job in a list."""
 
+    model_config = ConfigDict(frozen=True)
     id: UUID
     state: JobState
     level: str
@@ -92,10 +92,10 @@ class Job:
     attempts: int
     rung: str | None
     gap_ev: float | None
-    seconds: float  # that it waits (negative: until it may start), runs, or took
-    host: str | None  # that works on it, or did last
+    seconds: float = Field(description="that it waits (negative: until it may start), runs, or took")
+    host: str | None = Field(description="that works on it, or did last")
     failure_class: str | None
-    reason: str | None  # of its last failure, if it has not succeeded since
+    reason: str | None = Field(description="of its last failure, if it has not succeeded since")
     created_at: datetime
 
 

@@ -7,7 +7,7 @@ import click
 
 from gapsmith.cli import options
 from gapsmith.core.terminal import echo
-from gapsmith.stack.connect import open_database
+from gapsmith.stack.connect import connected, open_database
 
 if TYPE_CHECKING:
     pass
@@ -76,7 +76,7 @@ def list_() -> None:
     from gapsmith.core.terminal import print_rows
     from gapsmith.store import campaigns, candidates, progress
 
-    with open_database() as database, database.transaction() as connection:
+    with connected() as connection:
         rows = []
         for one in campaigns.every(connection):
             counts = candidates.counts(connection, one.id)
@@ -103,7 +103,7 @@ def show(name: str) -> None:
     from gapsmith.coordinator.commands.display import progress_lines
     from gapsmith.store import campaigns, progress
 
-    with open_database() as database, database.transaction() as connection:
+    with connected() as connection:
         one = campaigns.named(connection, name)
         echo(yaml.safe_dump(one.config.model_dump(mode="json"), sort_keys=False).rstrip())
         echo(f"state: {one.state}" + (f" ({one.stop_reason})" if one.stop_reason else ""))
@@ -152,7 +152,7 @@ def extend(name: str, **budget: Any) -> None:
     changes = {key: value for key, value in budget.items() if value is not None}
     if not changes:
         raise InputError("say what changes: --dft-jobs, --wall-time or --wanted-hits")
-    with open_database() as database, database.transaction() as connection:
+    with connected() as connection:
         one = campaigns.named(connection, name)
         document = one.config.model_dump(mode="json")
         document["budget"] |= changes
@@ -202,7 +202,7 @@ def _change(name: str, state: str) -> None:
     from gapsmith.core.reasons import STOPPED_BY_USER
     from gapsmith.store import campaigns
 
-    with open_database() as database, database.transaction() as connection:
+    with connected() as connection:
         one = campaigns.named(connection, name)
         reason = STOPPED_BY_USER if state == "stopped" else None
         campaigns.set_state(connection, one.id, CampaignState(state), source="cli", reason=reason)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gapsmith.cli.database import connected
 from gapsmith.cli.main import service_group
 from gapsmith.core.terminal import echo
+from gapsmith.stack.connect import connected
 from gapsmith.stack.dashboard import SERVICE
 
 if TYPE_CHECKING:

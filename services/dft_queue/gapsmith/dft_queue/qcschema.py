@@ -7,25 +7,16 @@ Lengths are bohr there and angstrom here. Everything of ours that QCSchema has n
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gapsmith.core.chemistry.elements import SYMBOLS
-from gapsmith.core.errors import InputError
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput
 
 # Layout 1 is what QCFractal, QCEngine and Psi4 exchange today; layout 2 is a draft until QCElemental 0.60. Imported under its
 # number, for the bare ``qcelemental.models`` turns into layout 2 with QCElemental 0.70.
 if TYPE_CHECKING:
-    from qcelemental.models.v1 import AtomicInput, AtomicResult, OptimizationResult
+    from qcelemental.models.v1 import AtomicResult
 
 Driver = Literal["energy", "gradient"]
 OURS: Final = "gapsmith"
-PROVENANCE: Final = {"wall_s", "cpu_s", "host", "software"}
-
-
-def to_atomic_input(job: CalculationInput, driver: Driver = "energy") -> "AtomicInput":
-    """A calculation at its input geometry, before any relaxation."""
-    from qcelemental.models.v1 import AtomicInput
-
-    return AtomicInput(**input_fields(job, driver))
 
 
 def to_atomic_result(job: CalculationInput, output: CalculationOutput) -> "AtomicResult":
@@ -50,30 +41,6 @@ def to_atomic_result(job: CalculationInput, output: CalculationOutput) -> "Atomi
             "provenance": _provenance(output),
             "success": True,
         }
-    )
-
-
-def to_optimization_result(job: CalculationInput, output: CalculationOutput) -> "OptimizationResult":
-    """A relaxation: the initial and the final molecule, and the single point at its end as the trajectory.
-
-    Raises:
-        InputError: the calculation relaxed nothing.
-    """
-    from qcelemental.models.v1 import OptimizationResult
-
-    if output.coordinates_angstrom is None:
-        raise InputError(f"level {job.level.name!r} relaxed nothing; its result is no optimisation, but a single point")
-    start, end = input_fields(job, "gradient"), to_atomic_result(job, output)
-    return OptimizationResult(
-        initial_molecule=start["molecule"],
-        input_specification={key: start[key] for key in ("driver", "model", "keywords", "extras")},
-        keywords={"program": job.level.engine},
-        protocols={"trajectory": "final"},
-        final_molecule=end.molecule,
-        trajectory=[end],
-        energies=[output.energy_hartree],
-        provenance=_provenance(output),
-        success=True,
     )
 
 

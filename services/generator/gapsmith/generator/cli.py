@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapsmith.cli import options
-from gapsmith.cli.reading import reading_options
 from gapsmith.core.terminal import echo
 from gapsmith.generator.commands.options import common
 from gapsmith.generator.commands.wishes import within
@@ -62,7 +61,7 @@ def generate(output: Path, **given: Any) -> None:
     metavar="ATOMS",
     help="By how many heavy atoms the part may grow; it may shrink as well.",
 )
-@reading_options
+@options.reading
 @common
 def regrow(
     lead: Path,

@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from gapsmith.cli import options
-from gapsmith.cli.reading import reading_options
 from gapsmith.core.terminal import bar, echo
 
 MOLECULES = click.option(
@@ -29,7 +28,7 @@ WORKERS = click.option(
     metavar="FILE",
     help="CSV to write; - is standard output.  [a table on a terminal, CSV in a pipe]",
 )
-@reading_options
+@options.reading
 @click.option(
     "--format", metavar="ENDING", help="Format of standard input, such as csv or sdf.  [by what its text looks like]"
 )

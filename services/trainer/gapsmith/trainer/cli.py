@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapsmith.cli import options
-from gapsmith.cli.database import connected
 from gapsmith.core.lifecycle import ModelState
 from gapsmith.core.terminal import confirm, echo, print_json, print_rows
+from gapsmith.stack.connect import connected
 
 if TYPE_CHECKING:
     from gapsmith.store.model_story import Entry

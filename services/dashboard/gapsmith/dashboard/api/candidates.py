@@ -10,7 +10,6 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from gapsmith.core import output
-from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.errors import NotFound
 from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.answers import UNCHANGED, answered
@@ -129,8 +128,4 @@ def _sdf(found: CandidateStory, geometry: Geometry) -> str:
 
 
 def _xyz(found: CandidateStory, geometry: Geometry) -> str:
-    molecule = geometry.molecule
-    lines = [str(len(molecule)), f"{found.row['smiles']} {geometry.kind} {geometry.method}"]
-    for number, (x, y, z) in zip(molecule.numbers.tolist(), molecule.coordinates.tolist(), strict=True):
-        lines.append(f"{SYMBOLS[number]:2} {x:14.8f} {y:14.8f} {z:14.8f}")
-    return "\n".join(lines) + "\n"
+    return output.xyz(geometry.molecule, f"{found.row['smiles']} {geometry.kind} {geometry.method}")

@@ -1,6 +1,5 @@
 """``/jobs``: the DFT queue, one job, again and never mind."""
 
-from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -9,7 +8,7 @@ from pydantic import TypeAdapter
 from gapsmith.core.errors import FailureClass, InputError
 from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.answers import UNCHANGED, answered
-from gapsmith.dashboard.api.models import JobChange, JobLine, JobPage
+from gapsmith.dashboard.api.models import JobChange, JobPage
 from gapsmith.dashboard.api.problems import ProblemRoute, documented
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.security import Principal
@@ -55,9 +54,8 @@ def router(context: Context, access: Access) -> APIRouter:
             except InputError as error:
                 raise InputError(str(error).removeprefix("--")) from error
             counts = {str(name): count for name, count in jobs.counts(connection, wanted).items()}
-        lines = [JobLine(**asdict(one)) for one in found[:limit]]
         following = str(found[limit - 1].id) if len(found) > limit else None
-        return answered(request, JobPage(items=lines, next=following, counts=counts))
+        return answered(request, JobPage(items=found[:limit], next=following, counts=counts))
 
     @routes.get(
         "/{job_id}",

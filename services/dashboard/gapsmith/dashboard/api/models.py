@@ -13,6 +13,8 @@ from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.domain import Level
 from gapsmith.core.levels import LevelOfTheory
 from gapsmith.store.candidate_story import CandidateStory, Computed, Judgement, Property, Step
+from gapsmith.store.events import StoredEvent
+from gapsmith.store.jobs import Job
 from gapsmith.store.progress import Progress
 
 _COLUMNS: Final[dict[str, Any]] = {
@@ -139,30 +141,10 @@ class NewTarget(BaseModel):
     tolerance: float = Field(gt=0, allow_inf_nan=False, description="a hit lies within value ± tolerance")
 
 
-class JobLine(BaseModel):
-    """A DFT job in the list."""
-
-    id: UUID
-    state: str
-    level: str
-    campaign: str | None
-    formula: str
-    smiles: str | None
-    priority: int
-    attempts: int
-    rung: str | None
-    gap_ev: float | None
-    seconds: float = Field(description="that it waits (negative: until it may start), runs, or took")
-    host: str | None
-    failure_class: str | None
-    reason: str | None
-    created_at: datetime
-
-
 class JobPage(BaseModel):
     """A page of jobs."""
 
-    items: list[JobLine]
+    items: list[Job]
     next: str | None = Field(description="cursor of the next page; null: this was the last")
     counts: dict[str, int] = Field(description="number of all selected by state")
 
@@ -196,20 +178,8 @@ class ModelList(BaseModel):
     items: list[ModelLine]
 
 
-class EventLine(BaseModel):
-    """Something that happened."""
-
-    sequence: int
-    id: UUID
-    type: str = Field(description="CloudEvents type")
-    at: datetime
-    source: str
-    campaign: str | None
-    data: dict[str, Any]
-
-
 class EventPage(BaseModel):
     """Events, oldest first."""
 
-    items: list[EventLine]
+    items: list[StoredEvent]
     next: int | None = Field(description="'after' of the next page; null: there are no more yet")

@@ -9,7 +9,7 @@ from gapsmith.core.errors import InputError
 from gapsmith.core.lifecycle import ModelState
 from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.answers import UNCHANGED, answered
-from gapsmith.dashboard.api.models import EventLine, EventPage, ModelLine, ModelList
+from gapsmith.dashboard.api.models import EventPage, ModelLine, ModelList
 from gapsmith.dashboard.api.problems import ProblemRoute, documented
 from gapsmith.dashboard.context import Context
 from gapsmith.store import campaigns, events, model_story
@@ -73,7 +73,7 @@ def events_router(context: Context, access: Access) -> APIRouter:
         with context.database.transaction() as connection:
             campaign_id = None if campaign is None else campaigns.named(connection, campaign).id
             found = events.after(connection, after, campaign_id=campaign_id, type=type, limit=limit + 1)
-        lines = [EventLine(**asdict(one)) for one in found[:limit]]
+        lines = [*found[:limit]]
         return answered(request, EventPage(items=lines, next=lines[-1].sequence if len(found) > limit else None))
 
     return routes

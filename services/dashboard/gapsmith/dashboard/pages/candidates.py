@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 from gapsmith.core import columns
 from gapsmith.core.errors import InputError, NotFound
 from gapsmith.core.lifecycle import CandidateState
+from gapsmith.dashboard.api.candidates import MEDIA, SECONDS
 from gapsmith.dashboard.drawing import svg
 from gapsmith.dashboard.pages.question import Question, unknown
 from gapsmith.dashboard.rendering import page, render
@@ -18,7 +19,6 @@ from gapsmith.store.query_files import KINDS
 from gapsmith.store.query_rows import Found
 
 SIZE: Final = 50
-SECONDS: Final = 8.0  # that a question may take
 STATES: Final = (
     ("", "all but rejected"),
     ("hit", "hits: DFT gap in the window"),
@@ -27,11 +27,7 @@ STATES: Final = (
     *((str(state), str(state)) for state in CandidateState if state not in ("labelled", "certified")),
     ("all", "all, rejected ones too"),
 )
-FORMATS: Final = {
-    "csv": "text/csv; charset=utf-8",
-    "sdf": "chemical/x-mdl-sdfile",
-    "parquet": "application/vnd.apache.parquet",
-}
+FORMATS: Final = ("csv", "sdf", "parquet")
 MOST_CHOSEN: Final = 1000  # candidates that are exported by their ids
 API: Final = "/api/v1/candidates"
 
@@ -60,7 +56,7 @@ def router(site: Site) -> APIRouter:
         with site.database.transaction() as connection:
             content = b"".join(KINDS[kind](connection, query.CandidateQuery().columns, iter([chosen])))
         headers = {"Content-Disposition": f'attachment; filename="candidates.{kind}"'}
-        return Response(content, headers=headers, media_type=FORMATS[kind])
+        return Response(content, headers=headers, media_type=MEDIA[kind])
 
     @routes.get("/draw/{molecule_id}.svg")
     def drawn(molecule_id: int, parent: int | None = None) -> Response:

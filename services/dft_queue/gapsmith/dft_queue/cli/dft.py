@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gapsmith.cli.reading import reading_options
+from gapsmith.cli import options
 from gapsmith.core.terminal import echo, print_rows
 
 
@@ -46,7 +46,7 @@ LEVELS_FILE = click.option(
     help="Write .csv, .parquet, .sdf (final geometries) or .json (QCSchema), by its ending; - is CSV on standard output.",
 )
 @LEVELS_FILE
-@reading_options
+@options.reading
 @click.option("--charge", type=click.IntRange(-10, 10), metavar="N", help="Total charge.  [the file's]")
 @click.option("--spin", type=click.IntRange(0, 20), metavar="N", help="Unpaired electrons.  [the file's]")
 @click.option(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapsmith.cli import options
-from gapsmith.cli.database import connected
 from gapsmith.core.terminal import echo, print_json, print_rows
+from gapsmith.stack.connect import connected
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -81,8 +81,6 @@ def list_(
 
     For example: gapsmith jobs list --state failed --class chemistry
     """
-    from dataclasses import asdict
-
     from gapsmith.store.jobs import counts, listed, resolve
 
     wanted = job_filter(states, level, campaign, failure_class)
@@ -91,7 +89,7 @@ def list_(
         found = listed(connection, wanted, limit=limit, before=last)
         total = counts(connection, wanted)
     if as_json:
-        print_json([asdict(job) for job in found])
+        print_json([job.model_dump() for job in found])
         return
     terminal = sys.stdout.isatty()
     print_rows([_line(job, terminal) for job in found], empty="no job is like that")

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from gapsmith.core.output import xyz
 from gapsmith.core.units import duration
 
 if TYPE_CHECKING:
-    from gapsmith.core.domain import Molecule
     from gapsmith.store.attempts import Attempt
     from gapsmith.store.database import Connection
     from gapsmith.store.job_story import Story
@@ -160,12 +160,3 @@ def save_files(connection: "Connection", one: "Story", folder: Path) -> Iterator
             yield path
     except OSError as error:
         raise UnavailableError(f"{folder} cannot be written: {error.strerror or error}") from error
-
-
-def xyz(molecule: "Molecule", comment: str) -> str:
-    """A frame of an XYZ file, in angstrom."""
-    from gapsmith.core.chemistry.elements import SYMBOLS
-
-    atoms = zip(molecule.numbers.tolist(), molecule.coordinates.tolist(), strict=True)
-    rows = [f"{SYMBOLS[number]:2s} {x:15.8f} {y:15.8f} {z:15.8f}" for number, (x, y, z) in atoms]
-    return "\n".join([str(len(rows)), " ".join(comment.split()), *rows, ""])
