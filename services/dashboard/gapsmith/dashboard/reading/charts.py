@@ -1,9 +1,8 @@
 """The numbers behind the charts of a campaign."""
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any, Final
-
-from scipy.stats import norm
 
 from gapsmith.core.domain import Window
 from gapsmith.core.lifecycle import Outcome
@@ -85,6 +84,8 @@ def calibration(attempts: Sequence[Attempt]) -> dict[str, Any]:
         if one.gap_ev is not None and one.predicted_gap_ev is not None and one.predicted_gap_std_ev
     ]
     observed = [
-        sum(score <= float(norm.ppf(0.5 + level / 2)) for score in scores) / len(scores) for level in LEVELS if scores
+        sum(score <= NormalDist().inv_cdf(0.5 + level / 2) for score in scores) / len(scores)
+        for level in LEVELS
+        if scores
     ]
     return {"nominal": list(LEVELS) if scores else [], "observed": observed, "labels": len(scores)}
