@@ -43,6 +43,8 @@ class World:
 
     database: Database
     made: int = 0
+    workers: int = WORKERS
+    ahead: int = WORKERS + 1  # selections that are open at once
     guess: type[Guess] = Guess  # test modules cannot import this file
     model_ids: list[UUID] = field(default_factory=list)
 
@@ -232,6 +234,14 @@ class World:
         """Data of all events of a type, in order."""
         rows = self.rows("SELECT envelope -> 'data' AS data FROM outbox WHERE type = %s ORDER BY sequence", event.TYPE)
         return [row["data"] for row in rows]
+
+    def guesses(self, *means_ev: float) -> list[Guess]:
+        """Molecules with these predicted gaps."""
+        return [Guess(mean_ev) for mean_ev in means_ev]
+
+    def open_triage(self) -> int:
+        """How many candidates are selected."""
+        return len(self.rows("SELECT 1 FROM candidates WHERE state = 'selected'"))
 
     def state(self, candidate_id: UUID) -> dict[str, Any]:
         """A candidate's row."""
