@@ -71,6 +71,7 @@ def test_open_shells_and_wrong_valences_are_not_molecules() -> None:
     assert checked(Chem.RWMol(Chem.MolFromSmiles("CO"))) is not None
 
 
+@pytest.mark.slow
 def test_the_organic_pool_is_decided_by_its_seed() -> None:
     pool = pools.find("organic")
     first, again, other = (list(pool.chunk(number, seed) or ()) for number, seed in ((3, 0), (3, 0), (3, 1)))

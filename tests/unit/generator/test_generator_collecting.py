@@ -80,6 +80,7 @@ def test_parents_are_no_results() -> None:
     assert result.parents_again == 2
 
 
+@pytest.mark.slow
 def test_it_gives_up_when_nothing_new_comes() -> None:
     result = collect(50, Rounds(["C", "CC"] * 10_000), 0, most_at_once=64)
     assert smiles_of(result) == ["C", "CC"]

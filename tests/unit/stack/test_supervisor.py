@@ -26,7 +26,7 @@ from gapsmith.stack.supervisor import (
     running_services,
 )
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.serial, pytest.mark.timeout(90)]
 QUICK = RestartPolicy(first_delay_s=0.05, longest_delay_s=0.4, healthy_after_s=60.0, most_deaths=4)
 # A service whose child hides in its own session, as a calculation might.
 PARENT = """

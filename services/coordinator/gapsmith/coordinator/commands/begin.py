@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from gapsmith.coordinator import policy, snapshot
+from gapsmith.core.campaign import Budget, CampaignConfig
 from gapsmith.core.errors import InputError
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.units import duration
-
-if TYPE_CHECKING:
-    from gapsmith.core.campaign import Budget, CampaignConfig
-    from gapsmith.store.campaigns import Campaign
-    from gapsmith.store.database import Connection
+from gapsmith.store import campaigns
+from gapsmith.store.campaigns import Campaign
+from gapsmith.store.database import Connection
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,8 @@ class Meaning:
     """What running a file would do."""
 
     name: str  # of the campaign that would run
-    goes_on: "Campaign | None" = None  # none: a new one
-    budget: "Budget | None" = None  # the new one, if only the budget has changed
+    goes_on: Campaign | None = None  # none: a new one
+    budget: Budget | None = None  # the new one, if only the budget has changed
     differs_from: str | None = None  # the last campaign of this name, whose file said something else
 
     def words(self) -> str:
@@ -38,7 +37,7 @@ class Meaning:
         return f"campaign {self.name} goes on"
 
 
-def meaning(campaigns: "Sequence[Campaign]", config: "CampaignConfig") -> Meaning:
+def meaning(campaigns: Sequence[Campaign], config: CampaignConfig) -> Meaning:
     """What a file means beside the campaigns that there are, oldest first."""
     family = [one for one in campaigns if one.name == config.name or _numbered(one.name, config.name)]
     for one in reversed(family):
@@ -53,21 +52,18 @@ def meaning(campaigns: "Sequence[Campaign]", config: "CampaignConfig") -> Meanin
     return Meaning(f"{config.name}-{len(family) + 1}", differs_from=family[-1].name)
 
 
-def budget_changes(old: "Budget", new: "Budget") -> str:
+def budget_changes(old: Budget, new: Budget) -> str:
     """What differs: ``dft_jobs 40 (was 16)``."""
     before, after = _shown(old), _shown(new)
     return ", ".join(f"{key} {after[key]} (was {before[key]})" for key in after if after[key] != before[key])
 
 
-def extend(connection: "Connection", campaign: "Campaign", budget: "Budget") -> None:
+def extend(connection: Connection, campaign: Campaign, budget: Budget) -> None:
     """Let a campaign go on with another budget, in a transaction that an error must roll back.
 
     Raises:
         InputError: it was stopped for good, or it would end at once.
     """
-    from gapsmith.coordinator import policy, snapshot
-    from gapsmith.store import campaigns
-
     campaigns.extend(connection, campaign.id, budget, source="cli")
     changed = campaigns.get(connection, campaign.id)
     reason = policy.stop_reason(changed.config, snapshot.take(connection, changed, workers=1))
@@ -78,7 +74,7 @@ def extend(connection: "Connection", campaign: "Campaign", budget: "Budget") -> 
         )
 
 
-def _shown(budget: "Budget") -> dict[str, str]:
+def _shown(budget: Budget) -> dict[str, str]:
     return {
         "dft_jobs": str(budget.dft_jobs),
         "wall_time": duration(budget.wall_time.total_seconds()),

@@ -4,18 +4,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from gapsmith.core.terminal import echo, panel
 from gapsmith.core.units import duration
-
-if TYPE_CHECKING:
-    from gapsmith.store.progress import Progress
+from gapsmith.store.progress import Progress
 
 PLAIN_EVERY_S = 15.0
 
 
-def progress_lines(progress: "Progress") -> list[str]:
+def progress_lines(progress: Progress) -> list[str]:
     """A campaign's progress in a few lines."""
     p = progress
     gap = "none yet" if p.best is None else f"{p.best.smiles}  {p.best.gap_ev:.2f} {p.best.unit} ({p.best.level})"
@@ -33,7 +31,7 @@ def progress_lines(progress: "Progress") -> list[str]:
     return lines
 
 
-def time_left(progress: "Progress") -> str:
+def time_left(progress: Progress) -> str:
     """How long it may take: by the pace of DFT so far, or the rest of the wall-time budget while certificates are open."""
     p = progress
     most = max(0.0, p.wall_time_s - p.elapsed_s)
@@ -46,7 +44,7 @@ def time_left(progress: "Progress") -> str:
 class Watcher(Protocol):
     """Shows progress."""
 
-    def show(self, progress: "Progress", notes: Sequence[str]) -> None:
+    def show(self, progress: Progress, notes: Sequence[str]) -> None:
         """Show the present state; ``notes`` are about services that had to be restarted and the like."""
         ...
 
@@ -63,7 +61,7 @@ class PlainWatcher:
         self._when = 0.0
         self._noted: set[str] = set()
 
-    def show(self, progress: "Progress", notes: Sequence[str]) -> None:
+    def show(self, progress: Progress, notes: Sequence[str]) -> None:
         """Print a line if there is news."""
         for text in notes:
             self.note(text)
@@ -94,7 +92,7 @@ class LiveWatcher:
     def __init__(self, redraw: Callable[..., None]) -> None:
         self._redraw = redraw
 
-    def show(self, progress: "Progress", notes: Sequence[str]) -> None:
+    def show(self, progress: Progress, notes: Sequence[str]) -> None:
         """Redraw."""
         done = (progress.dft_done, progress.dft_budget)
         self._redraw(progress_lines(progress), bar=done, notes=[f"note: {note}" for note in notes[-3:]])

@@ -4,36 +4,38 @@ import signal
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from gapsmith.core.terminal import echo
-
-if TYPE_CHECKING:
-    from gapsmith.stack.machine import Machine
-    from gapsmith.store.campaigns import Campaign
-    from gapsmith.store.database import Database
+from gapsmith.coordinator.commands.display import watcher
+from gapsmith.coordinator.commands.report import hits_table, write_report
+from gapsmith.core.errors import UnavailableError
+from gapsmith.core.lifecycle import CampaignState
+from gapsmith.core.settings import settings
+from gapsmith.core.signals import ending
+from gapsmith.core.terminal import echo, print_rows
+from gapsmith.core.units import duration
+from gapsmith.stack.machine import Machine
+from gapsmith.stack.stack import EmbeddedStack
+from gapsmith.store import campaigns
+from gapsmith.store.campaigns import Campaign
+from gapsmith.store.database import Database
+from gapsmith.store.progress import progress
 
 LOOK_EVERY_S = 0.5
 
 
-def folder(campaign: "Campaign", first: "Campaign", results: Path | None) -> Path:
+def folder(campaign: Campaign, first: Campaign, results: Path | None) -> Path:
     """Where the results of a campaign go: what the user named is for the first one, which they ran."""
     return results if results is not None and campaign.id == first.id else Path("results") / campaign.name
 
 
-def follow(
-    database: "Database", campaign: "Campaign", supervised: "Machine | None", results: Path | None
-) -> "Campaign":
+def follow(database: Database, campaign: Campaign, supervised: Machine | None, results: Path | None) -> Campaign:
     """Show progress until the campaign ends, and then of those that were started meanwhile with this run's services.
 
     Ctrl-C pauses what runs with them and ends the command. Returns the last one; the results of the others are written.
     """
-    from gapsmith.core.lifecycle import CampaignState
-    from gapsmith.core.signals import ending
-    from gapsmith.store import campaigns
-
     own = campaign
     with ExitStack() as cleanup:
         stopped: list[int] = []
@@ -65,15 +67,8 @@ def follow(
         raise click.exceptions.Exit(130)
 
 
-def _watch(database: "Database", campaign: "Campaign", supervised: "Machine | None", stopped: list[int]) -> bool:
+def _watch(database: Database, campaign: Campaign, supervised: Machine | None, stopped: list[int]) -> bool:
     """Show progress until the campaign ends; False if the user interrupted it."""
-    from gapsmith.coordinator.commands.display import watcher
-    from gapsmith.core.errors import UnavailableError
-    from gapsmith.core.lifecycle import CampaignState
-    from gapsmith.core.settings import settings
-    from gapsmith.stack.stack import EmbeddedStack
-    from gapsmith.store.progress import progress
-
     window = campaign.config.target.window
     title = f"{campaign.name}: molecules with a gap of {window.value:g} ± {window.tolerance:g} eV"
     with watcher(title) as view:
@@ -95,18 +90,13 @@ def _watch(database: "Database", campaign: "Campaign", supervised: "Machine | No
     return False
 
 
-def _notes(supervised: "Machine") -> list[str]:
+def _notes(supervised: Machine) -> list[str]:
     address = supervised.dashboard()
     return supervised.notes() + ([f"dashboard: {address}"] if address else [])
 
 
-def conclude(database: "Database", campaign: "Campaign", folder: Path) -> None:
+def conclude(database: Database, campaign: Campaign, folder: Path) -> None:
     """Write the report and print the table of hits."""
-    from gapsmith.coordinator.commands.report import hits_table, write_report
-    from gapsmith.core.terminal import print_rows
-    from gapsmith.core.units import duration
-    from gapsmith.store import campaigns
-
     with database.transaction() as connection:
         ended = campaigns.get(connection, campaign.id)
     files = write_report(database, ended, folder)

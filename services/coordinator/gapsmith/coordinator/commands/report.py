@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from gapsmith.core.lifecycle import Outcome
-    from gapsmith.store.campaigns import Campaign
-    from gapsmith.store.database import Database
-    from gapsmith.store.progress import Attempt
-    from gapsmith.store.query import CandidateQuery
-    from gapsmith.store.results import Results
+from gapsmith.cli.export import write
+from gapsmith.coordinator.commands.report_picture import draw
+from gapsmith.core.errors import UnavailableError
+from gapsmith.core.lifecycle import CandidateState, Outcome
+from gapsmith.core.units import duration
+from gapsmith.store import progress
+from gapsmith.store.campaigns import Campaign
+from gapsmith.store.database import Database
+from gapsmith.store.progress import Attempt
+from gapsmith.store.query import CandidateQuery
+from gapsmith.store.results import Results, collect, failures, mean_absolute_error_ev, wilson
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class ReportFiles:
     candidates: Path  # CSV of all candidates but the rejected
 
 
-def write_report(database: "Database", campaign: "Campaign", folder: Path) -> ReportFiles:
+def write_report(database: Database, campaign: Campaign, folder: Path) -> ReportFiles:
     """Write all files of a campaign's results.
 
     Args:
@@ -36,11 +40,6 @@ def write_report(database: "Database", campaign: "Campaign", folder: Path) -> Re
     Raises:
         UnavailableError: the folder cannot be written.
     """
-    from gapsmith.cli.export import write
-    from gapsmith.coordinator.commands.report_picture import draw
-    from gapsmith.core.errors import UnavailableError
-    from gapsmith.store.results import collect
-
     files = ReportFiles(
         report=folder / "report.md",
         picture=folder / "report.png",
@@ -63,11 +62,8 @@ def write_report(database: "Database", campaign: "Campaign", folder: Path) -> Re
     return files
 
 
-def _query(name: str, *, hits: bool) -> "CandidateQuery":
+def _query(name: str, *, hits: bool) -> CandidateQuery:
     """Hits by their best gap, as 'gapsmith query --state hit' finds them; or all candidates but the rejected."""
-    from gapsmith.core.lifecycle import CandidateState
-    from gapsmith.store.query import CandidateQuery
-
     return CandidateQuery(
         campaign=name,
         states=tuple(state for state in CandidateState if state is not CandidateState.REJECTED),
@@ -76,18 +72,15 @@ def _query(name: str, *, hits: bool) -> "CandidateQuery":
     )
 
 
-def hits_table(database: "Database", campaign: "Campaign") -> list[dict[str, Any]]:
+def hits_table(database: Database, campaign: Campaign) -> list[dict[str, Any]]:
     """The hits, certified ones first, then by distance from the target; rows for ``display.print_rows``."""
-    from gapsmith.core.lifecycle import Outcome
-    from gapsmith.store import progress
-
     with database.transaction() as connection:
         found = progress.attempts(connection, campaign.id)
     return _rows(found, campaign, Outcome.HIT_BY_CERTIFICATE, Outcome.HIT_BY_LABEL)
 
 
-def _rows(found: "Sequence[Attempt]", campaign: "Campaign", *outcomes: "Outcome") -> list[dict[str, Any]]:
-    def rank(one: "Attempt") -> tuple[int, float]:
+def _rows(found: Sequence[Attempt], campaign: Campaign, *outcomes: Outcome) -> list[dict[str, Any]]:
+    def rank(one: Attempt) -> tuple[int, float]:
         assert one.outcome is not None  # of these outcomes
         assert one.value_ev is not None  # it has an outcome
         return outcomes.index(one.outcome), abs(one.value_ev - campaign.config.target.value)
@@ -116,11 +109,8 @@ def _with_error(mean: float | None, std: float | None) -> str:
     return "" if mean is None or std is None else f"{mean:.2f} ± {std:.2f}"
 
 
-def lines(results: "Results") -> list[str]:
+def lines(results: Results) -> list[str]:
     """The report as lines of Markdown."""
-    from gapsmith.core.lifecycle import Outcome
-    from gapsmith.store.results import failures
-
     config, p = results.campaign.config, results.progress
     hits = _rows(results.attempts, results.campaign, Outcome.HIT_BY_CERTIFICATE, Outcome.HIT_BY_LABEL)
     missed = _rows(results.attempts, results.campaign, Outcome.MISSED)
@@ -173,10 +163,8 @@ def lines(results: "Results") -> list[str]:
     ]
 
 
-def _rate_lines(results: "Results") -> list[str]:
+def _rate_lines(results: Results) -> list[str]:
     """Hit rate per attempted DFT job, with its interval and what blind drawing would give."""
-    from gapsmith.store.results import wilson
-
     p = results.progress
     if not p.dft_done:
         return ["No DFT job has ended."]
@@ -193,9 +181,7 @@ def _rate_lines(results: "Results") -> list[str]:
     return [text]
 
 
-def _error_lines(found: "Sequence[Attempt]", unit: str) -> list[str]:
-    from gapsmith.store.results import mean_absolute_error_ev
-
+def _error_lines(found: Sequence[Attempt], unit: str) -> list[str]:
     error = mean_absolute_error_ev(found)
     if error is None:
         return []
@@ -211,8 +197,6 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 def _time(seconds: float) -> str:
-    from gapsmith.core.units import duration
-
     return duration(seconds)
 
 

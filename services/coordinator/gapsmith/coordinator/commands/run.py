@@ -5,29 +5,28 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gapsmith.coordinator.commands import begin
+from gapsmith.coordinator.commands.begin import Meaning, meaning
+from gapsmith.coordinator.commands.following import conclude, folder, follow
+from gapsmith.core.campaign import CampaignConfig
+from gapsmith.core.errors import InputError
+from gapsmith.core.lifecycle import CampaignState
+from gapsmith.core.settings import settings
 from gapsmith.core.terminal import confirm, echo
-
-if TYPE_CHECKING:
-    from gapsmith.coordinator.commands.begin import Meaning
-    from gapsmith.core.campaign import CampaignConfig
-    from gapsmith.store.campaigns import Campaign
-    from gapsmith.store.database import Database
+from gapsmith.stack import dashboard, machine
+from gapsmith.stack.connect import bring_up_to_date, connected_settings, foreground, log_to, using
+from gapsmith.stack.owner import sign_in_address
+from gapsmith.stack.stack import EmbeddedStack
+from gapsmith.store import campaigns
+from gapsmith.store.campaigns import Campaign
+from gapsmith.store.database import Database
 
 LOOK_EVERY_S = 0.5
 
 
-def carry_out(config: "CampaignConfig", results: Path | None, *, yes: bool) -> None:
+def carry_out(config: CampaignConfig, results: Path | None, *, yes: bool) -> None:
     """Begin or go on with a campaign, follow it to its end, and write its results."""
-    from gapsmith.coordinator.commands.following import conclude, folder, follow
-    from gapsmith.core.settings import settings
-    from gapsmith.stack import dashboard, machine
-    from gapsmith.stack.connect import bring_up_to_date, connected_settings, log_to, using
-    from gapsmith.stack.owner import sign_in_address
-    from gapsmith.stack.stack import EmbeddedStack
-    from gapsmith.store.database import Database
-
     own = settings()
     started = time.monotonic()
     with ExitStack() as cleanup:
@@ -48,14 +47,8 @@ def carry_out(config: "CampaignConfig", results: Path | None, *, yes: bool) -> N
         conclude(database, campaign, folder(campaign, first, results))
 
 
-def meant_by(config: "CampaignConfig") -> str:
+def meant_by(config: CampaignConfig) -> str:
     """What a dry run says of the campaigns of earlier runs; it starts no servers to ask."""
-    from gapsmith.coordinator.commands.begin import meaning
-    from gapsmith.core.settings import settings
-    from gapsmith.stack.stack import EmbeddedStack
-    from gapsmith.store import campaigns
-    from gapsmith.store.database import Database
-
     own = settings()
     if not own.postgres_url:
         stack = EmbeddedStack.of(own)
@@ -67,14 +60,8 @@ def meant_by(config: "CampaignConfig") -> str:
         return f"{meaning(campaigns.every(connection), config).words()}; nothing was started or written"
 
 
-def _start_or_resume(
-    database: "Database", config: "CampaignConfig", *, sole: bool, yes: bool
-) -> tuple["Campaign", str]:
+def _start_or_resume(database: Database, config: CampaignConfig, *, sole: bool, yes: bool) -> tuple[Campaign, str]:
     """Find the campaign of this file, or create it; a file of the same name that says something else is a new campaign."""
-    from gapsmith.coordinator.commands import begin
-    from gapsmith.core.lifecycle import CampaignState
-    from gapsmith.store import campaigns
-
     with database.transaction() as connection:
         meant = begin.meaning(campaigns.every(connection), config)
     if meant.budget is not None and not yes:
@@ -97,10 +84,8 @@ def _start_or_resume(
         return campaigns.get(connection, found.id), words
 
 
-def _ask(meant: "Meaning") -> None:
+def _ask(meant: Meaning) -> None:
     """Ask whether a campaign goes on with a changed budget; raises InputError where nobody can be asked."""
-    from gapsmith.core.errors import InputError
-
     if not sys.stdin.isatty():
         raise InputError(
             f"only the budget has changed: {meant.words()}. Say --yes for that, or give the file another name to begin "
@@ -112,9 +97,6 @@ def _ask(meant: "Meaning") -> None:
 @contextmanager
 def _alone(home: Path, name: str) -> Iterator[None]:
     """Refuse a second run of the same campaign, and in one home a second run at all."""
-    from gapsmith.core.errors import InputError
-    from gapsmith.stack.connect import foreground
-
     with foreground(home, f"campaign {name}") as other:
         if other is not None:
             raise InputError(

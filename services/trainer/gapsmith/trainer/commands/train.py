@@ -1,28 +1,39 @@
 """``gapsmith train`` at work: a base training, in one process or several, watched and resumable."""
 
+import fcntl
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
-from gapsmith.core.terminal import echo
+from pydantic import TypeAdapter, ValidationError
 
-if TYPE_CHECKING:
-    from gapsmith.trainer.assignment import Assignment, Paths
-    from gapsmith.trainer.processes import Backend
+from gapsmith.core.campaign import Duration
+from gapsmith.core.errors import InputError, UnavailableError
+from gapsmith.core.settings import settings
+from gapsmith.core.signals import ending
+from gapsmith.core.terminal import echo
+from gapsmith.trainer.assignment import Assignment, Paths
+from gapsmith.trainer.commands.watching import Watch
+from gapsmith.trainer.communicator import COMPRESS
+from gapsmith.trainer.launch import StoppedError, supervise
+from gapsmith.trainer.processes import Backend, environment, horovod_problem, together
+from gapsmith.training.card import card_alone
+from gapsmith.training.configuration import changed, read
+from gapsmith.training.devices import usable_device
+from gapsmith.training.protocol import trainable
+from gapsmith.training.resume import saved
+from gapsmith.training.shipped import roles, shipped
 
 
 @contextmanager
-def alone(paths: "Paths") -> Iterator[None]:
+def alone(paths: Paths) -> Iterator[None]:
     """One training in a directory at a time."""
-    import fcntl
-
-    from gapsmith.core.errors import UnavailableError
-
     paths.folder.mkdir(parents=True, exist_ok=True)
     with (paths.folder / "lock").open("w") as lock:
         try:
@@ -34,11 +45,7 @@ def alone(paths: "Paths") -> Iterator[None]:
         yield
 
 
-def resumed(model: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
-    from gapsmith.core.errors import InputError
-    from gapsmith.trainer.assignment import Assignment
-    from gapsmith.training.devices import usable_device
-
+def resumed(model: str, paths: Paths, given: dict[str, Any]) -> Assignment:
     if not paths.assignment.is_file():
         raise InputError(f"{paths.folder} holds no training to resume; leave --resume out to begin one")
     found = Assignment.read(paths)
@@ -51,14 +58,7 @@ def resumed(model: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
     return replace(found, processes=given["processes"], device=usable_device(given["device"]), **ended_by)
 
 
-def new(model: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
-    from gapsmith.core.errors import InputError
-    from gapsmith.trainer.assignment import Assignment
-    from gapsmith.training.configuration import changed, read
-    from gapsmith.training.devices import usable_device
-    from gapsmith.training.protocol import trainable
-    from gapsmith.training.resume import saved
-
+def new(model: str, paths: Paths, given: dict[str, Any]) -> Assignment:
     if saved(paths.state) or paths.assignment.is_file():
         raise InputError(f"{paths.folder} holds a training: go on with it by --resume, or choose another --directory")
     if given["steps"] is None and given["time_budget"] is None:
@@ -89,18 +89,11 @@ def new(model: str, paths: "Paths", given: dict[str, Any]) -> "Assignment":
 
 def _architecture(model: str) -> str:
     """The architecture of a role's shipped weights; any other name is an architecture's own."""
-    from gapsmith.core.settings import settings
-    from gapsmith.training.card import card_alone
-    from gapsmith.training.shipped import roles, shipped
-
     return str(card_alone(shipped(model, settings()))["architecture"]) if model in roles() else model
 
 
-def backend_of(wanted: str, processes: int, hosts: str | None) -> "Backend | None":
+def backend_of(wanted: str, processes: int, hosts: str | None) -> Backend | None:
     """What several processes work together with; None for one."""
-    from gapsmith.core.errors import InputError, UnavailableError
-    from gapsmith.trainer.processes import horovod_problem
-
     if wanted == "single" and (processes > 1 or hosts is not None):
         raise InputError("--backend single trains in one process; leave out --np and --hosts")
     if processes == 1 and hosts is None:
@@ -115,11 +108,6 @@ def backend_of(wanted: str, processes: int, hosts: str | None) -> "Backend | Non
 
 
 def _seconds(text: str | None) -> float | None:
-    from pydantic import TypeAdapter, ValidationError
-
-    from gapsmith.core.campaign import Duration
-    from gapsmith.core.errors import InputError
-
     if text is None:
         return None
     try:
@@ -128,15 +116,7 @@ def _seconds(text: str | None) -> float | None:
         raise InputError(f"--time-budget {text}: write for example 90s, 15m or 1h30m") from error
 
 
-def carry_out(assignment: "Assignment", paths: "Paths", backend: "Backend | None", given: dict[str, Any]) -> None:
-    import sys
-
-    from gapsmith.core.signals import ending
-    from gapsmith.trainer.commands.watching import Watch
-    from gapsmith.trainer.communicator import COMPRESS
-    from gapsmith.trainer.launch import StoppedError, supervise
-    from gapsmith.trainer.processes import environment, together
-
+def carry_out(assignment: Assignment, paths: Paths, backend: Backend | None, given: dict[str, Any]) -> None:
     threads = given["threads"] or max(1, (os.cpu_count() or 1) // (1 if given["hosts"] else assignment.processes))
     rank = [sys.executable, "-m", "gapsmith.trainer.base", str(paths.folder), "--while-pid", str(os.getpid())]
     interface = given["network_interface"]

@@ -5,20 +5,23 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any, Literal, Self
+from dataclasses import asdict
+from typing import Any, Literal, Self
 from uuid import UUID
 
 import psycopg
 
 from gapsmith.core.errors import GapsmithError
+from gapsmith.core.settings import settings
 from gapsmith.core.terminal import echo, status
 from gapsmith.core.units import duration
+from gapsmith.stack.stack import EmbeddedStack
+from gapsmith.store import training_runs
+from gapsmith.store.database import Database
+from gapsmith.trainer.assignment import Assignment, Paths
+from gapsmith.training.energy import total
 from gapsmith.training.metrics import Point
 from gapsmith.training.protocol import trainable
-
-if TYPE_CHECKING:
-    from gapsmith.store.database import Database
-    from gapsmith.trainer.assignment import Assignment, Paths
 
 PLAIN_EVERY_S = 15.0
 STORE_EVERY_S = 5.0
@@ -27,7 +30,7 @@ STORE_EVERY_S = 5.0
 class Watch:
     """Shows progress on a terminal, or as a line now and then, and records it."""
 
-    def __init__(self, assignment: "Assignment", paths: "Paths", backend: str) -> None:
+    def __init__(self, assignment: Assignment, paths: Paths, backend: str) -> None:
         self._assignment, self._paths, self._backend = assignment, paths, backend
         self._role = trainable(assignment.architecture).role
         self._told = self._shown = self._stored = 0.0
@@ -106,9 +109,6 @@ class Watch:
 
     def end(self, state: Literal["finished", "failed", "stopped"], reason: str | None = None) -> None:
         """Record how it ended."""
-        from gapsmith.store import training_runs
-        from gapsmith.training.energy import total
-
         self._store()
         if self._database is not None:
             with suppress(GapsmithError, psycopg.Error), self._database.transaction() as connection:
@@ -118,13 +118,6 @@ class Watch:
 
     def _connect(self) -> None:
         """Record in the database that is named or that runs here; a training needs none."""
-        from dataclasses import asdict
-
-        from gapsmith.core.settings import settings
-        from gapsmith.stack.stack import EmbeddedStack
-        from gapsmith.store import training_runs
-        from gapsmith.store.database import Database
-
         own, wanted = settings(), self._assignment
         if own.postgres_url is None:
             stack = EmbeddedStack.of(own).find()
@@ -151,9 +144,6 @@ class Watch:
             self._database = None
 
     def _store(self) -> None:
-        from gapsmith.store import training_runs
-        from gapsmith.training.energy import total
-
         if self._database is None or not self._points:
             return
         with suppress(GapsmithError, psycopg.Error):  # what is not stored now is stored with the next points
