@@ -19,7 +19,6 @@ LONG_MS = 30_000  # a busy machine
 expect.set_options(timeout=LONG_MS)
 
 pytestmark = [
-    pytest.mark.serial,
     pytest.mark.service,
     pytest.mark.slow,
     pytest.mark.timeout(180),
