@@ -1,16 +1,13 @@
 """Candidates as files: SDF with the best geometry, CSV, Parquet, JSON; whole or not at all."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gapsmith.core import output
 from gapsmith.core.errors import UnavailableError
+from gapsmith.store.database import Connection
+from gapsmith.store.query import CandidateQuery
 from gapsmith.store.query_files import Export
 from gapsmith.training.files import replacing
-
-if TYPE_CHECKING:
-    from gapsmith.store.database import Connection
-    from gapsmith.store.query import CandidateQuery
 
 ENDINGS = (".sdf", ".csv", ".parquet", ".json")
 
@@ -20,7 +17,7 @@ def check_output(path: Path) -> None:
     output.check_output(path, ENDINGS)
 
 
-def write(path: Path, connection: "Connection", query: "CandidateQuery") -> int:
+def write(path: Path, connection: Connection, query: CandidateQuery) -> int:
     """Write what a query selects in the format of the file's ending; an existing file is replaced by a whole one only.
 
     Args:

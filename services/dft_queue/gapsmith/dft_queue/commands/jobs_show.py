@@ -4,15 +4,17 @@ import gzip
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from gapsmith.core.errors import DataError, UnavailableError
+from gapsmith.core.levels import LevelOfTheory
 from gapsmith.core.output import xyz
 from gapsmith.core.units import duration
-
-if TYPE_CHECKING:
-    from gapsmith.store.attempts import Attempt
-    from gapsmith.store.database import Connection
-    from gapsmith.store.job_story import Story
+from gapsmith.store import calculation_files, conformers
+from gapsmith.store.attempts import Attempt
+from gapsmith.store.database import Connection
+from gapsmith.store.job_story import Story
+from gapsmith.training.files import write_atomically
 
 # What the name of a quantity in ``result`` ends with, and what people write.
 UNITS: Final = (
@@ -27,7 +29,7 @@ UNITS: Final = (
 LONGEST: Final = 12  # values of a list that are shown
 
 
-def lines(one: "Story") -> list[str]:
+def lines(one: Story) -> list[str]:
     """Everything, for a terminal or a pipe."""
     out = [f"job        {one.id}", f"state      {_state(one)}"]
     out += [
@@ -62,12 +64,12 @@ def lines(one: "Story") -> list[str]:
     return out
 
 
-def attempt_lines(one: "Story") -> list[str]:
+def attempt_lines(one: Story) -> list[str]:
     """A line per attempt: when, where, how it ended."""
     return [f"{number}. {_attempt(attempt, one)}" for number, attempt in enumerate(one.attempts, start=1)]
 
 
-def _attempt(attempt: "Attempt", one: "Story") -> str:
+def _attempt(attempt: Attempt, one: Story) -> str:
     took = duration(((attempt.ended_at or one.now) - attempt.started_at).total_seconds())
     how = f"{attempt.outcome} {'for' if attempt.ended_at is None else 'after'} {took}"
     words = f"{_when(attempt.started_at)} on {attempt.host}, {how}"
@@ -82,7 +84,7 @@ def _when(time: Any) -> str:
     return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def _state(one: "Story") -> str:
+def _state(one: Story) -> str:
     if one.state == "running":
         since = duration((one.now - one.started_at).total_seconds()) if one.started_at else "?"
         return f"running for {since}" + (f", at: {one.progress}" if one.progress else "")
@@ -90,8 +92,6 @@ def _state(one: "Story") -> str:
 
 
 def _definition(definition: Mapping[str, Any]) -> list[str]:
-    from gapsmith.core.levels import LevelOfTheory
-
     out = []
     for key in LevelOfTheory.model_fields:
         value = definition.get(key)
@@ -100,7 +100,7 @@ def _definition(definition: Mapping[str, Any]) -> list[str]:
     return out
 
 
-def _results(one: "Story") -> Iterator[str]:
+def _results(one: Story) -> Iterator[str]:
     for name in ("gap_ev", "homo_ev", "lumo_ev", "energy_hartree", "dipole_debye"):
         value = getattr(one, name)
         if value is not None:
@@ -127,17 +127,13 @@ def _value(value: Any) -> str:
     return str(value)
 
 
-def save_files(connection: "Connection", one: "Story", folder: Path) -> Iterator[Path]:
+def save_files(connection: Connection, one: Story, folder: Path) -> Iterator[Path]:
     """Write a job's files, unpacked, and its final geometry as XYZ; gives the paths.
 
     Raises:
         UnavailableError: the folder cannot be written.
         DataError: what is stored does not have the SHA-256 that it should.
     """
-    from gapsmith.core.errors import DataError, UnavailableError
-    from gapsmith.store import calculation_files, conformers
-    from gapsmith.training.files import write_atomically
-
     final = conformers.get(connection, one.final_conformer_id)
     try:
         geometry = folder / f"{str(one.id)[:8]}.xyz"

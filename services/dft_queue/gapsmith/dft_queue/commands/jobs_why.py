@@ -1,14 +1,11 @@
 """Why a job of the DFT queue is where it is, in words, and what to do about it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gapsmith.core.units import duration
 from gapsmith.dft_queue.commands.jobs_show import attempt_lines
-
-if TYPE_CHECKING:
-    from gapsmith.store.job_story import Story, Surroundings
-
+from gapsmith.store.job_story import Story, Surroundings
 
 # What a failure class means; the first of the hints whose word is in the reason says what to do.
 MEANING: Final = {
@@ -53,13 +50,13 @@ IN_GENERAL: Final = {
 }
 
 
-def explanation(one: "Story", around: "Surroundings") -> list[str]:
+def explanation(one: Story, around: Surroundings) -> list[str]:
     """Lines for a person, the first says which job."""
     about = f"{str(one.id)[:8]}: {one.smiles or one.formula} at level {one.level}"
     return [about, *(f"  {line}" for line in WORDS[one.state](one, around))]
 
 
-def _queued(one: "Story", around: "Surroundings") -> Iterator[str]:
+def _queued(one: Story, around: Surroundings) -> Iterator[str]:
     waits = duration((one.now - one.created_at).total_seconds())
     yield f"It waits in the queue {one.queue}, with priority {one.priority}, and was asked for {waits} ago."
     if one.failure_reason:
@@ -85,7 +82,7 @@ def _queued(one: "Story", around: "Surroundings") -> Iterator[str]:
         yield f"{around.ahead} of its queue come before it, and {around.running} are running."
 
 
-def _running(one: "Story", around: "Surroundings") -> Iterator[str]:
+def _running(one: Story, around: Surroundings) -> Iterator[str]:
     since = duration((one.now - one.started_at).total_seconds()) if one.started_at else "an unknown time"
     host = one.attempts[-1].host if one.attempts else "an unknown host"
     yield f"It has been running for {since} on {host}, attempt {len(one.attempts)}" + (
@@ -100,7 +97,7 @@ def _running(one: "Story", around: "Surroundings") -> Iterator[str]:
     yield from _earlier(one, len(one.attempts) - 1)
 
 
-def _done(one: "Story", around: "Surroundings") -> Iterator[str]:
+def _done(one: Story, around: Surroundings) -> Iterator[str]:
     gap = "no gap" if one.gap_ev is None else f"a gap of {one.gap_ev:.3f} eV"
     took = duration(one.wall_s or 0.0)
     yield f"It is done: {gap}, energy {one.energy_hartree:.6f} hartree, computed on {one.host} in {took}."
@@ -113,7 +110,7 @@ def _done(one: "Story", around: "Surroundings") -> Iterator[str]:
     yield from _earlier(one, len(one.attempts) - 1)
 
 
-def _failed(one: "Story", around: "Surroundings") -> Iterator[str]:
+def _failed(one: Story, around: Surroundings) -> Iterator[str]:
     failure_class, reason = one.failure_class or "chemistry", one.failure_reason or "no reason was given"
     yield f"It failed ({failure_class}): {reason}."
     yield MEANING.get(failure_class, "")
@@ -127,7 +124,7 @@ def _failed(one: "Story", around: "Surroundings") -> Iterator[str]:
         yield f"Candidate of campaign {place.campaign}, which is {place.campaign_state}: {place.state}."
 
 
-def _cancelled(one: "Story", around: "Surroundings") -> Iterator[str]:
+def _cancelled(one: Story, around: Surroundings) -> Iterator[str]:
     when = f" {one.finished_at.astimezone():%Y-%m-%d %H:%M:%S}" if one.finished_at else ""
     yield f"It was cancelled{when}: {one.failure_reason or 'the campaign that had asked for it took it back'}."
     for place in one.candidacies:
@@ -136,13 +133,13 @@ def _cancelled(one: "Story", around: "Surroundings") -> Iterator[str]:
     yield f"To compute it after all: gapsmith jobs retry {str(one.id)[:8]}"
 
 
-def _earlier(one: "Story", count: int) -> Iterator[str]:
+def _earlier(one: Story, count: int) -> Iterator[str]:
     """The story of the first so many attempts."""
     for line in attempt_lines(one)[: max(0, count)]:
         yield f"Attempt {line}"
 
 
-WORDS: "Final[Mapping[str, Callable[[Story, Surroundings], Iterator[str]]]]" = {
+WORDS: Final[Mapping[str, Callable[[Story, Surroundings], Iterator[str]]]] = {
     "queued": _queued,
     "running": _running,
     "done": _done,

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from gapsmith.core.errors import InputError
+from gapsmith.store.model_story import Entry
 from gapsmith.trainer.commands.models_metrics import (
     card_of,
     difference,
@@ -16,9 +17,6 @@ from gapsmith.trainer.commands.models_metrics import (
     scores,
     text,
 )
-
-if TYPE_CHECKING:
-    from gapsmith.store.model_story import Entry
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, first: "Entry", second: "Entry") -> "Comparison":
+    def of(cls, first: Entry, second: Entry) -> Self:
         """Compare; raises InputError for a model with itself, or models of different roles."""
         if first.id == second.id:
             raise InputError(f"{first.name} is compared with itself; name another one")
@@ -53,7 +51,7 @@ class Comparison:
         return cls((first.name, second.name), ours, theirs, notes)
 
 
-def _metrics(one: "Entry") -> dict[str, float]:
+def _metrics(one: Entry) -> dict[str, float]:
     """What is stored, or for shipped weights what their card says."""
     training = one.metrics.get("training")
     facts = dict(numbers(training, "training.")) if isinstance(training, Mapping) else {}

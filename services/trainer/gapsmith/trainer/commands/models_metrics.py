@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from gapsmith.training.files import card_path
+
 APART: Final = (
     "candidate",
     "live",
@@ -28,8 +30,6 @@ def scores(metrics: Mapping[str, Any], whose: str) -> dict[str, float]:
 
 def card_of(weights: Path) -> Mapping[str, Any]:
     """The card as far as it can be read, unchecked: a damaged model still tells what it was made of."""
-    from gapsmith.training.files import card_path
-
     try:
         card = json.loads(card_path(weights).read_text())
     except (OSError, ValueError):

@@ -4,9 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from gapsmith.core.errors import CheckpointError
+from gapsmith.store.model_story import Entry, WentLive
+from gapsmith.store.models import check
+from gapsmith.store.training_runs import Run
 from gapsmith.trainer.commands.models_metrics import (
     card_of,
     difference,
@@ -18,11 +21,7 @@ from gapsmith.trainer.commands.models_metrics import (
     text,
 )
 from gapsmith.trainer.commands.models_training import training_lines
-
-if TYPE_CHECKING:
-    from gapsmith.store.model_story import Entry, WentLive
-    from gapsmith.store.training_runs import Run
-    from gapsmith.training.metrics import Point
+from gapsmith.training.metrics import Point
 
 SHOWN = 16  # digits of a digest of data
 FACTS = ("batch_size", "learning_rate", "seed", "processes", "steps", "wall_s")  # of a card, about the training
@@ -32,29 +31,27 @@ FACTS = ("batch_size", "learning_rate", "seed", "processes", "steps", "wall_s") 
 class Story:
     """A model, its ancestors, when it was live, and its file as it is now."""
 
-    line: "Sequence[Entry]"  # the model, its parent, ... the shipped weights
-    promotions: "Sequence[WentLive]"
+    line: Sequence[Entry]  # the model, its parent, ... the shipped weights
+    promotions: Sequence[WentLive]
     card: Mapping[str, Any]  # empty if there is none that can be read
     problem: str | None  # with the file
-    run: "Run | None"  # that it came out of
-    points: "Sequence[Point]"  # of that
+    run: Run | None  # that it came out of
+    points: Sequence[Point]  # of that
 
     @property
-    def model(self) -> "Entry":
+    def model(self) -> Entry:
         """The model itself."""
         return self.line[0]
 
     @classmethod
     def of(
         cls,
-        line: "Sequence[Entry]",
-        promotions: "Sequence[WentLive]",
-        run: "Run | None" = None,
-        points: "Sequence[Point]" = (),
-    ) -> "Story":
+        line: Sequence[Entry],
+        promotions: Sequence[WentLive],
+        run: Run | None = None,
+        points: Sequence[Point] = (),
+    ) -> Self:
         """Look at the file, too."""
-        from gapsmith.store.models import check
-
         try:
             check(line[0])
             problem = None
@@ -113,11 +110,11 @@ def _when(time: datetime) -> str:
     return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def _state(model: "Entry") -> str:
+def _state(model: Entry) -> str:
     return model.state if model.live_since is None else f"{model.state} since {_when(model.live_since)}"
 
 
-def _ancestor(one: "Entry") -> str:
+def _ancestor(one: Entry) -> str:
     origin = "shipped" if one.parent_id is None else f"{one.labels} label{'' if one.labels == 1 else 's'}"
     return f"{one.name} ({origin}, {one.state})"
 
@@ -176,7 +173,7 @@ def _table(values: Mapping[str, float]) -> list[str]:
     return [f"{name:{width}}  {text(value):>12}" for name, value in sorted(values.items())]
 
 
-def _promotion(one: "WentLive") -> str:
+def _promotion(one: WentLive) -> str:
     how = {
         "shipped": "as shipped weights",
         "promoted": f"promoted by {one.source}",

@@ -2,20 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gapsmith.core.units import duration
-
-if TYPE_CHECKING:
-    from gapsmith.store.training_runs import Run
-    from gapsmith.training.energy import Energy
-    from gapsmith.training.metrics import Point
+from gapsmith.store.training_runs import Run
+from gapsmith.training.energy import Energy
+from gapsmith.training.metrics import Point
 
 BLOCKS: Final = "▁▂▃▄▅▆▇█"
 WIDTH: Final = 32  # of a curve
 
 
-def training_lines(run: "Run", points: "Sequence[Point]") -> list[str]:
+def training_lines(run: Run, points: Sequence[Point]) -> list[str]:
     """A run for a terminal."""
     processes = "one process" if run.processes == 1 else f"{run.processes} processes ({run.backend})"
     out = [f"time    {duration(run.elapsed_s)} for {run.steps} steps, {processes} on {run.host}, {run.device}"]
@@ -24,7 +22,7 @@ def training_lines(run: "Run", points: "Sequence[Point]") -> list[str]:
     return out + list(_curves(points))
 
 
-def energy(amount: "Energy") -> str:
+def energy(amount: Energy) -> str:
     """An amount as people write it, and whether it was measured."""
     for unit, kwh in (("kWh", 1.0), ("Wh", 1e-3), ("mWh", 1e-6)):
         if amount.kwh >= kwh or unit == "mWh":
@@ -44,7 +42,7 @@ def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
     return "".join(BLOCKS[round((mean - low) / span * (len(BLOCKS) - 1)) if span else 0] for mean in means)
 
 
-def _curves(points: "Sequence[Point]") -> Iterator[str]:
+def _curves(points: Sequence[Point]) -> Iterator[str]:
     names = sorted({name for point in points for name in point.losses}, key=lambda name: (name != "loss", name))
     width = max((len(name) for name in names), default=0)
     for name in names:
