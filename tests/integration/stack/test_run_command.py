@@ -116,12 +116,12 @@ def test_a_run_whose_servers_were_stopped_ends_with_a_sentence(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = create(database, "first")
-    monkeypatch.setattr("gapsmith.core.settings.settings", lambda: Settings(home=tmp_path))
+    monkeypatch.setattr(following, "settings", lambda: Settings(home=tmp_path))
 
     def away(*_: object) -> None:
         raise UnavailableError("Postgres cannot be reached")
 
-    monkeypatch.setattr("gapsmith.store.progress.progress", away)
+    monkeypatch.setattr(following, "progress", away)
     with pytest.raises(
         UnavailableError, match="gapsmith down has stopped the servers; the same command goes on with first"
     ):
