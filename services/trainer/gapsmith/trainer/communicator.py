@@ -142,7 +142,7 @@ class TorchGroup:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         distributed.init_process_group(
             "nccl" if self._gpu else "gloo",
-            store=distributed.FileStore(os.environ[STORE], int(os.environ["WORLD_SIZE"])),
+            store=distributed.FileStore(os.environ[STORE], int(os.environ["WORLD_SIZE"])),  # type: ignore[attr-defined]  # missing from its exports
             rank=int(os.environ["RANK"]),
             world_size=int(os.environ["WORLD_SIZE"]),
             timeout=timedelta(seconds=TIMEOUT_S),
