@@ -14,6 +14,7 @@ from pathlib import Path
 NAMES = (
     "command_line",
     "stack",
+    "idle",
     "generator",
     "sampling_steps",
     "mask_fraction",

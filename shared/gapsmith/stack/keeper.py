@@ -41,7 +41,7 @@ class Keeper:
                 continue
             log.warning("embedded servers are gone and are started again", servers=crashed)
             try:
-                self._stack.up()
+                self._stack.restore()
                 self.problem = None
             except GapsmithError as error:
                 self.problem = str(error)

@@ -135,21 +135,31 @@ class EmbeddedStack:
         self._reap()
         make_home(self.home)
         with self._locked():
-            state = State.read(self._state_file)
-            with ThreadPoolExecutor(max_workers=len(self._servers)) as pool:
-                jobs = {
-                    server.name: pool.submit(self._ensure, server, state.servers.get(server.name))
-                    for server in self._servers
-                }
-            errors = [error for job in jobs.values() if (error := job.exception()) is not None]
-            if errors:
-                raise errors[0]
-            state = State(servers={name: job.result() for name, job in jobs.items()})
-            if "kafka" in state.servers and "kafka" not in self.external:
-                from gapsmith.stack.topics import create_topics
+            return self._addresses(self._start_all())
 
-                create_topics(f"127.0.0.1:{state.servers['kafka'].port}")
-        return self._addresses(state)
+    def restore(self) -> None:
+        """Start again what has crashed, unless 'gapsmith down' stopped the servers; raises like ``up``."""
+        self._reap()
+        with self._locked():
+            if not self.stopped():
+                self._start_all()
+
+    def _start_all(self) -> State:
+        state = State.read(self._state_file)
+        with ThreadPoolExecutor(max_workers=len(self._servers)) as pool:
+            jobs = {
+                server.name: pool.submit(self._ensure, server, state.servers.get(server.name))
+                for server in self._servers
+            }
+        errors = [error for job in jobs.values() if (error := job.exception()) is not None]
+        if errors:
+            raise errors[0]
+        state = State(servers={name: job.result() for name, job in jobs.items()})
+        if "kafka" in state.servers and "kafka" not in self.external:
+            from gapsmith.stack.topics import create_topics
+
+            create_topics(f"127.0.0.1:{state.servers['kafka'].port}")
+        return state
 
     def down(self) -> list[str]:
         """Stop the servers; names of those that ran."""

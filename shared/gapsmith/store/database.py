@@ -1,5 +1,6 @@
 """Connections to Postgres: a small pool, one transaction per ``with`` block, errors that say which server."""
 
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from gapsmith.core.errors import OutdatedSchema, TooSlow, UnavailableError
 from gapsmith.core.settings import Settings
 
 Connection = psycopg.Connection[DictRow]
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # whoever waits for a connection says why there is none
 
 LOOK_EVERY_S = 1.0  # at why there is no connection yet
 # libpq gives no SQLSTATE of a failed connection, only the server's text; waiting does not help against these

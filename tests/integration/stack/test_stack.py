@@ -329,6 +329,20 @@ def test_down_leaves_nothing_and_up_finds_the_data(stack: EmbeddedStack, address
     assert "before down" in note(stack.up(), "after")
 
 
+def test_the_keeper_does_not_undo_down(stack: EmbeddedStack, addresses: Addresses) -> None:
+    watching = EmbeddedStack(stack.home)
+    assert watching.find() == addresses
+    keeper = Keeper(watching, interval_s=0.01)
+    keeper.start()
+    try:
+        stack.down()  # it sees the servers go, one after another, before the state file does
+        time.sleep(2)
+        assert everything_in(stack.home) == []
+        assert watching.stopped()
+    finally:
+        keeper.stop()
+
+
 def test_two_at_once_from_nothing(service_folder: Path) -> None:
     home = service_folder / "twice"
     racers = [subprocess.Popen([sys.executable, "-c", UP, str(home)], stdout=subprocess.PIPE, text=True) for _ in "ab"]
