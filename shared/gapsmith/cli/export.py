@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gapsmith.core import output
 from gapsmith.core.errors import UnavailableError
-from gapsmith.store.database import Connection
+from gapsmith.store.database import Connection, held
 from gapsmith.store.query import CandidateQuery
 from gapsmith.store.query_files import Export
 from gapsmith.training.files import replacing
@@ -35,7 +35,7 @@ def write(path: Path, connection: Connection, query: CandidateQuery) -> int:
     check_output(path)
     try:
         with replacing(path) as partial, partial.open("wb") as stream:
-            export = Export(connection, query, path.suffix.lower().removeprefix("."))
+            export = Export(held(connection), query, path.suffix.lower().removeprefix("."))
             for part in export.parts():
                 stream.write(part)
         return export.count

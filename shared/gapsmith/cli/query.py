@@ -100,16 +100,18 @@ def _answer(question: "CandidateQuery", output: Path | None) -> None:
         elif sys.stdout.isatty():
             _show(connection, question)
         else:
+            from gapsmith.store.database import held
             from gapsmith.store.query_files import Export
 
-            for part in Export(connection, question, "tsv").parts():
+            for part in Export(held(connection), question, "tsv").parts():
                 echo(part.decode(), nl=False)
 
 
 def _show(connection: "Connection", question: "CandidateQuery") -> None:
+    from gapsmith.store.database import held
     from gapsmith.store.query import find
 
-    rows = find(connection, question)
+    rows = find(held(connection), question)
     extra = () if question.similar_to is None else (columns.SIMILARITY,)
     shown = [columns.BY_NAME[name] for name in question.fields or ("smiles", *extra, *columns.SHOWN)]
     texts = [{one.heading: columns.text(row, one) for one in shown} for row in rows]

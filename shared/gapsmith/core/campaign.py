@@ -25,6 +25,7 @@ from gapsmith.core import properties
 from gapsmith.core.chemistry.elements import number_of
 from gapsmith.core.domain import Window
 from gapsmith.core.errors import InputError
+from gapsmith.core.patterns import Smarts
 from gapsmith.core.properties import Property
 
 MOST_TOLERANCE = 1 / 6  # of what is possible
@@ -76,6 +77,9 @@ def _symbol(value: str) -> str:
 
 
 Symbol = Annotated[str, AfterValidator(_symbol)]
+
+
+Patterns = Annotated[tuple[Smarts, ...], Field(max_length=100)]
 
 
 class Target(Section):
@@ -144,8 +148,8 @@ class Constraints(Section):
         None, description="fewest and most atoms other than hydrogen; all that the models know if not given"
     )
     sa_score: float = Field(6.0, ge=1, le=10, description="most synthetic accessibility score (1 easy, 10 hard)")
-    forbidden_smarts: tuple[str, ...] = Field((), description="no molecule may match any of these")
-    required_smarts: tuple[str, ...] = Field((), description="every molecule must match all of these")
+    forbidden_smarts: Patterns = Field((), description="no molecule may match any of these")
+    required_smarts: Patterns = Field((), description="every molecule must match all of these")
     novel: bool = Field(False, description="refuse molecules that are in QM9, the models' training data")
 
     @field_validator("heavy_atoms")

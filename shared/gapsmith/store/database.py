@@ -3,8 +3,8 @@
 import logging
 import re
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Self
 
 import psycopg
@@ -16,6 +16,7 @@ from gapsmith.core.errors import OutdatedSchema, TooSlow, UnavailableError
 from gapsmith.core.settings import Settings
 
 Connection = psycopg.Connection[DictRow]
+Connect = Callable[[], AbstractContextManager[Connection]]  # opens a transaction for a ``with`` block
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # whoever waits for a connection says why there is none
 
 LOOK_EVERY_S = 1.0  # at why there is no connection yet
@@ -151,6 +152,11 @@ def _remembering(failures: list[str]) -> type[Connection]:
             return made
 
     return Remembering
+
+
+def held(connection: Connection) -> Connect:
+    """One open transaction for all blocks."""
+    return lambda: nullcontext(connection)
 
 
 def address(url: str) -> str:

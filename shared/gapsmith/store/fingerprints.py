@@ -2,56 +2,64 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from psycopg.rows import tuple_row
 
-from gapsmith.store.database import Connection
-
-if TYPE_CHECKING:  # RDKit is heavy
-    from rdkit import Chem
+from gapsmith.store.database import Connect, Connection
 
 BATCH = 1000  # molecules whose keys are computed at once
 FINGERPRINT_BITS = 2048
 FEW = 20_000  # similar molecules that are looked up by themselves
 
 
-def fill(connection: Connection) -> int:
+def fill(connect: Connect) -> int:
     """Compute the keys of molecules that have none yet; returns of how many.
 
     ``add_molecule`` stores keys itself: what is left was stored by an earlier version, or by hand.
     """
     done = 0
-    with connection.cursor(row_factory=tuple_row) as cursor:
-        while True:
+    while True:
+        with connect() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             cursor.execute(
                 """SELECT m.id, m.smiles, m.fingerprint FROM substructure_keys k JOIN molecules m ON m.id = k.molecule_id
-                   WHERE k.keys IS NULL ORDER BY k.molecule_id LIMIT %s FOR UPDATE OF k""",
+                   WHERE k.keys IS NULL ORDER BY k.molecule_id LIMIT %s""",
                 (BATCH,),
             )
             rows = cursor.fetchall()
-            if not rows:
-                return done
-            store(connection, rows)
-            done += len(rows)
+        if not rows:
+            return done
+        computed = [_keys(*row) for row in rows]
+        with connect() as connection:
+            _write(connection, computed)
+        done += len(rows)
 
 
 def store(connection: Connection, molecules: Sequence[tuple[int, str, bytes]]) -> None:
     """Compute and store keys: id, SMILES and Morgan fingerprint of molecules."""
+    _write(connection, [_keys(*molecule) for molecule in molecules])
+
+
+def _keys(molecule_id: int, smiles: str, fingerprint: bytes) -> tuple[int, str, str, list[int]]:
+    """Id, substructure keys, Morgan fingerprint and its ones."""
     from rdkit import Chem
 
     from gapsmith.core.chemistry.substructure import KEY_BITS, molecule_keys
 
-    keys = []
-    for molecule_id, smiles, _ in molecules:
-        mol = Chem.MolFromSmiles(smiles)  # what RDKit wrote and cannot read again stands in nobody's way
-        keys.append(("1" * KEY_BITS if mol is None else molecule_keys(mol), molecule_id))
+    mol = Chem.MolFromSmiles(smiles)  # what RDKit wrote and cannot read again stands in nobody's way
+    return molecule_id, "1" * KEY_BITS if mol is None else molecule_keys(mol), *morgan_keys(bytes(fingerprint))
+
+
+def _write(connection: Connection, computed: Sequence[tuple[int, str, str, list[int]]]) -> None:
     with connection.cursor() as cursor:
-        cursor.executemany("UPDATE substructure_keys SET keys = %s::bit(640) WHERE molecule_id = %s", keys)
+        cursor.executemany(
+            "UPDATE substructure_keys SET keys = %s::bit(640) WHERE molecule_id = %s",
+            [(one[1], one[0]) for one in computed],
+        )
         cursor.executemany(
             """INSERT INTO similarity_keys (molecule_id, morgan, bits) VALUES (%s, %s::bit(2048), %s::smallint[])
                ON CONFLICT (molecule_id) DO NOTHING""",
-            [(molecule_id, *morgan_keys(bytes(fingerprint))) for molecule_id, _, fingerprint in molecules],
+            [(one[0], one[2], one[3]) for one in computed],
         )
 
 
@@ -63,20 +71,6 @@ def morgan_keys(fingerprint: bytes) -> tuple[str, list[int]]:
     return f"{int.from_bytes(fingerprint, 'big'):02048b}", [int(place) for place in np.flatnonzero(ones)]
 
 
-def read_smiles(smiles: str, field: str) -> "Chem.Mol":
-    """A molecule of a SMILES; raises InputError naming the field if it is none."""
-    from rdkit import Chem
-    from rdkit.rdBase import BlockLogs
-
-    from gapsmith.core.errors import InputError
-
-    with BlockLogs():
-        mol = Chem.MolFromSmiles(smiles)
-    if mol is None or mol.GetNumAtoms() == 0:
-        raise InputError(f"{field}: {smiles!r} is not a SMILES of a molecule; for example 'c1ccncc1' is pyridine")
-    return mol
-
-
 class Similar:
     """Molecules whose Tanimoto similarity to one is at least so much, by Morgan fingerprints (radius 2, 2048 bits).
 
@@ -85,7 +79,7 @@ class Similar:
     has one.
 
     Args:
-        connection: of the database whose molecules are meant.
+        connect: a transaction of the database whose molecules are meant.
         smiles: of the molecule.
         field: named in errors.
 
@@ -93,13 +87,13 @@ class Similar:
         InputError: the SMILES is none.
     """
 
-    def __init__(self, connection: Connection, smiles: str, field: str = "similar_to") -> None:
-        from gapsmith.core.chemistry.identity import identify
+    def __init__(self, connect: Connect, smiles: str, field: str = "similar_to") -> None:
+        from gapsmith.core.chemistry.identity import fingerprint_of
 
-        self._connection = connection
-        self.fingerprint = identify(read_smiles(smiles, field)).fingerprint
-        self.text, bits = morgan_keys(self.fingerprint)
-        self.bits = _rarest_first(connection, bits)
+        self._connect = connect
+        self.text, bits = morgan_keys(fingerprint_of(smiles, field))
+        with connect() as connection:
+            self.bits = _rarest_first(connection, bits)
 
     def parameters(self, least: float) -> dict[str, Any]:
         """For SQL in which ``MOLECULES`` stands."""
@@ -121,7 +115,7 @@ class Similar:
         values = self.parameters(least)
         if values["rarest"] is None:
             return None
-        with self._connection.cursor(row_factory=tuple_row) as cursor:
+        with self._connect() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             found = cursor.execute(f"{SIMILAR} LIMIT {FEW + 1}", values).fetchall()
         return found if len(found) <= FEW else None
 

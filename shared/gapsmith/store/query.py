@@ -5,7 +5,7 @@ The command line, the API, its client and the pages of the dashboard ask through
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 
 from gapsmith.core.errors import InputError
-from gapsmith.store.database import Connection
+from gapsmith.store.database import Connect, Connection, held
 from gapsmith.store.query_cursor import Position
 from gapsmith.store.query_model import CandidateQuery, Range, parse_fields, parse_sort, parse_states
 from gapsmith.store.query_rows import Found, records
@@ -49,7 +49,7 @@ class Page:
 
 
 def page(
-    connection: Connection,
+    connect: Connect,
     query: CandidateQuery,
     *,
     size: int = 50,
@@ -61,7 +61,7 @@ def page(
     Pages hang together while candidates are added: none comes twice, and none is missed that was there all the time.
 
     Args:
-        connection: in a transaction.
+        connect: a transaction; one is enough, unless molecules are compared with a substructure, when none is open.
         query: the question; its limit is not looked at.
         size: most candidates of the page. There are fewer on the last one, and where time ran out.
         cursor: of the page before.
@@ -70,18 +70,26 @@ def page(
     Raises:
         InputError: no such campaign; SMARTS, SMILES or cursor are invalid; it takes too long.
     """
-    with bounded(connection, seconds):
+
+    @contextmanager
+    def limited() -> Iterator[Connection]:
+        with connect() as connection, bounded(connection, seconds):
+            yield connection
+
+    with ExitStack() as block:
+        opened = limited if query.smarts is not None else held(block.enter_context(limited()))
         deadline = None if seconds is None else time.monotonic() + min(SEARCH_S, seconds)
-        search = Search(connection, query, deadline=deadline)
+        search = Search(opened, query, deadline=deadline)
         after = None if cursor is None else Position.parse(cursor, query.digest, dated=search.dated)
         found, following = search.take(after, size)
-        rows = records(connection, found, query.columns)
+        with opened() as connection:
+            rows = records(connection, found, query.columns)
     return Page(rows, None if following is None else following.text(query.digest))
 
 
-def batches(connection: Connection, query: CandidateQuery) -> Iterator[list[Found]]:
+def batches(connect: Connect, query: CandidateQuery) -> Iterator[list[Found]]:
     """All candidates that a query selects, up to its limit, some at a time; raises InputError like ``find``."""
-    search = Search(connection, query)
+    search = Search(connect, query)
     left, position = query.limit, Position(0)
     while left is None or left > 0:
         found, following = search.take(position, BATCH if left is None else min(left, BATCH))
@@ -92,13 +100,17 @@ def batches(connection: Connection, query: CandidateQuery) -> Iterator[list[Foun
         left, position = None if left is None else left - len(found), following
 
 
-def find(connection: Connection, query: CandidateQuery) -> list[dict[str, Any]]:
+def find(connect: Connect, query: CandidateQuery) -> list[dict[str, Any]]:
     """Candidates that a query selects, by column.
 
     Raises:
         InputError: there is no such campaign, the SMARTS or the SMILES is invalid.
     """
-    return [row for found in batches(connection, query) for row in records(connection, found, query.columns)]
+    rows: list[dict[str, Any]] = []
+    for found in batches(connect, query):
+        with connect() as connection:
+            rows += records(connection, found, query.columns)
+    return rows
 
 
 @contextmanager

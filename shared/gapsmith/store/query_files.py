@@ -13,7 +13,7 @@ from psycopg.rows import tuple_row
 from gapsmith.core import output
 from gapsmith.core.columns import BY_NAME
 from gapsmith.core.output import plain
-from gapsmith.store.database import Connection
+from gapsmith.store.database import Connect
 from gapsmith.store.query import batches, geometries
 from gapsmith.store.query_model import CandidateQuery
 from gapsmith.store.query_rows import Found, parameters, records, statement
@@ -29,35 +29,35 @@ class Export:
     """An answer as a file.
 
     Args:
-        connection: in a transaction.
+        connect: a transaction.
         query: the question.
         kind: of ``KINDS``; raises KeyError for another.
     """
 
-    def __init__(self, connection: Connection, query: CandidateQuery, kind: str) -> None:
-        self._connection = connection
+    def __init__(self, connect: Connect, query: CandidateQuery, kind: str) -> None:
+        self._connect = connect
         self._query = query
         self._write = KINDS[kind]
         self.count = 0  # candidates so far
 
     def parts(self) -> Iterator[bytes]:
         """The file, piece by piece; raises InputError before the first one if the question is wrong."""
-        return self._write(self._connection, self._query.columns, self._found())
+        return self._write(self._connect, self._query.columns, self._found())
 
     def _found(self) -> Batches:
-        for found in batches(self._connection, self._query):
+        for found in batches(self._connect, self._query):
             self.count += len(found)
             yield found
 
 
-def separated(connection: Connection, columns: Sequence[str], some: Batches, separator: str = ",") -> Iterator[bytes]:
+def separated(connect: Connect, columns: Sequence[str], some: Batches, separator: str = ",") -> Iterator[bytes]:
     """A header and one line per candidate, full precision, empty where there is no value."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, lineterminator="\n")
     writer.writerow(columns)
     select = statement(columns, text=True)  # Postgres makes the texts: that is several times as fast
     for found in some:
-        with connection.cursor(row_factory=tuple_row) as cursor:
+        with connect() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             writer.writerows(cursor.execute(select, parameters(found)).fetchall())
         yield text.getvalue().encode()
         text.seek(0)
@@ -66,16 +66,17 @@ def separated(connection: Connection, columns: Sequence[str], some: Batches, sep
         yield text.getvalue().encode()
 
 
-def tab_separated(connection: Connection, columns: Sequence[str], some: Batches) -> Iterator[bytes]:
+def tab_separated(connect: Connect, columns: Sequence[str], some: Batches) -> Iterator[bytes]:
     """The same with tabs."""
-    return separated(connection, columns, some, "\t")
+    return separated(connect, columns, some, "\t")
 
 
-def as_json(connection: Connection, columns: Sequence[str], some: Batches) -> Iterator[bytes]:
+def as_json(connect: Connect, columns: Sequence[str], some: Batches) -> Iterator[bytes]:
     """A list of objects, one a line."""
     start = "[\n"
     for found in some:
-        lines = [dumps(row) for row in records(connection, found, columns)]
+        with connect() as connection:
+            lines = [dumps(row) for row in records(connection, found, columns)]
         yield (start + ",\n".join(lines)).encode()
         start = ",\n"
     yield b"[]\n" if start == "[\n" else b"\n]\n"
@@ -86,7 +87,7 @@ def dumps(value: Any) -> str:
     return json.dumps(value, default=lambda one: str(plain(one)), ensure_ascii=False, separators=(",", ":"))
 
 
-def parquet(connection: Connection, columns: Sequence[str], some: Batches) -> Iterator[bytes]:
+def parquet(connect: Connect, columns: Sequence[str], some: Batches) -> Iterator[bytes]:
     """Parquet, a row group for some thousand candidates."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -94,9 +95,11 @@ def parquet(connection: Connection, columns: Sequence[str], some: Batches) -> It
     sink, schema = _Sink(), _schema(columns)
     with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema) as writer:
         for found in some:
+            with connect() as connection:
+                found_rows = records(connection, found, columns)
             rows = [
                 {name: str(value) if isinstance(value, UUID) else value for name, value in row.items()}
-                for row in records(connection, found, columns)
+                for row in found_rows
             ]
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
             yield sink.taken()
@@ -135,24 +138,25 @@ class _Sink:
         return b"".join(parts)
 
 
-def sdf(connection: Connection, columns: Sequence[str], some: Batches) -> Iterator[bytes]:
+def sdf(connect: Connect, columns: Sequence[str], some: Batches) -> Iterator[bytes]:
     """Best geometry of each candidate, properties as tags."""
     needed = list(dict.fromkeys([*columns, "inchikey", "conformer_id"]))
     for found in some:
         for start in range(0, len(found), SDF_BATCH):
-            yield _sdf(connection, found[start : start + SDF_BATCH], needed, columns)
+            yield _sdf(connect, found[start : start + SDF_BATCH], needed, columns)
 
 
-def _sdf(connection: Connection, found: Sequence[Found], columns: Sequence[str], tags: Sequence[str]) -> bytes:
-    rows = records(connection, found, columns)
-    molecules = geometries(connection, {row["conformer_id"] for row in rows})
+def _sdf(connect: Connect, found: Sequence[Found], columns: Sequence[str], tags: Sequence[str]) -> bytes:
+    with connect() as connection:
+        rows = records(connection, found, columns)
+        molecules = geometries(connection, {row["conformer_id"] for row in rows})
     return "".join(
         output.sdf_record(molecules[row["conformer_id"]], row["inchikey"], {name: row[name] for name in tags})
         for row in rows
     ).encode()
 
 
-KINDS: Final[dict[str, Callable[[Connection, Sequence[str], Batches], Iterator[bytes]]]] = {
+KINDS: Final[dict[str, Callable[[Connect, Sequence[str], Batches], Iterator[bytes]]]] = {
     "sdf": sdf,
     "csv": separated,
     "parquet": parquet,

@@ -11,9 +11,8 @@ from gapsmith.core.columns import SIMILARITY
 from gapsmith.core.errors import InputError
 from gapsmith.core.hints import hint
 from gapsmith.core.lifecycle import CandidateState
+from gapsmith.core.patterns import Smarts, Smiles
 
-MOST_TEXT: Final = 400  # characters of a SMARTS or a SMILES
-DEEPEST: Final = 30  # brackets within brackets of one: its reader calls itself for each
 LEAST_SIMILARITY: Final = 0.4
 CREATED: Final = columns.BY_NAME["created_at"].key
 
@@ -67,8 +66,8 @@ class CandidateQuery(BaseModel):
     hits: bool = Field(False, description="only with a DFT gap inside the campaign's window")
     ranges: dict[str, Range] = Field({}, description="by the name of a filterable column")
     in_qm9: bool | None = Field(None, description="whether the molecule is in the training data")
-    smarts: str | None = Field(None, max_length=MOST_TEXT, description="substructure")
-    similar_to: str | None = Field(None, max_length=MOST_TEXT, description="SMILES of a molecule")
+    smarts: Smarts | None = Field(None, description="substructure")
+    similar_to: Smiles | None = Field(None, description="SMILES of a molecule")
     min_similarity: Annotated[float, Field(ge=0, le=1)] = Field(
         LEAST_SIMILARITY, description="least Tanimoto similarity of Morgan fingerprints (radius 2, 2048 bits) to it"
     )
@@ -78,19 +77,6 @@ class CandidateQuery(BaseModel):
     descending: bool = False
     limit: Annotated[int, Field(gt=0)] | None = Field(None, description="at most so many rows")
     fields: tuple[str, ...] = Field((), description="columns, in this order; none: all")
-
-    @field_validator("smarts", "similar_to")
-    @classmethod
-    def _shallow(cls, value: str | None) -> str | None:
-        depth = deepest = 0
-        for sign in value or "":
-            depth += (sign in "([") - (sign in ")]")
-            deepest = max(deepest, depth)
-        if deepest > DEEPEST:
-            raise ValueError(f"more than {DEEPEST} brackets within brackets")
-        if value is not None and "\0" in value:
-            raise ValueError("it has a character that no SMILES or SMARTS has")
-        return value
 
     @field_validator("campaign")
     @classmethod

@@ -12,7 +12,7 @@ from gapsmith.core.columns import BY_NAME, SIMILARITY, SORTABLE
 from gapsmith.core.errors import InputError
 from gapsmith.core.hints import hint
 from gapsmith.core.lifecycle import CandidateState
-from gapsmith.store.database import Connection
+from gapsmith.store.database import Connect, Connection
 from gapsmith.store.query_cursor import Position
 from gapsmith.store.query_model import CandidateQuery
 from gapsmith.store.query_rows import Found
@@ -26,8 +26,8 @@ RARE: Final = 20  # steps that are too many: then those with the right keys are 
 SCREENED: Final = 4000  # of these at once
 MOST_SCREENED: Final = 50_000  # molecules with the right keys
 FEW_SCREENED: Final = 1000  # of them
-LOOK_EVERY: Final = 64  # molecules between two looks at the clock ...
-AT_LEAST: Final = 512  # ... but so many of a step, so that each gets somewhere
+AT_LEAST: Final = 64  # molecules that are compared with a substructure at each step, however late it is
+COMPARING_S: Final = 5.0  # of one call, where there is no deadline
 STEPS: Final = (0.7, 0.55, 0.4, 0.3, 0.2, 0.1, 0.0)  # similarities tried one after another for the most similar ones
 
 
@@ -52,7 +52,7 @@ class Search:
     """One question, ready to be asked page after page.
 
     Args:
-        connection: in a transaction.
+        connect: a transaction; none is open while molecules are compared with a substructure.
         query: the question; its limit is not looked at.
         deadline: by ``time.monotonic``: a page then ends where it is. None: no page ends early.
 
@@ -60,45 +60,47 @@ class Search:
         InputError: there is no such campaign, the SMARTS or the SMILES is invalid.
     """
 
-    def __init__(self, connection: Connection, query: CandidateQuery, *, deadline: float | None = None) -> None:
-        self._connection = connection
+    def __init__(self, connect: Connect, query: CandidateQuery, *, deadline: float | None = None) -> None:
+        self._connect = connect
         self._query = query
+        self._substructure: Substructure | None = None
+        self._similar: Similar | None = None
+        if query.smarts is not None or query.similar_to is not None:
+            self._prepare()
         self._deadline = deadline
         self._conditions, self._values = conditions(query)
         self._values["states"] = [str(state) for state in query.states or CandidateState]
         self._values |= {f"state_{state}": str(state) for state in CandidateState}
         self._possible: dict[Segment, list[str]] = {}
         self._screened: list[Source | None] = []  # once looked up
-        if query.campaign is not None:
-            self._values["campaign_id"] = _campaign_id(connection, query.campaign)
-        if query.hits:
-            self._conditions.append(self._in_windows())
+        if query.campaign is not None or query.hits:
+            with connect() as connection:
+                if query.campaign is not None:
+                    self._values["campaign_id"] = _campaign_id(connection, query.campaign)
+                if query.hits:
+                    self._conditions.append(self._in_windows(connection))
         key, descending = query.order
         column = SORTABLE[key]
         expression, nullable = "x.similarity" if key == SIMILARITY else column.sql, column.nullable
         self._segments = [Segment(expression, descending, f"{expression} IS NOT NULL" if nullable else None)]
         if nullable:
             self._segments.append(Segment("c.created_at", False, f"{expression} IS NULL"))
-        self._substructure: Substructure | None = None
-        self._similar: Similar | None = None
-        if query.smarts is not None or query.similar_to is not None:
-            self._prepare()
 
-    def _states_with(self, segment: Segment) -> list[str]:
+    def _states_with(self, connection: Connection, segment: Segment) -> list[str]:
         """States of which some candidate satisfies each condition by itself; the planner would take them for independent."""
         if segment not in self._possible:
             alone = [*_ranges(self._query), *([segment.condition] if segment.condition else [])]
             exist = [f"EXISTS (SELECT FROM candidates c WHERE c.state = s.state AND {one})" for one in alone]
-            rows = self._connection.execute(
+            rows = connection.execute(
                 f"SELECT s.state FROM unnest(%(states)s::text[]) AS s (state) WHERE {' AND '.join(['true', *exist])}",
                 self._values,
             ).fetchall()
             self._possible[segment] = [f"state_{row['state']}" for row in rows]
         return self._possible[segment]
 
-    def _in_windows(self) -> str:
+    def _in_windows(self, connection: Connection) -> str:
         """That the value that counts is inside its campaign's window, with numbers that the planner can see."""
-        rows = self._connection.execute(
+        rows = connection.execute(
             """SELECT id AS campaign, window_low AS low, window_high AS high FROM campaigns
                WHERE %(only)s::uuid IS NULL OR id = %(only)s""",
             {"only": self._values.get("campaign_id")},
@@ -119,8 +121,8 @@ class Search:
 
             self._substructure = Substructure(self._query.smarts)
         if self._query.similar_to is not None:
-            self._similar = fingerprints.Similar(self._connection, self._query.similar_to)
-        fingerprints.fill(self._connection)
+            self._similar = fingerprints.Similar(self._connect, self._query.similar_to)
+        fingerprints.fill(self._connect)
 
     @property
     def dated(self) -> tuple[bool, bool]:
@@ -163,16 +165,28 @@ class Search:
             source, count = self._screened[0], SCREENED
         while len(found) < size:
             rows = self._pick(position, count, source, screen=True)
-            hits = 0
-            for number, row in enumerate(rows):
-                if number >= AT_LEAST and number % LOOK_EVERY == 0 and self._late:
-                    return found, position
+            matches = self._substructure.matches(
+                [row[3] for row in rows if row[3] is not None],
+                most=size - len(found),
+                least=AT_LEAST,
+                seconds=self._left_s,
+            )
+            hits, looked = sum(matches), iter(matches)
+            for row in rows:
+                held = False if row[3] is None else next(looked, None)
+                if held is None:  # the time of the comparison was over before
+                    break
                 position = _after(position, row)
-                if row[3] is not None and self._substructure.matches(row[3]):
-                    hits += 1
+                if held:
                     found.append(Found(*row[:3]))
                     if len(found) == size:
                         return found, position
+            else:
+                held = False
+            if held is None:
+                if self._deadline is not None:
+                    return found, position
+                continue
             if len(rows) < count:
                 return found, None
             if self._late:
@@ -181,6 +195,10 @@ class Search:
                 self._screened.append(self._with_keys())
                 source, count = self._screened[0] or source, SCREENED if self._screened[0] else WALK
         return found, position
+
+    @property
+    def _left_s(self) -> float:
+        return COMPARING_S if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
 
     @property
     def _late(self) -> bool:
@@ -210,7 +228,7 @@ class Search:
     def _with_keys(self) -> Source | None:
         """Candidates whose molecules have the substructure's keys; None if these are too many to be looked up first."""
         assert self._substructure is not None  # whose question this is
-        with self._connection.cursor(row_factory=tuple_row) as cursor:
+        with self._connect() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             rows = cursor.execute(
                 f"SELECT molecule_id FROM substructure_keys WHERE {_HAS_KEYS} LIMIT {MOST_SCREENED + 1}",
                 {"keys": self._substructure.keys},
@@ -224,6 +242,12 @@ class Search:
 
     def _pick(self, position: Position, size: int, source: Source, *, screen: bool = False) -> list[Any]:
         """Id, key, similarity (and SMILES, if the keys allow the substructure) of the candidates after a position."""
+        with self._connect() as connection:
+            return self._picked(connection, position, size, source, screen=screen)
+
+    def _picked(
+        self, connection: Connection, position: Position, size: int, source: Source, *, screen: bool
+    ) -> list[Any]:
         expression, descending, condition = self._segments[position.segment]
         wanted = [*self._conditions, *(one for one in (condition, source.condition) if one is not None)]
         values = {**self._values, **source.values, "most": size}
@@ -235,7 +259,7 @@ class Search:
         order = f"ORDER BY key {direction}, id {direction} LIMIT %(most)s"
         each = ["ANY(%(states)s)"]
         if not source.join:  # an index for each order begins with the state
-            each = [f"%({state})s" for state in self._states_with(self._segments[position.segment])]
+            each = [f"%({state})s" for state in self._states_with(connection, self._segments[position.segment])]
         parts = [
             f"""(SELECT c.id, {expression} AS key, {similarity} AS similarity, c.molecule_id
                  FROM candidates c {source.join} WHERE {" AND ".join([*wanted, f"c.state = {state}"])} {order})"""
@@ -250,7 +274,7 @@ class Search:
             statement = f"""SELECT w.id, w.key, w.similarity, CASE WHEN {_HAS_KEYS} THEN m.smiles END
                 FROM ({statement}) w JOIN substructure_keys k ON k.molecule_id = w.molecule_id
                 JOIN molecules m ON m.id = w.molecule_id ORDER BY w.key {direction}, w.id {direction}"""
-        with self._connection.cursor(row_factory=tuple_row) as cursor:
+        with connection.cursor(row_factory=tuple_row) as cursor:
             cursor.execute(f"{source.with_} {statement}", values, prepare=False)  # planned for its values
             return cursor.fetchall()
 

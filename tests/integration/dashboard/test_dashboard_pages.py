@@ -24,7 +24,7 @@ from gapsmith.dashboard.app import create_app
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.settings import DashboardSettings
 from gapsmith.store import campaigns, inbox, tokens
-from gapsmith.store.database import Database
+from gapsmith.store.database import Database, held
 from gapsmith.store.query import CandidateQuery, Range, find
 from gapsmith.store.tokens import Role
 
@@ -148,7 +148,7 @@ def test_the_table_has_the_rows_of_the_query(filled: Site, address: str, query: 
         page = client.get(f"/candidates?{address}").text
         exported = client.get(f"/api/v1/candidates?{address}&format=csv").text
     with filled.database.transaction() as connection:
-        expected = {str(row["candidate_id"]) for row in find(connection, query) if row["state"] != "rejected"}
+        expected = {str(row["candidate_id"]) for row in find(held(connection), query) if row["state"] != "rejected"}
     shown = re.findall(r'data-candidate[^>]*|value="([0-9a-f-]{36})" aria-label="Select', page)
     assert {one for one in shown if one} == expected
     assert len(expected) > 0
@@ -194,7 +194,7 @@ def test_pages_follow_each_other(filled: Site) -> None:
 
 def test_selected_candidates_as_files(filled: Site) -> None:
     with filled.database.transaction() as connection:
-        ids = [str(row["candidate_id"]) for row in find(connection, CandidateQuery(hits=True))]
+        ids = [str(row["candidate_id"]) for row in find(held(connection), CandidateQuery(hits=True))]
     with filled.client() as client:
         text = client.get(f"/candidates/export.csv?ids={','.join(ids)}")
         sdf = client.get(f"/candidates/export.sdf?ids={','.join(ids)}").text
@@ -210,7 +210,7 @@ def test_selected_candidates_as_files(filled: Site) -> None:
 
 def test_a_molecule_tells_its_life(filled: Site) -> None:
     with filled.database.transaction() as connection:
-        (one,) = find(connection, CandidateQuery(ranges={"gap_ev": Range(low=4.01, high=4.03)}))
+        (one,) = find(held(connection), CandidateQuery(ranges={"gap_ev": Range(low=4.01, high=4.03)}))
     with filled.client() as client:
         text = client.get(f"/candidates/{one['candidate_id']}").text
         conformers = re.findall(r'name="geometry" value="([^"]+)"', text)
@@ -233,7 +233,7 @@ def test_orbitals_and_spectra_are_shown_where_there_are_any(filled: Site) -> Non
     cube = b"a cube\n" * 1000
     spectrum = {"wavenumbers_cm1": [-40.0, 1700.0], "ir_intensities_km_mol": [1.0, 300.0], "excitations": []}
     with filled.database.transaction() as connection:
-        (one,) = find(connection, CandidateQuery(ranges={"gap_ev": Range(low=4.01, high=4.03)}))
+        (one,) = find(held(connection), CandidateQuery(ranges={"gap_ev": Range(low=4.01, high=4.03)}))
         row = connection.execute(
             "UPDATE calculations SET result = %s WHERE level = 'certificate' RETURNING id", (Jsonb(spectrum),)
         ).fetchone()

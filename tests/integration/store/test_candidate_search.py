@@ -14,7 +14,7 @@ from gapsmith.core.chemistry.screening import matches
 from gapsmith.core.errors import InputError
 from gapsmith.core.lifecycle import CandidateState
 from gapsmith.store import campaigns, candidates, fingerprints, models, query_search
-from gapsmith.store.database import Database
+from gapsmith.store.database import Database, held
 from gapsmith.store.query import CandidateQuery, Range, bounded, find, page
 
 pytestmark = pytest.mark.service
@@ -86,8 +86,7 @@ def paged(database: Database, query: CandidateQuery, size: int) -> list[tuple[UU
     """The same, page after page."""
     found, cursor = [], None
     while True:
-        with database.transaction() as connection:
-            answer = page(connection, query, size=size, cursor=cursor, seconds=30)
+        answer = page(database.transaction, query, size=size, cursor=cursor, seconds=30)
         assert len(answer.rows) <= size
         found += [(row["candidate_id"], row.get("similarity")) for row in answer.rows]
         if (cursor := answer.cursor) is None:
@@ -127,8 +126,7 @@ def questions() -> list[CandidateQuery]:
 @pytest.mark.parametrize("query", questions(), ids=str)
 def test_any_question_is_answered_as_by_a_plain_scan(filled: Database, query: CandidateQuery) -> None:
     expected = scan(filled, query)
-    with filled.transaction() as connection:
-        rows = find(connection, query)
+    rows = find(filled.transaction, query)
     assert [(row["candidate_id"], row.get("similarity")) for row in rows] == expected
     if query.limit is None:
         assert paged(filled, query, 7) == expected
@@ -164,36 +162,32 @@ def test_a_rare_substructure_is_found_by_keys_and_by_walking(
         expected = scan(filled, query)
         assert bool(expected) == (query.smarts != "S")
         assert paged(filled, query, 20) == expected
-        with filled.transaction() as connection:
-            assert [row["candidate_id"] for row in find(connection, query)] == [one for one, _ in expected]
+        assert [row["candidate_id"] for row in find(filled.transaction, query)] == [one for one, _ in expected]
 
 
 def test_a_search_that_runs_out_of_time_goes_on_where_it_was(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query_search, "AT_LEAST", 10)
-    monkeypatch.setattr(query_search, "LOOK_EVERY", 5)
     query, found, pages, position = CandidateQuery(smarts="C=O"), [], 0, None
-    with filled.transaction() as connection:
-        search = query_search.Search(connection, query, deadline=0.0)  # long past
-        while pages == 0 or position is not None:
-            more, position = search.take(position, 50)
-            assert len(more) <= 10
-            found += [one.id for one in more]
-            pages += 1
+    search = query_search.Search(filled.transaction, query, deadline=0.0)  # long past
+    while pages == 0 or position is not None:
+        more, position = search.take(position, 50)
+        assert len(more) <= 10
+        found += [one.id for one in more]
+        pages += 1
     assert found == [one for one, _ in scan(filled, query)]
     assert pages > 20
 
 
 def test_keys_are_computed_when_somebody_asks(filled: Database) -> None:
-    with filled.transaction() as connection:
-        one = find(connection, CandidateQuery(smarts="CC", limit=1))[0]
+    one = find(filled.transaction, CandidateQuery(smarts="CC", limit=1))[0]
     query = CandidateQuery(smarts="CC", similar_to=one["smiles"], min_similarity=1.0)
     with filled.transaction() as connection:
-        expected = [row["candidate_id"] for row in find(connection, query)]
+        expected = [row["candidate_id"] for row in find(held(connection), query)]
         connection.execute("DELETE FROM similarity_keys")
         connection.execute("UPDATE substructure_keys SET keys = NULL")
-        assert fingerprints.fill(connection) == MOST
-        assert fingerprints.fill(connection) == 0
-        assert [row["candidate_id"] for row in find(connection, query)] == expected
+        assert fingerprints.fill(held(connection)) == MOST
+        assert fingerprints.fill(held(connection)) == 0
+        assert [row["candidate_id"] for row in find(held(connection), query)] == expected
         assert expected
 
 
@@ -212,7 +206,7 @@ def test_pages_are_complete_and_stable_while_candidates_are_added(database: Data
     assert live is not None
     for one in [*(one for one in molecules() if one.smiles not in known), None]:
         with database.transaction() as connection:
-            answer = page(connection, query, size=4, cursor=cursor)
+            answer = page(held(connection), query, size=4, cursor=cursor)
             seen += [row["candidate_id"] for row in answer.rows]
             if (cursor := answer.cursor) is None:
                 break
@@ -249,17 +243,17 @@ def test_a_rollback_shows_the_predictions_of_the_model_that_is_live_again(databa
 @pytest.mark.parametrize("cursor", ["", "x", "AAAA", "bnVsbA", "W10", "WzEsMiwzLDRd", "é", "a" * 900])
 def test_what_is_no_cursor_is_refused(filled: Database, cursor: str) -> None:
     with filled.transaction() as connection, pytest.raises(InputError, match="cursor: it is not one"):
-        page(connection, CandidateQuery(), cursor=cursor)
+        page(held(connection), CandidateQuery(), cursor=cursor)
 
 
 def test_a_cursor_belongs_to_its_question(filled: Database) -> None:
     with filled.transaction() as connection:
-        cursor = page(connection, CandidateQuery(sort="gap"), size=3).cursor
+        cursor = page(held(connection), CandidateQuery(sort="gap"), size=3).cursor
         for other in (CandidateQuery(sort="created"), CandidateQuery(sort="gap", campaign=FIRST)):
             with pytest.raises(InputError, match="cursor: it is not one"):
-                page(connection, other, cursor=cursor)
+                page(held(connection), other, cursor=cursor)
         same = CandidateQuery(sort="gap", fields=("smiles",), limit=9)
-        assert page(connection, same, size=3, cursor=cursor).rows
+        assert page(held(connection), same, size=3, cursor=cursor).rows
 
 
 def test_a_question_that_takes_too_long_is_refused_with_advice(filled: Database) -> None:
@@ -271,4 +265,4 @@ def test_a_question_that_takes_too_long_is_refused_with_advice(filled: Database)
         connection.execute("SELECT pg_sleep(5)")
     with filled.transaction() as connection:
         assert connection.execute("SHOW statement_timeout").fetchone() == {"statement_timeout": "0"}
-        assert page(connection, CandidateQuery(), seconds=20).rows
+        assert page(held(connection), CandidateQuery(), seconds=20).rows

@@ -21,7 +21,7 @@ from gapsmith.core.domain import Window
 from gapsmith.core.lifecycle import Outcome
 from gapsmith.store import campaigns, progress
 from gapsmith.store.campaigns import Campaign
-from gapsmith.store.database import Database
+from gapsmith.store.database import Database, held
 from gapsmith.store.query import CandidateQuery, find
 
 __all__ = ["site"]
@@ -85,7 +85,7 @@ class Readers:
         """Hits one by one, with their outcomes, from whoever lists them."""
         write_report(self.database, self.campaign, self.folder)
         with self.database.transaction() as connection:
-            query = find(connection, CandidateQuery(hits=True))
+            query = find(held(connection), CandidateQuery(hits=True))
         records = (self.folder / "hits.sdf").read_text().split("$$$$")[:-1]
         with Client(self.url) as client:
             through_client = list(client.candidates.search(state="hit"))
@@ -188,7 +188,7 @@ def test_all_readers_tell_of_one_set(
 
 def test_the_badge_of_a_molecule_follows_its_outcome(readers: Readers) -> None:
     with readers.database.transaction() as connection:
-        ids = {row["smiles"]: row["candidate_id"] for row in find(connection, CandidateQuery())}
+        ids = {row["smiles"]: row["candidate_id"] for row in find(held(connection), CandidateQuery())}
     for smiles, outcome in (("CC=O", "hit_by_label"), ("CCC=O", "hit_by_certificate"), ("C=CC=O", "missed")):
         assert f'data-state="{outcome}"' in readers.web.get(f"/candidates/{ids[smiles]}").text
     retarget(readers.database, 4.5, 0.2)

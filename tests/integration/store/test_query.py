@@ -22,7 +22,7 @@ from gapsmith.core.errors import InputError, UnavailableError
 from gapsmith.core.levels import shipped
 from gapsmith.core.lifecycle import CandidateState
 from gapsmith.core.settings import settings
-from gapsmith.store.database import Database
+from gapsmith.store.database import Database, held
 from gapsmith.store.query import CandidateQuery, Range, find, geometries
 
 pytestmark = pytest.mark.service
@@ -38,7 +38,7 @@ def filled(module_database: Database) -> Database:
 def smiles(database: Database, **question: object) -> list[str]:
     """SMILES of what a query finds."""
     with database.transaction() as connection:
-        return [row["smiles"] for row in find(connection, CandidateQuery.model_validate(question))]
+        return [row["smiles"] for row in find(held(connection), CandidateQuery.model_validate(question))]
 
 
 def test_everything_in_the_order_of_creation(filled: Database) -> None:
@@ -48,7 +48,7 @@ def test_everything_in_the_order_of_creation(filled: Database) -> None:
 
 def test_the_gap_is_the_certified_one_where_there_is_one(filled: Database) -> None:
     with filled.transaction() as connection:
-        rows = find(connection, CandidateQuery(ranges={"gap_ev": Range(low=3.9, high=4.1)}, sort="gap"))
+        rows = find(held(connection), CandidateQuery(ranges={"gap_ev": Range(low=3.9, high=4.1)}, sort="gap"))
     assert [(row["smiles"], row["gap_ev"], row["gap_level"]) for row in rows] == [
         ("CCC=O", 4.02, "certificate"),
         ("CC=O", 4.05, "triage"),
@@ -62,7 +62,9 @@ def test_the_gap_is_the_certified_one_where_there_is_one(filled: Database) -> No
 
 def test_predictions_are_the_live_models(filled: Database) -> None:
     with filled.transaction() as connection:
-        rows = find(connection, CandidateQuery(ranges={"predicted_gap_ev": Range(high=4.0)}, sort="predicted_gap"))
+        rows = find(
+            held(connection), CandidateQuery(ranges={"predicted_gap_ev": Range(high=4.0)}, sort="predicted_gap")
+        )
     assert [(row["smiles"], row["predicted_gap_ev"], row["predicted_gap_std_ev"]) for row in rows] == [
         ("C=CC=O", 3.9, 0.1),
         ("CCN", 4.0, 0.1),
@@ -101,7 +103,7 @@ def test_an_invalid_smarts_is_refused(filled: Database) -> None:
 
 def test_geometries_are_the_best_there_are(filled: Database) -> None:
     with filled.transaction() as connection:
-        rows = find(connection, CandidateQuery(states=(CandidateState.CERTIFIED,)))
+        rows = find(held(connection), CandidateQuery(states=(CandidateState.CERTIFIED,)))
         found = geometries(connection, [row["conformer_id"] for row in rows])
     assert len(found) == 2
     for row in rows:

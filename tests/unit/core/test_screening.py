@@ -7,7 +7,7 @@ from rdkit import Chem
 
 from gapsmith.core.campaign import Constraints
 from gapsmith.core.chemistry.identity import identify
-from gapsmith.core.chemistry.screening import check_constraints, compile_smarts, matches, matching_atoms, screen
+from gapsmith.core.chemistry.screening import check_constraints, matches, matching_atoms, screen
 from gapsmith.core.errors import InputError
 from gapsmith.core.model_domain import ModelDomain, within
 
@@ -93,10 +93,6 @@ def test_required_pattern_larger_than_a_molecule_is_contradictory() -> None:
 )
 def test_possible_patterns_are_allowed(smarts: str) -> None:
     check_constraints(Constraints.model_validate({"required_smarts": [smarts]}))
-
-
-def test_patterns_are_compiled_once() -> None:
-    assert compile_smarts("C=O") is compile_smarts("C=O")
 
 
 @pytest.mark.parametrize(

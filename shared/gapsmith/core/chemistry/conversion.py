@@ -1,6 +1,7 @@
 """Molecules between arrays and RDKit."""
 
-from typing import Final
+import base64
+from typing import Any, Final
 
 import numpy as np
 from rdkit import Chem
@@ -11,6 +12,7 @@ from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InvalidMolecule
 
 NO_BONDS: Final = np.zeros((0, 3), dtype=np.int16)
+_WHOLE: Final = int(Chem.PropertyPickleOptions.AllProps | Chem.PropertyPickleOptions.CoordsAsDouble)
 _ORDERS: Final = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
 
 
@@ -103,3 +105,14 @@ def bonds_of(mol: Chem.Mol) -> np.ndarray | None:
     if not all(order in (1.0, 2.0, 3.0) for _, _, order in rows):
         return None
     return np.array(rows, dtype=np.int16).reshape(-1, 3)
+
+
+def packed(mol: Chem.Mol) -> str:
+    """A molecule as text, for a child process."""
+    return base64.b64encode(mol.ToBinary(_WHOLE)).decode()
+
+
+def unpacked(text: str) -> Chem.Mol:
+    """The molecule of such a text."""
+    binary: Any = base64.b64decode(text)
+    return Chem.Mol(binary)

@@ -11,6 +11,8 @@ from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from rdkit.Geometry import Point3D
 from rdkit.rdBase import BlockLogs
 
+from gapsmith.core import children
+from gapsmith.core.chemistry.conversion import packed, unpacked
 from gapsmith.core.errors import InvalidMolecule
 
 SEED: Final = 7
@@ -19,6 +21,7 @@ GAP_ANGSTROM: Final = 2.5  # between the boxes of two pieces: in touch, but not 
 ROUNDS: Final = 5  # of canonical numbering; two do for cages of QM9
 TRIES: Final = 20  # of a cage
 LONGEST_S: Final = 60  # of one embedding
+ALTOGETHER_S: Final = 120.0  # for a molecule, all tries included
 
 
 def embed(mol: Chem.Mol, *, keep_order: bool = False) -> Chem.Mol:
@@ -29,8 +32,20 @@ def embed(mol: Chem.Mol, *, keep_order: bool = False) -> Chem.Mol:
         keep_order: number the atoms as in ``mol`` (in one piece), hydrogens that are added last; otherwise canonically.
 
     Raises:
-        InvalidMolecule: distance geometry finds none.
+        InvalidMolecule: distance geometry finds none, or not in time.
     """
+    try:
+        return unpacked(children.call(child_embed, packed(mol), keep_order, seconds=ALTOGETHER_S))
+    except children.Overrun as error:
+        raise InvalidMolecule("embedding", f"RDKit finds no geometry for it: {error}; give it in 3D") from error
+
+
+def child_embed(text: str, keep_order: bool) -> str:
+    """The same of a packed molecule, in a child process that ends when the time is over."""
+    return packed(_placed(unpacked(text), keep_order=keep_order))
+
+
+def _placed(mol: Chem.Mol, *, keep_order: bool) -> Chem.Mol:
     with BlockLogs():
         canonical, mirrored = _canonical(mol)
         parts = [_embedded(part) for part in Chem.GetMolFrags(Chem.AddHs(canonical), asMols=True)]

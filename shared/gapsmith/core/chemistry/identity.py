@@ -9,10 +9,12 @@ from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator, rdinchi, rdMolDescriptors
 from rdkit.rdBase import BlockLogs
 
+from gapsmith.core import children
 from gapsmith.core.chemistry.sa_score import sa_score
-from gapsmith.core.errors import InvalidMolecule
+from gapsmith.core.errors import InputError, InvalidMolecule
 
 FINGERPRINT_BITS: Final = 2048
+READ_S: Final = 5.0  # for a SMILES that a person wrote
 _MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=FINGERPRINT_BITS)
 
 
@@ -49,6 +51,23 @@ def identify(mol: Chem.Mol) -> Identity:
         sa_score=sa_score(flat),
         fingerprint=np.packbits(_MORGAN.GetFingerprintAsNumPy(flat)).tobytes(),
     )
+
+
+def fingerprint_of(smiles: str, field: str) -> bytes:
+    """Fingerprint of a molecule that a person wrote, computed in a child process; raises InputError naming the field."""
+    try:
+        return bytes.fromhex(children.call(child_fingerprint, smiles, field, seconds=READ_S))
+    except children.Overrun as error:
+        raise InputError(f"{field}: {smiles!r} cannot be read: {error}") from error
+
+
+def child_fingerprint(smiles: str, field: str) -> str:
+    """The same as hexadecimal digits."""
+    with BlockLogs():
+        mol = Chem.MolFromSmiles(smiles)
+    if mol is None or mol.GetNumAtoms() == 0:
+        raise InputError(f"{field}: {smiles!r} is not a SMILES of a molecule; for example 'c1ccncc1' is pyridine")
+    return identify(mol).fingerprint.hex()
 
 
 def unpack_fingerprints(fingerprints: Sequence[bytes]) -> np.ndarray:

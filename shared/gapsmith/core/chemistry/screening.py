@@ -1,55 +1,63 @@
 """Which molecules a campaign's constraints allow, and whether the constraints make sense at all."""
 
-import re
-from functools import lru_cache
+from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from rdkit import Chem
-from rdkit.rdBase import BlockLogs
 
+from gapsmith.core import children
 from gapsmith.core.campaign import Constraints
+from gapsmith.core.chemistry.conversion import packed, unpacked
 from gapsmith.core.chemistry.elements import NUMBERS, SYMBOLS
 from gapsmith.core.chemistry.identity import Identity
+from gapsmith.core.chemistry.substructure import (
+    ONE_S,
+    compared,
+    compile_smarts,
+    possible_elements,
+    subject,
+)
 from gapsmith.core.errors import InputError
 from gapsmith.core.reasons import ReasonCode
 
 _ALL: Final = frozenset(NUMBERS.values())
 _HYDROGEN: Final = frozenset({1})
-
-
-@lru_cache(maxsize=1024)
-def compile_smarts(smarts: str, field: str = "smarts") -> Chem.Mol:
-    """A SMARTS pattern; raises InputError naming the field and the pattern if it is none."""
-    with BlockLogs():
-        pattern = Chem.MolFromSmarts(smarts)
-    if pattern is None or pattern.GetNumAtoms() == 0:
-        raise InputError(
-            f"{field}: {smarts!r} is not a SMARTS pattern; for example '[NX3;H2]' is a primary amine, 'C=O' a carbonyl"
-        )
-    return pattern
+PROBES: Final = (
+    "C1C2CC3CC1CC(C2)C3",
+    "C1CCC2C(C1)CCC1C2CCC2CCCC12",
+    "c1ccc2cc3ccccc3cc2c1",
+)  # a pattern must manage these
+MOST_OVERRUNS: Final = 3  # after which patterns count as held without another try
+_overruns: Counter[tuple[str, ...]] = Counter()
 
 
 def matches(mol: Chem.Mol, smarts: str) -> bool:
     """Whether a molecule holds a pattern; hydrogens are implicit unless the pattern has one as an atom ([H], [#1])."""
-    pattern = compile_smarts(smarts)
-    return bool(_subject(mol, pattern).HasSubstructMatch(pattern))
+    held: list[bool] = compared("smarts", smarts, child_held, packed(mol), [smarts])
+    return held[0]
+
+
+def child_held(mol: str, patterns: list[str]) -> list[bool]:
+    """Whether a molecule holds each of some patterns."""
+    whole, compiled = unpacked(mol), map(compile_smarts, patterns)
+    return [bool(subject(whole, pattern).HasSubstructMatch(pattern)) for pattern in compiled]
 
 
 def matching_atoms(mol: Chem.Mol, smarts: str, field: str = "smarts") -> list[int]:
     """Indices in a molecule of the heavy atoms that are in any match of a pattern; raises InputError if it is none."""
-    pattern = compile_smarts(smarts, field)
-    subject = _subject(mol, pattern)
+    found: list[int] = compared(field, smarts, child_matching_atoms, packed(mol), smarts, field)
+    return found
+
+
+def child_matching_atoms(packed_mol: str, smarts: str, field: str) -> list[int]:
+    """The same of a packed molecule."""
+    mol, pattern = unpacked(packed_mol), compile_smarts(smarts, field)
+    compared_to = subject(mol, pattern)
     heavy = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() != 1]
-    place = dict(zip((a.GetIdx() for a in subject.GetAtoms() if a.GetAtomicNum() != 1), heavy, strict=True))
-    found = {index for match in subject.GetSubstructMatches(pattern) for index in match}
+    place = dict(zip((a.GetIdx() for a in compared_to.GetAtoms() if a.GetAtomicNum() != 1), heavy, strict=True))
+    found = {index for match in compared_to.GetSubstructMatches(pattern) for index in match}
     return sorted(place[index] for index in found if index in place)
-
-
-def _subject(mol: Chem.Mol, pattern: Chem.Mol) -> Chem.Mol:
-    """What a pattern is compared with: with hydrogens as atoms if the pattern has such."""
-    wants_hydrogen = any(_possible_elements(atom) == _HYDROGEN for atom in pattern.GetAtoms())
-    with BlockLogs():
-        return Chem.AddHs(mol) if wants_hydrogen else Chem.RemoveHs(mol)
 
 
 def screen(mol: Chem.Mol, identity: Identity, constraints: Constraints, *, in_qm9: bool = False) -> ReasonCode | None:
@@ -68,23 +76,51 @@ def screen(mol: Chem.Mol, identity: Identity, constraints: Constraints, *, in_qm
         return ReasonCode.HEAVY_ATOMS
     if identity.sa_score > constraints.sa_score:
         return ReasonCode.SA_SCORE
-    if any(matches(mol, smarts) for smarts in constraints.forbidden_smarts):
-        return ReasonCode.FORBIDDEN_SMARTS
-    if not all(matches(mol, smarts) for smarts in constraints.required_smarts):
+    forbidden, required = constraints.forbidden_smarts, constraints.required_smarts
+    if (held := _held(mol, (*forbidden, *required))) is None or any(held[: len(forbidden)]):
+        return ReasonCode.FORBIDDEN_SMARTS if forbidden else ReasonCode.REQUIRED_SMARTS
+    if not all(held[len(forbidden) :]):
         return ReasonCode.REQUIRED_SMARTS
     return ReasonCode.KNOWN if constraints.novel and in_qm9 else None
 
 
+def _held(mol: Chem.Mol, patterns: Sequence[str]) -> list[bool] | None:
+    """Whether a molecule holds each pattern; None if that takes too long, at last without another try."""
+    if not patterns:
+        return []
+    if _overruns[key := tuple(patterns)] >= MOST_OVERRUNS:
+        return None
+    try:
+        held: list[bool] = children.call(child_held, packed(mol), patterns, seconds=ONE_S)
+    except children.Overrun:
+        _overruns[key] += 1
+        return None
+    return held
+
+
+def check_pattern(smarts: str, field: str) -> None:
+    """Raise InputError if a pattern is none, is too large, or takes too long to be compared with common molecules."""
+    compared(field, smarts, child_try, smarts, field)
+
+
+def child_try(smarts: str, field: str) -> None:
+    """Compare a pattern with some molecules of the kind that it will meet."""
+    pattern = compile_smarts(smarts, field)
+    for smiles in PROBES:
+        subject(Chem.MolFromSmiles(smiles), pattern).HasSubstructMatch(pattern)
+
+
 def check_constraints(constraints: Constraints) -> None:
     """Raise InputError if a SMARTS is wrong, or a required one needs what the other constraints refuse."""
-    for smarts in constraints.forbidden_smarts:
-        compile_smarts(smarts, "constraints.forbidden_smarts")
+    for field in ("forbidden_smarts", "required_smarts"):
+        for smarts in getattr(constraints, field):
+            check_pattern(smarts, f"constraints.{field}")
     named = constraints.elements
     allowed = _ALL if named is None else frozenset(NUMBERS[element] for element in named) | _HYDROGEN
     most = None if constraints.heavy_atoms is None else constraints.heavy_atoms[1]
     for smarts in constraints.required_smarts:
         pattern = compile_smarts(smarts, "constraints.required_smarts")
-        possible = [_possible_elements(atom) for atom in pattern.GetAtoms()]
+        possible = [possible_elements(atom) for atom in pattern.GetAtoms()]
         for elements in possible:
             if not elements & allowed:
                 needed = " or ".join(SYMBOLS[number] for number in sorted(elements)) or "an impossible atom"
@@ -98,29 +134,3 @@ def check_constraints(constraints: Constraints) -> None:
                 f"constraints.required_smarts: {smarts!r} has {heavy} atoms other than hydrogen, but "
                 f"constraints.heavy_atoms allows at most {most}: no molecule can have both"
             )
-
-
-def _possible_elements(atom: Chem.Atom) -> frozenset[int]:
-    """Atomic numbers that a pattern's atom can match, at most: what its query says of elements, all else left open."""
-    lines = [line for line in atom.DescribeQuery().splitlines() if line.strip()]
-    elements, _ = _evaluate(lines, 0)
-    return elements
-
-
-def _evaluate(lines: list[str], index: int) -> tuple[frozenset[int], int]:
-    """Elements of the query tree at a line, and the line after it; RDKit indents a query's parts by two spaces."""
-    line = lines[index]
-    depth = len(line) - len(line.lstrip())
-    parts = []
-    following = index + 1
-    while following < len(lines) and len(lines[following]) - len(lines[following].lstrip()) > depth:
-        part, following = _evaluate(lines, following)
-        parts.append(part)
-    if leaf := re.fullmatch(r"(?:AtomAtomicNum|AtomType) (\d+) (=|!=) val", line.strip()):
-        element = frozenset({int(leaf[1]) % 1000})  # types of aromatic atoms have 1000 added
-        return (element if leaf[2] == "=" else _ALL - element), following
-    if line.strip() == "AtomAnd" and parts:
-        return frozenset.intersection(*parts), following
-    if line.strip() == "AtomOr" and parts:
-        return frozenset.union(*parts), following
-    return _ALL, following

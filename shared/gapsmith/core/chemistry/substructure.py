@@ -1,22 +1,29 @@
-"""Keys that tell which molecules a SMARTS pattern cannot match, so that few of a million are looked at.
+"""Substructures: SMARTS patterns compared with molecules, and keys that tell which molecules a pattern cannot match.
 
-A molecule holds a pattern only if it has all its keys; that it has them proves nothing. The first part is RDKit's pattern
-fingerprint. The rest is what that leaves out: counts of atoms by element, aromaticity and charge, and sizes of cycles.
+Every comparison runs in a child process that is ended when its time is over (``core.children``), because a few characters can
+describe a search that takes longer than anybody waits. Functions whose names begin with ``child_`` run there.
+
+With keys few of a million molecules are looked at. A molecule holds a pattern only if it has all its keys; that it has them
+proves nothing. The first part is RDKit's pattern fingerprint. The rest is what that leaves out: counts of atoms by element,
+aromaticity and charge, and sizes of cycles.
 """
 
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
-from typing import Final
+from typing import Any, Final
 
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
-from gapsmith.core.chemistry.screening import compile_smarts
+from gapsmith.core import children
+from gapsmith.core.errors import InputError
+from gapsmith.core.patterns import MOST_ATOMS, shown, smarts_fault
 
 PATTERN_BITS: Final = 512
 KEY_BITS: Final = 640
-MOST_KNOWN: Final = 100_000  # molecules of which a pattern remembers whether they hold it
+ONE_S: Final = 2.0  # for comparing a pattern with one molecule
 Kind = tuple[int, bool, int]  # atomic number, aromatic, sign of the formal charge
 
 _CYCLES: Final = {size: Chem.MolFromSmarts(f"*~1{'~*' * (size - 1)}~1") for size in range(3, 10)}
@@ -144,26 +151,108 @@ def _leaf(query: str, value: int, *, equal: bool) -> frozenset[Kind]:
     return found if equal else _KINDS - found
 
 
-class Substructure:
-    """A compiled SMARTS pattern.
+def compile_smarts(smarts: str, field: str = "smarts") -> Chem.Mol:
+    """A SMARTS pattern; raises InputError naming the field and the pattern if it is none, or too large."""
+    if reason := smarts_fault(smarts):
+        raise InputError(f"{field}: {shown(smarts)} is not possible as a pattern: {reason}")
+    pattern = _compiled(smarts)
+    if pattern is None:
+        raise InputError(
+            f"{field}: {shown(smarts)} is not a SMARTS pattern; for example '[NX3;H2]' is a primary amine, 'C=O' a carbonyl"
+        )
+    if pattern.GetNumAtoms() > MOST_ATOMS:
+        raise InputError(
+            f"{field}: {shown(smarts)} has {pattern.GetNumAtoms()} atoms; at most {MOST_ATOMS} are possible"
+        )
+    return pattern
 
-    Hydrogens of molecules are implicit unless the pattern has one as an atom, as in ``core.chemistry.screening.matches``.
+
+@lru_cache(maxsize=64)  # of at most 400 characters each
+def _compiled(smarts: str) -> Chem.Mol | None:
+    options = Chem.SmartsParserParams()
+    options.allowCXSMILES = options.parseName = False
+    with BlockLogs():
+        pattern = Chem.MolFromSmarts(smarts, options)
+    return pattern if pattern is not None and pattern.GetNumAtoms() else None
+
+
+def possible_elements(atom: Chem.Atom) -> frozenset[int]:
+    """Atomic numbers that a pattern's atom can match, at most."""
+    return frozenset(kind[0] for kind in _possible(atom))
+
+
+def subject(mol: Chem.Mol, pattern: Chem.Mol) -> Chem.Mol:
+    """What a pattern is compared with: hydrogens are implicit unless the pattern has one as an atom ([H], [#1])."""
+    with BlockLogs():
+        return Chem.AddHs(mol) if _explicit(pattern) else Chem.RemoveHs(mol)
+
+
+def _explicit(pattern: Chem.Mol) -> bool:
+    return any(possible_elements(atom) == {1} for atom in pattern.GetAtoms())
+
+
+class Substructure:
+    """A SMARTS pattern to be looked for in many molecules.
 
     Args:
         smarts: the pattern.
         field: named in errors.
 
     Raises:
-        InputError: it is none.
+        InputError: it is none, or too large.
     """
 
     def __init__(self, smarts: str, field: str = "smarts") -> None:
-        self._pattern = compile_smarts(smarts, field)
-        self._explicit = any(all(kind[0] == 1 for kind in _possible(atom)) for atom in self._pattern.GetAtoms())
-        self.keys = pattern_keys(self._pattern)
-        self.matches = lru_cache(MOST_KNOWN)(self._matches)  # campaigns have molecules in common
+        self._smarts, self._field = smarts, field
+        self.keys: str = self._call(child_keys)
 
-    def _matches(self, smiles: str) -> bool:
-        """Whether the molecule of a canonical SMILES holds the pattern."""
-        mol = Chem.MolFromSmiles(smiles)
-        return mol is not None and bool((Chem.AddHs(mol) if self._explicit else mol).HasSubstructMatch(self._pattern))
+    def matches(self, smiles: Sequence[str], *, most: int, least: int, seconds: float) -> list[bool]:
+        """Whether molecules hold the pattern, one after another until time is up or enough were found.
+
+        Args:
+            smiles: canonical ones.
+            most: matches after which the rest is not looked at.
+            least: molecules that are looked at however long it takes, so that each call gets somewhere.
+            seconds: after which the rest is not looked at.
+
+        Returns:
+            Of the first molecules, as many as were looked at.
+
+        Raises:
+            InputError: the comparison with one of them takes too long.
+        """
+        found: list[bool] = self._call(child_matches, list(smiles), most, least, seconds, seconds=seconds + ONE_S)
+        return found
+
+    def _call(self, function: Callable[..., Any], *arguments: Any, seconds: float = ONE_S) -> Any:
+        return compared(self._field, self._smarts, function, self._smarts, self._field, *arguments, seconds=seconds)
+
+
+def compared(field: str, smarts: str, function: Callable[..., Any], *arguments: Any, seconds: float = ONE_S) -> Any:
+    """What a function of patterns returns in a child; raises InputError that names the pattern if it takes too long."""
+    try:
+        return children.call(function, *arguments, seconds=seconds)
+    except children.Overrun as error:
+        raise InputError(
+            f"{field}: comparing {shown(smarts)} with one molecule takes too long; write a smaller or more specific pattern"
+        ) from error
+
+
+def child_keys(smarts: str, field: str) -> str:
+    """Keys of a pattern."""
+    return pattern_keys(compile_smarts(smarts, field))
+
+
+def child_matches(smarts: str, field: str, smiles: list[str], most: int, least: int, seconds: float) -> list[bool]:
+    """Whether molecules hold a pattern, see ``Substructure.matches``."""
+    pattern = compile_smarts(smarts, field)
+    explicit, until, hits = _explicit(pattern), time.monotonic() + seconds, 0
+    found: list[bool] = []
+    for one in smiles:
+        if hits >= most or (len(found) >= least and time.monotonic() > until):
+            break
+        mol = Chem.MolFromSmiles(one)
+        held = mol is not None and (Chem.AddHs(mol) if explicit else mol).HasSubstructMatch(pattern)
+        found.append(bool(held))
+        hits += held
+    return found

@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from itertools import chain
 from typing import Annotated, Final, Literal
 from uuid import UUID
@@ -19,6 +21,7 @@ from gapsmith.dashboard.api.problems import ProblemRoute, TooMany, documented
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.security import Principal
 from gapsmith.store.candidate_story import CandidateStory, Geometry, story
+from gapsmith.store.database import Connect, held
 from gapsmith.store.query import CandidateQuery, page
 from gapsmith.store.query_files import Export
 
@@ -58,8 +61,9 @@ def router(context: Context, access: Access) -> APIRouter:
             parts = _exported(context, query, asked.format, slots)
             headers = {"Content-Disposition": f'attachment; filename="candidates.{asked.format}"'}
             return StreamingResponse(chain([next(parts)], parts), media_type=MEDIA[asked.format], headers=headers)
-        with context.database.transaction() as connection:
-            found = page(connection, query, size=query.limit or PAGE, cursor=asked.cursor, seconds=SECONDS)
+        found = page(
+            context.database.transaction, query, size=query.limit or PAGE, cursor=asked.cursor, seconds=SECONDS
+        )
         following = None
         if found.cursor is not None:
             address = request.url.include_query_params(cursor=found.cursor)
@@ -102,13 +106,19 @@ def router(context: Context, access: Access) -> APIRouter:
 
 
 def _exported(context: Context, query: CandidateQuery, kind: str, slots: threading.BoundedSemaphore) -> Iterator[bytes]:
-    """A file in pieces, of one state of the database; raises before the first piece if the question is wrong."""
+    """A file in pieces; raises before the first piece if the question is wrong.
+
+    All pieces are of one state of the database, unless the question is about a substructure.
+    """
     if not slots.acquire(blocking=False):
         raise TooMany(10)
     try:
-        with context.database.snapshot(STATEMENT_MS) as connection:
+        with ExitStack() as block:
+            connect: Connect = partial(context.database.snapshot, STATEMENT_MS)
+            if query.smarts is None:  # otherwise no connection is kept while molecules are compared with the pattern
+                connect = held(block.enter_context(connect()))
             empty = True
-            for part in Export(connection, query, kind).parts():
+            for part in Export(connect, query, kind).parts():
                 yield part
                 empty = False
             if empty:

@@ -6,12 +6,13 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from gapsmith.core import columns
 from gapsmith.core.errors import InputError
+from gapsmith.core.patterns import MOST_CHARACTERS
 from gapsmith.store.query import CandidateQuery, Range, parse_fields, parse_sort, parse_states
-from gapsmith.store.query_model import LEAST_SIMILARITY, MOST_TEXT
+from gapsmith.store.query_model import LEAST_SIMILARITY
 
 PAGE, MOST_PAGE = 50, 1000
 Number = Annotated[float | None, Field(allow_inf_nan=False)]
-Text = Annotated[str | None, Field(max_length=MOST_TEXT)]
+Text = Annotated[str | None, Field(max_length=MOST_CHARACTERS)]
 
 
 class Parameters(BaseModel):

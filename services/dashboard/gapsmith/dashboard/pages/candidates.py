@@ -53,8 +53,7 @@ def router(site: Site) -> APIRouter:
         if kind not in FORMATS:
             raise NotFound(f"there is no export as {kind!r}; there is: {', '.join(FORMATS)}")
         chosen = [Found(_uuid(text), None, None) for text in dict.fromkeys(ids.split(",")) if text]
-        with site.database.transaction() as connection:
-            content = b"".join(KINDS[kind](connection, query.CandidateQuery().columns, iter([chosen])))
+        content = b"".join(KINDS[kind](site.database.transaction, query.CandidateQuery().columns, iter([chosen])))
         headers = {"Content-Disposition": f'attachment; filename="candidates.{kind}"'}
         return Response(content, headers=headers, media_type=MEDIA[kind])
 
@@ -91,8 +90,7 @@ def _answer(site: Site, asked: Question, strange: Any) -> tuple[dict[str, Any], 
     try:
         if strange:
             raise InputError(f"nothing here is called {', '.join(strange[:3])}; take it out of the address")
-        with site.database.transaction() as connection:
-            found = query.page(connection, asked.query(), size=SIZE, cursor=asked.cursor, seconds=SECONDS)
+        found = query.page(site.database.transaction, asked.query(), size=SIZE, cursor=asked.cursor, seconds=SECONDS)
     except InputError as error:
         return {**values, "problem": str(error)}, 422
     values["rows"] = found.rows

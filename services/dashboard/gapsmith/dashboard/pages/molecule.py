@@ -66,9 +66,8 @@ def router(site: Site) -> APIRouter:
     @routes.get("/candidates/{candidate_id}/similar")
     def similar(candidate_id: UUID, smiles: str) -> HTMLResponse:
         fields = ("candidate_id", "molecule_id", "smiles", "similarity", "gap_ev", "predicted_gap_ev")
-        with site.database.transaction() as connection:
-            asked = CandidateQuery.ask(similar_to=smiles, fields=fields)
-            found = query.page(connection, asked, size=SIMILAR + 20, seconds=5.0)
+        asked = CandidateQuery.ask(similar_to=smiles, fields=fields)
+        found = query.page(site.database.transaction, asked, size=SIMILAR + 20, seconds=5.0)
         others: dict[int, dict[str, Any]] = {}
         for row in found.rows:
             if row["candidate_id"] != candidate_id and row["smiles"] != smiles:

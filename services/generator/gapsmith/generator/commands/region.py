@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from gapsmith.core.chemistry.screening import compile_smarts, matching_atoms
+from gapsmith.core.chemistry.screening import check_pattern, matching_atoms
 from gapsmith.core.errors import InputError
 from gapsmith.generator import masks
 from gapsmith.generator.commands.leads import Lead
@@ -34,7 +34,7 @@ class Region:
             raise InputError("--mask-fraction draws a part by chance, --mask and --mask-atoms name one; give either")
         for field, smarts in (("--keep", self.keep), ("--mask", self.mask)):
             if smarts is not None:
-                compile_smarts(smarts, field)
+                check_pattern(smarts, field)
 
     def free(self, lead: Lead) -> np.ndarray:
         """Which heavy atoms of a lead may change, (heavy atoms,) bool.
