@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from benchmarks.candidates.loading import load
 from gapsmith.core.settings import Settings
 from gapsmith.dashboard import api
+from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.limits import Limits, Rate
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.settings import DashboardSettings
@@ -33,7 +34,7 @@ from gapsmith.store.migrate import migrate
 CANDIDATES, MOLECULES = 1_000_000, 200_000  # of the latter QM9 has 130,831
 PAGES, SEARCHES = 300, 3
 EXPORTED = 200_000
-PATIENT = Limits(*[Rate(1e6, 1_000_000)] * 4)
+PATIENT = Limits(*[Rate(1e6, 1_000_000)] * 5)
 SMARTS = (  # common, middling, rare, not there at all, and such as keys say little of
     "C=O", "c1ccncc1", "[NX3;H2]", "[CX3H1]=O", "C1CC1C#N", "[N+]", "c1ccoc1C#C", "[$(C=O)]N", "[H]C=O", "N~N~N~N", "S",
     "C1CCCCCCC1", "[$([NX3;H2]C=O)]", "[CX2]",
@@ -68,7 +69,8 @@ def measure() -> dict[str, Any]:
 def questions(database: Database) -> dict[str, Any]:
     """Ask a filled database."""
     app = FastAPI()
-    app.include_router(api.router(Context(database, Settings(), DashboardSettings()), PATIENT))
+    context = Context(database, Settings(), DashboardSettings())
+    app.include_router(api.router(context, Access(context, PATIENT)))
     with served(app) as address, httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
         return {
             "filtered_page": _pages(client),

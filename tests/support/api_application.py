@@ -5,18 +5,20 @@ from fastapi.testclient import TestClient
 
 from gapsmith.core.settings import Settings
 from gapsmith.dashboard import api
+from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.limits import Limits, Rate
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.settings import DashboardSettings
 from gapsmith.store.database import Database
 
-PATIENT = Limits(*[Rate(10_000.0, 10_000)] * 4)
+PATIENT = Limits(*[Rate(10_000.0, 10_000)] * 5)
 
 
 def application(database: Database, limits: Limits = PATIENT, *, host: str = "127.0.0.1") -> FastAPI:
     """The API of a dashboard that listens at an address."""
     app = FastAPI(title="gapsmith", version="1", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None)
-    app.include_router(api.router(Context(database, Settings(), DashboardSettings(host=host)), limits))
+    context = Context(database, Settings(), DashboardSettings(host=host))
+    app.include_router(api.router(context, Access(context, limits)))
     return app
 
 

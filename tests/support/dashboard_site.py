@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from api_application import PATIENT
 from model_cards import ARCHITECTURES, DOMAIN
 from psycopg.types.json import Jsonb
 from rdkit import Chem
@@ -22,6 +23,7 @@ from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.messages import CalculationFinished, CandidatesProposed, CandidatesScored
 from gapsmith.core.reasons import ReasonCode
 from gapsmith.core.settings import Settings
+from gapsmith.dashboard.api.limits import Limits
 from gapsmith.dashboard.app import create_app
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.service import listen, server_of, url_of
@@ -63,11 +65,13 @@ class Site:
 
 
 @contextmanager
-def serving(database: Database, settings: Settings, own: DashboardSettings | None = None) -> Iterator[Site]:
+def serving(
+    database: Database, settings: Settings, own: DashboardSettings | None = None, limits: Limits = PATIENT
+) -> Iterator[Site]:
     """Serve the whole application on a free port."""
     own = own or DashboardSettings(port=0)
     with listen(own.host, 0) as listener:
-        app = create_app(Context(database, settings, own))
+        app = create_app(Context(database, settings, own), limits)
         server = server_of(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

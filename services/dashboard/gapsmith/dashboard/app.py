@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Final
 
 from fastapi import Depends, FastAPI
 from starlette.responses import Response
@@ -11,6 +12,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from gapsmith.dashboard import api, probes, problems
+from gapsmith.dashboard.api.access import Access
+from gapsmith.dashboard.api.limits import Limits
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.guard import Guard
 from gapsmith.dashboard.live import Hub
@@ -19,6 +22,8 @@ from gapsmith.dashboard.pages import access, campaigns, candidates, commands, he
 from gapsmith.dashboard.rendering import STATIC
 from gapsmith.dashboard.security import is_loopback
 from gapsmith.dashboard.site import Site
+
+_LIMITS: Final = Limits()
 
 
 class KeptFiles(StaticFiles):
@@ -32,8 +37,13 @@ class KeptFiles(StaticFiles):
         return response
 
 
-def create_app(context: Context) -> FastAPI:
-    """The application; nothing is asked of the database until the first request."""
+def create_app(context: Context, limits: Limits = _LIMITS) -> FastAPI:
+    """The application; nothing is asked of the database until the first request.
+
+    Args:
+        context: of the dashboard.
+        limits: how often one may ask.
+    """
     hub, metrics = Hub(context.database), Metrics(context.database)
     site = Site(context, hub)
 
@@ -55,11 +65,13 @@ def create_app(context: Context) -> FastAPI:
     app.state.site = site
     problems.install(app)
     app.mount("/static", KeptFiles(directory=str(STATIC)), name="static")
-    app.include_router(api.router(context))
-    looking = [Depends(access.viewer(context))]
+    asked = Access(context, limits)
+    app.include_router(api.router(context, asked))
+    paced = Depends(asked.page)
+    looking = [paced, Depends(access.viewer(context))]
     for one in (commands, campaigns, loop, candidates, molecule, models, health):
         app.include_router(one.router(site), dependencies=looking)
-    app.include_router(access.router(site))
+    app.include_router(access.router(site), dependencies=[paced])
     app.include_router(probes.router(context.database))
     app.include_router(probes.measured(metrics, hub), dependencies=looking)
     app.add_middleware(Guard, metrics=metrics, told=problems.told, loopback=is_loopback(context.dashboard.host))

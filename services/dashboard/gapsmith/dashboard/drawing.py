@@ -1,18 +1,28 @@
-"""Molecules as drawings: RDKit's SVG, made once."""
+"""Molecules as drawings: RDKit's SVG, made once, in a child process."""
 
-from functools import lru_cache
+import threading
+from collections import OrderedDict
 from typing import Any, Final
 
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdFMCS
 from rdkit.Chem.Draw import rdMolDraw2D
 
+from gapsmith.core import children
+
 WIDTH, HEIGHT = 280, 200
 COMMON_WITHIN_S: Final = 1  # to find what a molecule has in common with its parent
 CHANGED: Final = (0.96, 0.80, 0.42)  # colour of what was redrawn
 
 
-@lru_cache(maxsize=20_000)
+DRAWN_WITHIN_S: Final = 5.0
+EMPTY: Final = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}"/>'
+MOST_KEPT: Final = 32 << 20  # characters of drawings that are kept
+_kept: OrderedDict[tuple[str, str | None], str] = OrderedDict()
+_size = 0
+_lock = threading.Lock()
+
+
 def svg(smiles: str, parent: str | None = None) -> str:
     """A drawing on nothing; what a parent does not have is marked. What cannot be drawn is an empty drawing.
 
@@ -20,6 +30,26 @@ def svg(smiles: str, parent: str | None = None) -> str:
         smiles: of the molecule.
         parent: SMILES of what it was regrown from.
     """
+    global _size
+    with _lock:
+        if (known := _kept.get(key := (smiles, parent))) is not None:
+            _kept.move_to_end(key)
+            return known
+    try:
+        drawing: str = children.call(child_svg, smiles, parent, seconds=DRAWN_WITHIN_S)
+    except children.Overrun:
+        drawing = EMPTY
+    with _lock:
+        if key not in _kept:
+            _kept[key] = drawing
+            _size += len(drawing)
+        while _size > MOST_KEPT:
+            _size -= len(_kept.popitem(last=False)[1])
+    return drawing
+
+
+def child_svg(smiles: str, parent: str | None) -> str:
+    """The same, computed."""
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(smiles)
     drawer = rdMolDraw2D.MolDraw2DSVG(WIDTH, HEIGHT)

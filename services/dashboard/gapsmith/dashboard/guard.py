@@ -1,5 +1,6 @@
 """Around every request: headers of a strict browser, limits of size, the access log, counts and times."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
@@ -16,6 +17,7 @@ from gapsmith.dashboard.metrics import Metrics
 log = structlog.get_logger()
 
 MOST_BODY: Final = 1_000_000  # bytes
+BODY_S: Final = 30.0  # until all of it has come
 POLICY: Final = "; ".join(
     (
         "default-src 'none'",
@@ -49,6 +51,10 @@ class TooLarge(Exception):
     """A body beyond the limit."""
 
 
+class TooLate(Exception):
+    """A body that does not come."""
+
+
 class Guard:
     """Middleware of the whole application.
 
@@ -70,7 +76,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status, size, received = time.perf_counter(), 0, 0, 0
+        started, status, size, received, whole = time.perf_counter(), 0, 0, 0, False
 
         async def answer(message: Message) -> None:
             nonlocal status, size
@@ -85,8 +91,15 @@ class Guard:
             await send(message)
 
         async def limited() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, whole
+            left = (
+                None if whole else max(started + BODY_S - time.perf_counter(), 0.0)
+            )  # later only the end is waited for
+            try:
+                message = await asyncio.wait_for(receive(), left)
+            except TimeoutError as error:
+                raise TooLate from error
+            whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > MOST_BODY:
                 raise TooLarge
@@ -99,6 +112,11 @@ class Guard:
                 await self._app(scope, limited, answer)
         except TooLarge:
             await _too_large()(scope, receive, answer)
+        except TooLate:
+            late = PlainTextResponse(
+                f"the request did not arrive within {BODY_S:.0f} s\n", 408, {"Connection": "close"}
+            )
+            await late(scope, receive, answer)
         except Exception as error:
             if status:  # half of it is sent: the connection is cut, so that nobody takes it for the whole
                 raise

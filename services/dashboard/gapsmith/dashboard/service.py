@@ -17,6 +17,7 @@ from gapsmith.core.errors import UnavailableError
 from gapsmith.core.logs import configure_logging
 from gapsmith.core.settings import Settings
 from gapsmith.dashboard.app import create_app
+from gapsmith.dashboard.connections import PatientProtocol
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.settings import DashboardSettings
 from gapsmith.stack import dashboard as address
@@ -69,6 +70,7 @@ def server_of(app: FastAPI) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            http=PatientProtocol,
             log_config=None,
             access_log=False,  # the guard writes it
             server_header=False,

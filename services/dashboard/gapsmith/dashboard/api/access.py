@@ -27,6 +27,7 @@ class Access:
         self._context = context
         self._reading, self._commands = Buckets(limits.reading), Buckets(limits.commands)
         self._exports, self._refused = Buckets(limits.exports), Buckets(limits.refused)
+        self._drawings = Buckets(limits.drawings)
 
     def viewer(self, request: Request) -> Principal:
         """Who may look; raises Unauthenticated, Forbidden, TooMany, UnavailableError."""
@@ -39,6 +40,14 @@ class Access:
     def export(self, principal: Principal, request: Request) -> None:
         """Count an export, which costs more than a page; raises TooMany."""
         self._exports.take(_caller(principal, request))
+
+    def page(self, request: Request) -> None:
+        """Count a request for a page, a part of one, or by a form of one; raises TooMany."""
+        if request.method == "POST":
+            buckets = self._commands
+        else:
+            buckets = self._drawings if request.url.path.startswith("/draw/") else self._reading
+        buckets.take(_address(request))
 
     def _admit(self, request: Request, role: Role, buckets: Buckets) -> Principal:
         try:

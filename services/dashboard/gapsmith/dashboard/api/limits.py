@@ -27,6 +27,7 @@ class Limits:
     commands: Rate = Rate(2.0, 20)
     exports: Rate = Rate(0.2, 6)
     refused: Rate = Rate(0.5, 10)  # requests without a valid token, which might be guesses
+    drawings: Rate = Rate(100.0, 600)  # of which a page of candidates has fifty
 
 
 @dataclass

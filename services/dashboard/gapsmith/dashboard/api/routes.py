@@ -10,23 +10,20 @@ from starlette.routing import compile_path
 from gapsmith.core.errors import NotFound
 from gapsmith.dashboard.api import campaigns, candidates, jobs, registry
 from gapsmith.dashboard.api.access import BEARER, Access
-from gapsmith.dashboard.api.limits import Limits
 from gapsmith.dashboard.api.problems import answer
 from gapsmith.dashboard.context import Context
 
 PREFIX: Final = "/api/v1"
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-_LIMITS: Final = Limits()
 
 
-def router(context: Context, limits: Limits = _LIMITS) -> APIRouter:
+def router(context: Context, access: Access) -> APIRouter:
     """The API.
 
     Args:
         context: of the dashboard.
-        limits: how often one may ask.
+        access: who may ask, and how often.
     """
-    access = Access(context, limits)
     routes = APIRouter(prefix=PREFIX, dependencies=[Depends(BEARER)])
     parts = (
         candidates.router(context, access),

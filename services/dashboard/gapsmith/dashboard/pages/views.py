@@ -11,6 +11,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
 from gapsmith.core.errors import GapsmithError, NotFound, UnavailableError
+from gapsmith.dashboard import security
 from gapsmith.dashboard.problems import sentences
 from gapsmith.dashboard.rendering import render
 from gapsmith.dashboard.site import Site
@@ -63,10 +64,10 @@ def follow(site: Site, view: View, request: Request, after: str | None) -> Respo
         after: number of the newest event when the page was made.
     """
     seen = request.headers.get("last-event-id", after)
-    return EventSourceResponse(_updates(site, view, seen), ping=PING_S, headers={"Cache-Control": "no-store"})
+    return EventSourceResponse(_updates(site, view, request, seen), ping=PING_S, headers={"Cache-Control": "no-store"})
 
 
-async def _updates(site: Site, view: View, seen: str | None) -> AsyncIterator[ServerSentEvent]:
+async def _updates(site: Site, view: View, request: Request, seen: str | None) -> AsyncIterator[ServerSentEvent]:
     sent: dict[str, bytes] = {}
     yield ServerSentEvent(comment="gapsmith", retry=RETRY_MS)
     await site.hub.begun(FIRST_LOOK_S)
@@ -76,8 +77,9 @@ async def _updates(site: Site, view: View, seen: str | None) -> AsyncIterator[Se
             reader.woken.clear()
             number = str(site.hub.sequence)  # before the look: what happens meanwhile is newer than it
             try:
+                await asyncio.to_thread(security.authorised, site.context, request)  # a token may have been revoked
                 regions = await view.regions(site)
-            except NotFound as error:
+            except (NotFound, security.Unauthenticated, security.Forbidden) as error:
                 yield ServerSentEvent(_problem(error), event="problem", id=number)
                 return
             except Exception as error:
