@@ -1,9 +1,13 @@
-"""The inlet: hands each event to a service's handler exactly once, wherever it came from."""
+"""The inlet: hands each event to a service's handler exactly once, wherever it came from.
+
+A message says only which event there is; the event itself is read from the outbox. So a message that somebody else wrote can
+at most cause a look at what happened anyway.
+"""
 
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -13,7 +17,7 @@ import structlog
 from gapsmith.bus.kafka import Consumer, Producer, Record
 from gapsmith.core.errors import InputError, UnavailableError
 from gapsmith.core.logs import concerning
-from gapsmith.core.messages import DEAD_LETTER_TOPIC, Envelope, Event
+from gapsmith.core.messages import DEAD_LETTER_TOPIC, Envelope, Event, Notice
 from gapsmith.core.settings import Settings
 from gapsmith.store import inbox, outbox
 from gapsmith.store.database import Connection, Database
@@ -23,6 +27,8 @@ log = structlog.get_logger()
 CATCH_UP_EVERY_S = 5.0
 LOST_AFTER_S = 10.0  # an event that Kafka has not delivered by then is taken from the outbox
 MOST_TRIES = 3
+MOST_LETTERS = 100  # dead letters of a consumer in a minute; more are only counted in the log
+MOST_QUOTED = 2000  # characters of a message in a dead letter
 
 E = TypeVar("E", bound=Event)
 
@@ -60,6 +66,7 @@ class Inlet:
         self.handlers = {one.event.TYPE: one for one in handlers}
         self.topics = sorted({one.event.TOPIC for one in self.handlers.values()})
         self.on_handled = on_handled
+        self._letters: list[float] = []  # when the last ones were written
 
     def run(self, stop: threading.Event) -> None:
         """Consume until told to stop. Outages are waited out; meanwhile events come out of Postgres."""
@@ -77,9 +84,8 @@ class Inlet:
                     caught_up, lost_after = time.monotonic(), LOST_AFTER_S
                 consumer = consumer or Consumer(self.settings, self.consumer, self.topics)
                 records = list(consumer.poll(self.settings.poll_interval_s))
-                for record in records:
-                    self.handle(record)
                 if records:
+                    self.handle(records)
                     consumer.commit()
             except (UnavailableError, psycopg.Error) as error:
                 log.warning("inlet waits", reason=str(error))
@@ -100,28 +106,35 @@ class Inlet:
         with self.database.transaction() as connection:
             missed = outbox.unhandled(connection, self.consumer, self.topics, older_than_s)
         for event in missed:
-            self._deliver(event.envelope, event.envelope.model_dump_json().encode())
+            self._deliver(event.envelope)
         return len(missed)
 
-    def handle(self, record: Record) -> None:
-        """Handle one message; a poisonous one goes to the dead letters, and the loop goes on."""
-        try:
-            envelope = Envelope.parse(record.value)
-        except InputError as error:
-            self._bury(record.value, str(error))
-            return
-        self._deliver(envelope, record.value)
+    def handle(self, records: Sequence[Record]) -> None:
+        """Handle messages; those of no event, and poisonous ones, go to the dead letters, and the loop goes on."""
+        named: dict[UUID, bytes] = {}
+        for record in records:
+            try:
+                named.setdefault(Notice.parse(record.value), record.value)
+            except InputError as error:
+                self._bury(record.value, str(error))
+        with self.database.transaction() as connection:
+            stored = outbox.stored(connection, list(named))
+        for event_id, raw in named.items():
+            if event_id in stored:
+                self._deliver(stored[event_id])
+            else:  # forged, or delivered once more after it was handled and forgotten
+                self._bury(raw, f"no event {event_id} is stored")
 
-    def _deliver(self, envelope: Envelope, raw: bytes) -> None:
+    def _deliver(self, envelope: Envelope) -> None:
         if (handler := self.handlers.get(envelope.type)) is None:
             if envelope.type.rpartition(".v")[0] in {known.rpartition(".v")[0] for known in self.handlers}:
-                self._refuse(envelope, raw, f"version of {envelope.type!r} is not known here")
+                self._refuse(envelope, f"version of {envelope.type!r} is not known here")
             return
         ids = {name: envelope.data.get(name) for name in ("campaign_id", "calculation_id")}
         with concerning(event_id=envelope.id, **ids):
-            self._try(handler, envelope, raw)
+            self._try(handler, envelope)
 
-    def _try(self, handler: Handler, envelope: Envelope, raw: bytes) -> None:
+    def _try(self, handler: Handler, envelope: Envelope) -> None:
         for attempt in range(1, MOST_TRIES + 1):
             try:
                 event = envelope.event()
@@ -131,25 +144,31 @@ class Inlet:
                 self.on_handled()
                 return
             except InputError as error:
-                self._refuse(envelope, raw, str(error))
+                self._refuse(envelope, str(error))
                 return
             except UnavailableError:
                 raise
             except Exception as error:
                 log.exception("event could not be handled", type=envelope.type, attempt=attempt)
                 if attempt == MOST_TRIES:
-                    self._refuse(envelope, raw, f"{type(error).__name__}: {error}")
+                    self._refuse(envelope, f"{type(error).__name__}: {error}")
                 else:
                     time.sleep(0.1 * attempt)
 
-    def _refuse(self, envelope: Envelope, raw: bytes, reason: str) -> None:
-        self._bury(raw, reason)
+    def _refuse(self, envelope: Envelope, reason: str) -> None:
+        self._bury(envelope.model_dump_json().encode(), reason)
         with self.database.transaction() as connection:
             inbox.refuse(connection, envelope.id, self.consumer, reason)
 
     def _bury(self, raw: bytes, reason: str) -> None:
         log.error("dead letter", reason=reason)
-        letter = {"consumer": self.consumer, "reason": reason, "message": raw.decode(errors="replace")}
+        now = time.monotonic()
+        self._letters = [when for when in self._letters if now - when < 60.0]
+        if len(self._letters) >= MOST_LETTERS:
+            return
+        self._letters.append(now)
+        quoted = raw[:MOST_QUOTED].decode(errors="replace")
+        letter = {"consumer": self.consumer, "reason": reason[:MOST_QUOTED], "message": quoted}
         producer = Producer(self.settings)
         try:
             producer.send([Record(DEAD_LETTER_TOPIC, self.consumer.encode(), json.dumps(letter).encode())])

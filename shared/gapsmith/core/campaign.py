@@ -29,6 +29,8 @@ from gapsmith.core.patterns import Smarts
 from gapsmith.core.properties import Property
 
 MOST_TOLERANCE = 1 / 6  # of what is possible
+LONGEST = timedelta(days=3650)
+MOST_HEAVY_ATOMS = 100_000
 
 
 class Section(BaseModel):
@@ -155,8 +157,10 @@ class Constraints(Section):
     @field_validator("heavy_atoms")
     @classmethod
     def _ordered(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
-        if value is not None and not 1 <= value[0] <= value[1]:
-            raise ValueError(f"{list(value)} is not a range: write the fewest, at least 1, and then the most")
+        if value is not None and not 1 <= value[0] <= value[1] <= MOST_HEAVY_ATOMS:
+            raise ValueError(
+                f"{list(value)} is not a range: write the fewest, at least 1, and then the most, at most {MOST_HEAVY_ATOMS}"
+            )
         return value
 
     @model_validator(mode="after")
@@ -176,7 +180,7 @@ class Budget(Section):
         description="seconds, or for example 90s, 15m, 1h30m",
         json_schema_extra={"default": "15m"},
     )
-    wanted_hits: int | None = Field(None, gt=0, description="enough hits; without it the budget is spent")
+    wanted_hits: int | None = Field(None, gt=0, le=1_000_000, description="enough hits; without it the budget is spent")
 
     @field_validator("wall_time")
     @classmethod
@@ -219,10 +223,11 @@ class Retraining(Section):
     models: tuple[Literal["surrogate", "generator"], ...] = Field(
         ("surrogate",), min_length=1, description="which models are trained; what is not named stays as it is"
     )
-    every_labels: int = Field(8, gt=0, description="new labels that start a training")
+    every_labels: int = Field(8, gt=0, le=1_000_000, description="new labels that start a training")
     drift: float | None = Field(
         None,
         gt=1,
+        le=1000,
         description="also when new labels' errors are so many times as large as predicted (4 labels or more)",
     )
     every: Duration | None = Field(
@@ -261,8 +266,8 @@ class CampaignConfig(Section):
 
 
 def _more_than_nothing(name: str, value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError(f"{name} must be more than nothing")
+    if not timedelta(0) < value <= LONGEST:
+        raise ValueError(f"{name} must be more than nothing and at most {LONGEST.days} days")
     return value
 
 

@@ -1,7 +1,8 @@
 """Function calls in child processes that can be ended: for work on data from outside, whose time and memory are unknown.
 
 Children live on and take one call after another; arguments and results are JSON. The kernel enforces the limits, because no
-Python code of a process runs while a C++ library computes: SIGALRM ends a child when the time of a call is over.
+Python code of a process runs while a C++ library computes: a timer's signal ends a child when the time of a call is over.
+CPU time counts, so that a busy machine does not end calls that are quick elsewhere, up to a multiple of it as wall time.
 """
 
 import atexit
@@ -26,6 +27,7 @@ from gapsmith.core.errors import GapsmithError, TooSlow
 MOST: Final = max(2, min(4, os.cpu_count() or 2))  # children of a process
 MEMORY_MB: Final = 4096  # address space of a child
 START_S: Final = 60.0  # for starting Python and importing the function's module
+WALL: Final = 5.0  # times the CPU time of a call
 BUSY_S: Final = 10.0  # wait for a free child
 
 
@@ -47,7 +49,7 @@ class _Child:
         self._process.stdin.write(request)
         self._process.stdin.flush()
         received = b""
-        deadline = time.monotonic() + seconds + START_S
+        deadline = time.monotonic() + WALL * seconds + START_S
         while not received.endswith(b"\n"):
             ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))
             part = os.read(self._process.stdout.fileno(), 1 << 20) if ready else b""
@@ -80,7 +82,7 @@ def call(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
     Args:
         function: of a module; arguments and result are what JSON can express.
         arguments: its arguments.
-        seconds: time after which the child is ended.
+        seconds: CPU time after which the child is ended.
 
     Raises:
         Overrun: the time is over, or the memory is used up.
@@ -152,7 +154,8 @@ def _serve() -> None:
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)  # what a library prints is not an answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the parent process
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for number in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(number, signal.SIG_DFL)  # it ends the process
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MB << 20, MEMORY_MB << 20))
     for line in incoming:
@@ -165,11 +168,13 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     module, _, name = request["function"].partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
-        signal.setitimer(signal.ITIMER_REAL, request["seconds"])
+        signal.setitimer(signal.ITIMER_PROF, request["seconds"])
+        signal.setitimer(signal.ITIMER_REAL, WALL * request["seconds"])
         try:
             return {"result": function(*request["arguments"])}
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+                signal.setitimer(timer, 0)
     except GapsmithError as error:
         return {"error": type(error).__name__, "text": str(error), "values": vars(error)}
     except MemoryError:

@@ -1,16 +1,29 @@
 """Every event, versioned. Kafka carries them in CloudEvents' JSON form; they hold ids and numbers, never geometries.
 
-An event's class is its schema: ``TYPE`` is its CloudEvents type (its last part the version) and ``TOPIC`` its topic.
+An event's class is its schema: ``TYPE`` is its CloudEvents type (its last part the version) and ``TOPIC`` its topic. Every
+number and every list has an upper bound. What consumers handle is the event that stands in the outbox; of a message they
+only read the id, because whoever reaches the broker can write messages.
 """
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final, Literal
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from gapsmith.core.errors import InputError
+
+MOST_CANDIDATES: Final = 100_000  # of one event
+MOST_SENTENCE: Final = 2000  # characters
+MOST_MESSAGE: Final = 16 << 20  # bytes
+
+Ids = Annotated[tuple[UUID, ...], Field(max_length=MOST_CANDIDATES)]
+Name = Annotated[str, Field(max_length=64)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Sentence = Annotated[str, BeforeValidator(lambda text: text[:MOST_SENTENCE] if isinstance(text, str) else text)]
+Size = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class Event(BaseModel):
@@ -29,13 +42,15 @@ class GenerateRequested(Event):
     TYPE = "gapsmith.generate.requested.v1"
     TOPIC = "gapsmith.generate.requested"
     campaign_id: UUID
-    count: Annotated[int, Field(gt=0)]  # molecules to propose
-    target: dict[str, float]  # wanted values by property with unit, e.g. {"gap_ev": 4.0}
-    seed: int
-    parents: tuple[UUID, ...] = ()  # candidates to regrow; none: de novo
-    mask_fraction: float | None = None  # of a parent's heavy atoms, with parents only
-    heavy_atoms: tuple[int, int] | None = None  # least and most heavy atoms
-    elements: tuple[str, ...] | None = None  # allowed elements besides hydrogen
+    count: Annotated[int, Field(gt=0, le=10_000)]  # molecules to propose
+    target: Annotated[
+        dict[Name, Number], Field(max_length=100)
+    ]  # wanted values by property with unit, e.g. {"gap_ev": 4.0}
+    seed: Seed
+    parents: Ids = ()  # candidates to regrow; none: de novo
+    mask_fraction: Annotated[float, Field(gt=0, le=1)] | None = None  # of a parent's heavy atoms, with parents only
+    heavy_atoms: tuple[Size, Size] | None = None  # least and most heavy atoms
+    elements: Annotated[tuple[Name, ...], Field(max_length=118)] | None = None  # allowed elements besides hydrogen
 
 
 class CandidatesProposed(Event):
@@ -44,9 +59,9 @@ class CandidatesProposed(Event):
     TYPE = "gapsmith.candidates.proposed.v1"
     TOPIC = "gapsmith.candidates.proposed"
     campaign_id: UUID
-    candidate_ids: tuple[UUID, ...]
-    sampled: int  # molecules drawn
-    refused: dict[str, int]  # reason -> count, of those that were no molecule at all
+    candidate_ids: Ids
+    sampled: Annotated[int, Field(ge=0, le=10**9)]  # molecules drawn
+    refused: Annotated[dict[Name, int], Field(max_length=100)]  # reason -> count, of those that were no molecule at all
 
 
 class CandidatesScored(Event):
@@ -55,7 +70,7 @@ class CandidatesScored(Event):
     TYPE = "gapsmith.candidates.scored.v1"
     TOPIC = "gapsmith.candidates.scored"
     campaign_id: UUID
-    candidate_ids: tuple[UUID, ...]
+    candidate_ids: Ids
     model_id: UUID
     rescored: bool = False  # by a new model, not for the first time
 
@@ -66,8 +81,8 @@ class CalculationRequested(Event):
     TYPE = "gapsmith.calculation.requested.v1"
     TOPIC = "gapsmith.calculation.requested"
     calculation_id: UUID
-    queue: str = "dft"  # which workers: dft, or xtb for short jobs
-    priority: int = 0  # higher first
+    queue: Literal["dft", "xtb"] = "dft"  # which workers: dft, or xtb for short jobs
+    priority: Annotated[int, Field(ge=-(10**6), le=10**6)] = 0  # higher first
 
 
 class CalculationFinished(Event):
@@ -76,8 +91,8 @@ class CalculationFinished(Event):
     TYPE = "gapsmith.calculation.finished.v1"
     TOPIC = "gapsmith.calculation.finished"
     calculation_id: UUID
-    state: str  # done, failed or cancelled
-    gap_ev: float | None = None
+    state: Name  # done, failed or cancelled
+    gap_ev: Number | None = None
 
 
 class TrainingRequested(Event):
@@ -86,11 +101,11 @@ class TrainingRequested(Event):
     TYPE = "gapsmith.training.requested.v1"
     TOPIC = "gapsmith.training.requested"
     campaign_id: UUID
-    role: str  # of trainable: "surrogate" or "generator"
-    labels: int  # how many there were when it was asked
-    steps: int
-    processes: int = 1
-    seed: int = 0
+    role: Name  # of trainable: "surrogate" or "generator"
+    labels: Annotated[int, Field(ge=0, le=10**9)]  # how many there were when it was asked
+    steps: Annotated[int, Field(gt=0, le=1_000_000)]
+    processes: Annotated[int, Field(gt=0, le=1024)] = 1
+    seed: Seed = 0
 
 
 class TrainingFinished(Event):
@@ -99,10 +114,10 @@ class TrainingFinished(Event):
     TYPE = "gapsmith.training.finished.v1"
     TOPIC = "gapsmith.training.finished"
     campaign_id: UUID
-    role: str
+    role: Name
     model_id: UUID | None
     promoted: bool
-    verdict: str
+    verdict: Sentence
 
 
 class ModelPromoted(Event):
@@ -110,7 +125,7 @@ class ModelPromoted(Event):
 
     TYPE = "gapsmith.model.promoted.v1"
     TOPIC = "gapsmith.model.promoted"
-    role: str
+    role: Name
     model_id: UUID
 
 
@@ -120,7 +135,7 @@ class CampaignChanged(Event):
     TYPE = "gapsmith.campaign.changed.v1"
     TOPIC = "gapsmith.campaign.changed"
     campaign_id: UUID
-    state: str
+    state: Name
 
 
 EVENTS: dict[str, type[Event]] = {
@@ -166,10 +181,19 @@ class Envelope(BaseModel):
         except ValidationError as error:
             raise InputError(f"event {self.id} of type {self.type} has wrong data: {error}") from error
 
+
+class Notice(BaseModel):
+    """What a consumer reads of a message: which event happened."""
+
+    id: UUID
+
     @classmethod
-    def parse(cls, raw: bytes) -> "Envelope":
-        """Read an envelope from a message's bytes; raises InputError."""
+    def parse(cls, raw: bytes) -> UUID:
+        """The event's id; raises InputError."""
+        if len(raw) > MOST_MESSAGE:
+            raise InputError(f"message has {len(raw)} bytes; at most {MOST_MESSAGE} are possible")
         try:
-            return cls.model_validate_json(raw)
+            return cls.model_validate_json(raw).id
         except ValidationError as error:
-            raise InputError(f"message is not a CloudEvents envelope: {error}") from error
+            reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+            raise InputError(f"message is not a CloudEvents envelope: {reason}") from error

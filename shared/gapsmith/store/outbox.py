@@ -101,6 +101,12 @@ def unhandled(connection: Connection, consumer: str, topics: Sequence[str], olde
     return [_outgoing(row) for row in rows]
 
 
+def stored(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Envelope]:
+    """Events by id, without those that are not there."""
+    rows = connection.execute("SELECT id, envelope FROM outbox WHERE id = ANY(%s)", (list(ids),)).fetchall()
+    return {row["id"]: Envelope.model_validate(row["envelope"]) for row in rows}
+
+
 def _outgoing(row: dict[str, object]) -> Outgoing:
     envelope = Envelope.model_validate(row["envelope"])
     return Outgoing(id=envelope.id, topic=str(row["topic"]), key=str(row["key"]), envelope=envelope)

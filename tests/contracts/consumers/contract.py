@@ -80,11 +80,11 @@ class ConsumerContract:
             event_id = outbox.emit(connection, events[kind], source="test")
             (row,) = connection.execute("SELECT envelope FROM outbox WHERE id = %s", (event_id,)).fetchall()
         record = Record(kind.TOPIC, None, json.dumps(row["envelope"]).encode())
-        inlet.handle(record)
+        inlet.handle([record])
         assert calls == [(event_id, events[kind])]
         assert made.wake.is_set()
         once = stored(database)
-        inlet.handle(record)
+        inlet.handle([record])
         assert calls == [(event_id, events[kind])]
         assert stored(database) == once
 

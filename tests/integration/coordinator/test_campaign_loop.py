@@ -126,7 +126,7 @@ def test_events_that_come_twice_or_too_late_change_nothing(world: Any) -> None:
     with world.database.transaction() as connection:  # the broker delivers what was handled before
         old = outbox.unhandled(connection, "nobody", world.inlet.topics, 0.0)
     for one in old:
-        world.inlet._deliver(one.envelope, one.envelope.model_dump_json().encode())
+        world.inlet._deliver(one.envelope)
     world.news()
     assert everything() == before
 

@@ -15,7 +15,7 @@ from gapsmith.bus.inlet import Inlet, on
 from gapsmith.bus.kafka import Consumer, Producer, Record
 from gapsmith.bus.relay import prune, publish_waiting
 from gapsmith.core.errors import InputError
-from gapsmith.core.messages import DEAD_LETTER_TOPIC, CalculationFinished
+from gapsmith.core.messages import DEAD_LETTER_TOPIC, CalculationFinished, Envelope
 from gapsmith.core.settings import Settings
 from gapsmith.store import outbox
 from gapsmith.store.database import Connection, Database
@@ -176,8 +176,47 @@ def test_old_events_are_forgotten_once_all_who_want_them_have_handled_them(
     assert left == {poisoned, unpublished}
     handled_before = len(got)
     for event_id in ids:  # a broker that lost its offsets delivers them once more
-        first.handle(Record(CalculationFinished.TOPIC, None, messages[event_id].model_dump_json().encode()))
+        first.handle([Record(CalculationFinished.TOPIC, None, messages[event_id].model_dump_json().encode())])
     assert len(got) == handled_before
+
+
+def test_a_message_is_only_a_notice_of_what_stands_in_the_outbox(database: Database, settings: Settings) -> None:
+    """A forged count of 2e9 drove the generator to 14 GB."""
+    got: list[tuple[UUID, CalculationFinished]] = []
+
+    def handler(connection: Connection, event_id: UUID, event: CalculationFinished) -> None:
+        got.append((event_id, event))
+
+    inlet = Inlet(settings, database, f"forged-{uuid4()}", [on(CalculationFinished, handler)], lambda: None)
+    true = CalculationFinished(calculation_id=uuid4(), state="done", gap_ev=4.0)
+    with database.transaction() as connection:
+        known = outbox.emit(connection, true, source="test")
+    lie = CalculationFinished(calculation_id=uuid4(), state="done", gap_ev=1.0)
+    unknown = Envelope.wrap(lie, source="nobody")
+    other = unknown.model_copy(
+        update={"id": known, "type": "gapsmith.generate.requested.v1", "data": {"count": 2 * 10**9}}
+    )
+    forged = [unknown, unknown.model_copy(update={"id": known}), other]
+    inlet.handle([Record(CalculationFinished.TOPIC, None, one.model_dump_json().encode()) for one in forged])
+    assert got == [(known, true)]
+    assert any(b"is stored" in letter for letter in dead_letters(settings, str(unknown.id), 1))
+
+
+@pytest.mark.parametrize(
+    "raw", [b"[" * 100_000, b'{"id": ' + b"9" * 100_000 + b"}", b"\xff" * 1000, b"\0", b'{"id": "\\ud800"}']
+)
+def test_messages_of_any_bytes_are_buried_and_their_letters_are_short(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, raw: bytes
+) -> None:
+    letters: list[Record] = []
+    monkeypatch.setattr(Producer, "__init__", lambda *_: None)
+    monkeypatch.setattr(Producer, "close", lambda *_: None)
+    monkeypatch.setattr(Producer, "send", lambda _, records: letters.extend(records))
+    inlet = Inlet(settings, database, "buries", [], lambda: None)
+    for _ in range(20):
+        inlet.handle([Record(CalculationFinished.TOPIC, None, raw)] * 50)
+    assert len(letters) == 100
+    assert all(len(letter.value) < 20_000 for letter in letters)
 
 
 def old_events(database: Database, inlet: Inlet) -> list[outbox.Outgoing]:
@@ -185,12 +224,12 @@ def old_events(database: Database, inlet: Inlet) -> list[outbox.Outgoing]:
         return outbox.unhandled(connection, "nobody", inlet.topics, 0.0)
 
 
-def dead_letters(settings: Settings, mark: str) -> list[bytes]:
+def dead_letters(settings: Settings, mark: str, wanted: int = 2) -> list[bytes]:
     consumer = Consumer(settings, f"reader-{uuid4()}", [DEAD_LETTER_TOPIC])
     found: list[bytes] = []
     try:
         end = time.monotonic() + 8
-        while time.monotonic() < end and len(found) < 2:
+        while time.monotonic() < end and len(found) < wanted:
             found += [record.value for record in consumer.poll(0.5) if mark.encode() in record.value]
     finally:
         consumer.close()

@@ -121,7 +121,7 @@ def test_nor_is_any_other_content(content: object) -> None:
         ({"sort": "similarity"}, "similarity needs similar_to"),
         ({"sort": "gab"}, "sort: candidates cannot be sorted by 'gab'; did you mean 'gap'?"),
         ({"ranges": {"gap": Range(low=1)}}, "ranges: 'gap' is not a column with a range; did you mean 'gap_ev'?"),
-        ({"smarts": "[" * 31}, "smarts: more than 30 brackets"),
+        ({"smarts": "[" * 31}, "more than 30 brackets"),
         ({"similar_to": "C" * 401}, "similar_to: String should have at most 400"),
         ({"min_similarity": 1.5}, "min_similarity: "),
         ({"campaign": "a\0b"}, "campaign: "),

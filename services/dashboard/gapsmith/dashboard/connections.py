@@ -29,12 +29,12 @@ class PatientProtocol(H11Protocol):
         _open[address] += 1
         self._wait()
 
-    def data_received(self, data: bytes) -> None:
-        """Take what came; the headers of a request must be whole in time."""
-        super().data_received(data)
+    def handle_events(self) -> None:
+        """Take what has come; the headers of a request must be whole in time."""
+        super().handle_events()
         if self.conn.their_state is not h11.IDLE:
             self._arrived()
-        elif self._overdue is None:
+        elif self._overdue is None and self.conn.trailing_data[0]:
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -15,7 +15,7 @@ from gapsmith.core import properties
 from gapsmith.core.chemistry.geometry import same_connectivity
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CalculationError
-from gapsmith.core.messages import CandidatesProposed, CandidatesScored, ModelPromoted
+from gapsmith.core.messages import MOST_CANDIDATES, CandidatesProposed, CandidatesScored, ModelPromoted
 from gapsmith.core.reasons import ReasonCode
 from gapsmith.core.settings import Settings
 from gapsmith.core.xtb import METHOD, Relaxed, relax
@@ -144,10 +144,12 @@ class SurrogateService(ModelService[Surrogate]):
         def commit(connection: Connection) -> None:
             candidates.predict(connection, predictions, model_id)
             for campaign_id, ids in by_campaign.items():
-                scored = CandidatesScored(
-                    campaign_id=campaign_id, candidate_ids=tuple(ids), model_id=model_id, rescored=True
-                )
-                outbox.emit(connection, scored, source=self.name)
+                for start in range(0, len(ids), MOST_CANDIDATES):
+                    some = tuple(ids[start : start + MOST_CANDIDATES])
+                    scored = CandidatesScored(
+                        campaign_id=campaign_id, candidate_ids=some, model_id=model_id, rescored=True
+                    )
+                    outbox.emit(connection, scored, source=self.name)
 
         return commit
 

@@ -37,9 +37,7 @@ def identify(mol: Chem.Mol) -> Identity:
         InvalidMolecule: InChI has no identifier for it.
     """
     with BlockLogs():
-        flat = Chem.RemoveHs(mol)
-        Chem.RemoveStereochemistry(flat)
-        flat.RemoveAllConformers()  # InChI would read the stereochemistry out of the positions again
+        flat = _flat(mol)
         inchikey = rdinchi.MolToInchiKey(flat)
     if not inchikey:
         raise InvalidMolecule("sanitisation", "InChI has no identifier for it")
@@ -49,8 +47,19 @@ def identify(mol: Chem.Mol) -> Identity:
         formula=rdMolDescriptors.CalcMolFormula(flat),
         heavy_atoms=flat.GetNumHeavyAtoms(),
         sa_score=sa_score(flat),
-        fingerprint=np.packbits(_MORGAN.GetFingerprintAsNumPy(flat)).tobytes(),
+        fingerprint=_morgan(flat),
     )
+
+
+def _flat(mol: Chem.Mol) -> Chem.Mol:
+    flat = Chem.RemoveHs(mol)
+    Chem.RemoveStereochemistry(flat)
+    flat.RemoveAllConformers()  # InChI would read the stereochemistry out of the positions again
+    return flat
+
+
+def _morgan(flat: Chem.Mol) -> bytes:
+    return np.packbits(_MORGAN.GetFingerprintAsNumPy(flat)).tobytes()
 
 
 def fingerprint_of(smiles: str, field: str) -> bytes:
@@ -67,7 +76,7 @@ def child_fingerprint(smiles: str, field: str) -> str:
         mol = Chem.MolFromSmiles(smiles)
     if mol is None or mol.GetNumAtoms() == 0:
         raise InputError(f"{field}: {smiles!r} is not a SMILES of a molecule; for example 'c1ccncc1' is pyridine")
-    return identify(mol).fingerprint.hex()
+    return _morgan(_flat(mol)).hex()
 
 
 def unpack_fingerprints(fingerprints: Sequence[bytes]) -> np.ndarray:
