@@ -7,12 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     ValidationError,
@@ -21,22 +19,21 @@ from pydantic import (
     model_validator,
 )
 
-from gapsmith.core import properties
+from gapsmith.core import documents, properties
 from gapsmith.core.chemistry.elements import number_of
 from gapsmith.core.domain import Window
 from gapsmith.core.errors import InputError
 from gapsmith.core.patterns import Smarts
 from gapsmith.core.properties import Property
+from gapsmith.core.strictness import Strict
 
 MOST_TOLERANCE = 1 / 6  # of what is possible
 LONGEST = timedelta(days=3650)
 MOST_HEAVY_ATOMS = 100_000
 
 
-class Section(BaseModel):
+class Section(Strict):
     """A part of the campaign file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _duration(value: object) -> object:
@@ -51,14 +48,14 @@ def _duration(value: object) -> object:
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
         if any(match.groups()):
             return _seconds(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
-    raise ValueError(f"{value!r} is not a duration; write seconds, or for example 90s, 15m, 1h30m")
+    raise ValueError(f"{documents.shown(value)} is not a duration; write seconds, or for example 90s, 15m, 1h30m")
 
 
 def _seconds(value: float) -> timedelta:
     try:
         return timedelta(seconds=value)
     except (OverflowError, ValueError) as error:
-        raise ValueError(f"{value!r} seconds are no duration that a calendar has") from error
+        raise ValueError(f"{documents.shown(value)} seconds are no duration that a calendar has") from error
 
 
 Duration = Annotated[
@@ -274,17 +271,10 @@ def _more_than_nothing(name: str, value: timedelta) -> timedelta:
 def read_campaign(path: Path) -> CampaignConfig:
     """Read and validate a campaign file; raises InputError naming file, field, value and what is allowed."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = documents.read_text(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; examples/quickstart.yaml is a campaign file to start from") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise InputError(f"{path} holds no campaign: it must be a mapping with at least name and target")
+    raw = documents.parse(text, str(path), kind="YAML")
     try:
         return parse_campaign(raw)
     except InputError as error:
@@ -300,7 +290,7 @@ def parse_campaign(raw: dict[str, Any]) -> CampaignConfig:
 
 
 def _explain(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"]) or "the file"
+    where = documents.place(problem["loc"]) or "the file"
     if problem["type"] == "extra_forbidden":
         known = _known_keys(problem["loc"][:-1])
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
@@ -310,7 +300,7 @@ def _explain(problem: Any) -> str:
         return f"{where}: missing"
     message = str(problem["msg"]).removeprefix("Value error, ")
     value = problem.get("input")
-    shown = "" if isinstance(value, dict | BaseModel) or repr(value) in message else f" (got {value!r})"
+    shown = "" if isinstance(value, dict | BaseModel) or repr(value) in message else f" (got {documents.shown(value)})"
     return f"{where}: {message}{shown}"
 
 

@@ -8,21 +8,22 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from gapsmith.core import documents
 from gapsmith.core.errors import InputError, NotFound
+from gapsmith.core.strictness import Strict
 
 SHIPPED: Final = Path(__file__).with_name("levels.yaml")
 GENERATED, GFN2 = "generated", "gfn2-xtb"  # methods of geometries that are no level's own
+MOST_MEMORY_MB: Final = 100_000_000
+MOST_TIME_S: Final = 1e8
 Stage = Literal["gfn2-xtb", "self"]
 Property = Literal["polarizability", "frequencies", "excitations", "orbitals"]
 
 
-class LevelOfTheory(BaseModel):
+class LevelOfTheory(Strict):
     """One level. Everything but ``name``, ``about``, limits and ``queue`` decides a result and so its identity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=60, pattern=r"^[a-z0-9][a-z0-9._-]*$", description="how it is asked for")
     about: str = Field("", description="one line for people")
@@ -35,15 +36,17 @@ class LevelOfTheory(BaseModel):
     convergence_hartree: float = Field(1e-8, gt=0, lt=1e-2, description="of the SCF energy")
     gradient_convergence: float | None = Field(None, gt=0, lt=1, description="norm of the orbital gradient")
     relaxation: tuple[Stage, ...] = Field((), description="stages before the single point: gfn2-xtb, self")
-    most_steps: int = Field(60, gt=0, description="gradients of a relaxation before it counts as failed")
+    most_steps: int = Field(60, gt=0, le=100_000, description="gradients of a relaxation before it counts as failed")
     minimum: bool = Field(False, description="demand that no vibrational mode is imaginary")
     stability: bool = Field(False, description="check that the wave function is a minimum")
     properties: tuple[Property, ...] = Field((), description="beyond energies, gap, dipole and charges")
     excitations: int = Field(5, gt=0, le=100, description="excited states, where they are asked for")
     options: Mapping[str, Any] = Field(default_factory=dict, description="passed to the engine as they are")
-    revision: int = Field(1, gt=0, description="raise it when the same keys come to mean other numbers")
-    memory_mb: int | None = Field(None, gt=0, description="limit of one job; none: the worker's")
-    time_limit_s: float | None = Field(None, gt=0, description="wall-time limit of one job; none: the worker's")
+    revision: int = Field(1, gt=0, le=1_000_000, description="raise it when the same keys come to mean other numbers")
+    memory_mb: int | None = Field(None, gt=0, le=MOST_MEMORY_MB, description="limit of one job; none: the worker's")
+    time_limit_s: float | None = Field(
+        None, gt=0, le=MOST_TIME_S, description="wall-time limit of one job; none: the worker's"
+    )
     charge: int = Field(0, ge=-10, le=10, description="of molecules that do not say theirs")
     spin: int = Field(0, ge=0, le=20, description="unpaired electrons of molecules that do not say theirs")
     queue: Literal["xtb", "dft"] = Field("dft", description="which workers take it; xtb: those for short jobs")
@@ -189,19 +192,19 @@ def configured() -> Levels:
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        raw = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"levels of theory: {path} cannot be read: {error}") from error
-    levels = raw.get("levels") if isinstance(raw, dict) else None
+        raw = documents.read(path)
+    except InputError as error:
+        raise InputError(f"levels of theory: {error}") from error
+    levels = raw.get("levels")
     if not isinstance(levels, dict) or not all(isinstance(value, dict) for value in levels.values()):
         raise InputError(
             f"levels of theory: {path} must hold a mapping 'levels' from names to keys; see {SHIPPED.name}"
         )
     if unknown := set(raw) - {"levels"}:
         raise InputError(
-            f"levels of theory: {path}: unknown key {sorted(map(str, unknown))[0]!r}; only 'levels' is known"
+            f"levels of theory: {path}: unknown key {documents.shown(min(unknown))}; only 'levels' is known"
         )
-    return {str(name): value for name, value in levels.items()}
+    return levels
 
 
 def _level(name: str, written: Mapping[str, dict[str, Any]], path: Path) -> LevelOfTheory:
@@ -209,8 +212,8 @@ def _level(name: str, written: Mapping[str, dict[str, Any]], path: Path) -> Leve
     chain: list[str] = []
     at: Any = name
     while at is not None:
-        if at in chain or at not in written:
-            fault = "extends itself" if at in chain else f"extends {at!r}, which is not there"
+        if not isinstance(at, str) or at in chain or at not in written:
+            fault = "extends itself" if at in chain else f"extends {documents.shown(at)}, which is not there"
             raise InputError(f"levels of theory: {path}: {name!r} {fault}; there is: {', '.join(written)}")
         chain.append(at)
         own = dict(written[at])
@@ -224,6 +227,6 @@ def _level(name: str, written: Mapping[str, dict[str, Any]], path: Path) -> Leve
         if not isinstance(error, ValidationError):
             raise InputError(f"levels of theory: {path}: level {name!r}: {error}") from error
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = documents.place(first["loc"])
         known = f"; known keys: {', '.join(LevelOfTheory.model_fields)}" if first["type"] == "extra_forbidden" else ""
         raise InputError(f"levels of theory: {path}: level {name!r}: {where}: {first['msg']}{known}") from error

@@ -1,10 +1,10 @@
 """The card of a model: JSON beside its weights, with their SHA-256. Reads without torch."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from gapsmith.core import documents
 from gapsmith.core.errors import CheckpointError, InputError
 from gapsmith.core.model_domain import ModelDomain
 from gapsmith.training.files import card_path, sha256
@@ -25,11 +25,11 @@ def read_card(weights: Path, *, role: str | None = None) -> dict[str, Any]:
     """
     card = card_alone(weights)
     if role is not None and card["role"] != role:
-        raise CheckpointError(f"{weights} holds a model with the role {card['role']!r}, wanted {role!r}")
+        raise CheckpointError(f"{weights} holds a model with the role {documents.shown(card['role'])}, wanted {role!r}")
     digest = sha256(weights)
     if card["sha256"] != digest:
         raise CheckpointError(
-            f"{weights} does not match its card (SHA-256 {digest}, card says {card['sha256']}): "
+            f"{weights} does not match its card (SHA-256 {digest}, card says {documents.shown(card['sha256'])}): "
             "it is damaged or half-written; fetch or train it again"
         )
     return card
@@ -42,17 +42,13 @@ def card_alone(weights: Path) -> dict[str, Any]:
             raise CheckpointError(f"{path} is missing: a model is a .safetensors file with a .json card beside it")
     path = card_path(weights)
     try:
-        card: dict[str, Any] = json.loads(path.read_text())
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from error
-    if not isinstance(card, dict):
-        raise CheckpointError(f"{path} holds no JSON object, so it is not the card of a model")
+        card = documents.read(path)
+    except InputError as error:
+        raise CheckpointError(f"{error}: it is not the card of a model") from error
     if missing := [name for name in REQUIRED if name not in card]:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}: every card has {', '.join(REQUIRED)}")
     if card["format"] != FORMAT:
-        raise CheckpointError(f"{weights} has format {card['format']!r}; this version reads {FORMAT}")
+        raise CheckpointError(f"{weights} has format {documents.shown(card['format'])}; this version reads {FORMAT}")
     domain_of(card, path)
     return card
 

@@ -1,6 +1,7 @@
 """Checkpoints: safetensors beside a JSON card that holds their SHA-256. Nothing is ever unpickled."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,16 @@ def save_model(
 
 def write_card(weights: Path, card: Mapping[str, Any]) -> None:
     """Write the card of a weights file, atomically."""
-    write_atomically(card_path(weights), json.dumps(card, indent=2, sort_keys=True).encode())
+    write_atomically(card_path(weights), json.dumps(_finite(card), indent=2, sort_keys=True).encode())
+
+
+def _finite(value: Any) -> Any:
+    """What JSON can hold: None where a number is not finite."""
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def load_weights(model: nn.Module, weights: Path) -> None:
@@ -85,4 +95,6 @@ def load_weights(model: nn.Module, weights: Path) -> None:
         raise CheckpointError(f"{weights} does not fit the model: {sorted(state.keys() ^ own.keys())[:5]} differ")
     if wrong := [name for name in own if state[name].shape != own[name].shape]:
         raise CheckpointError(f"{weights} does not fit the model: {wrong[:5]} have other shapes")
+    if broken := [name for name in own if state[name].is_floating_point() and not bool(state[name].isfinite().all())]:
+        raise CheckpointError(f"{weights}: {broken[0]} holds values that are not finite: fetch or train it again")
     model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in state.items()})

@@ -7,14 +7,14 @@ and several architectures of a role can be installed, of which one is live.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from torch import Tensor, nn
 
+from gapsmith.core.documents import shown
 from gapsmith.core.errors import InputError
 from gapsmith.core.model_domain import ModelDomain
 from gapsmith.training.card import read_card
@@ -181,22 +181,24 @@ class Trainable(Protocol):
 
 
 def trainable(architecture: str) -> Trainable:
-    """The architecture that is registered by that name, or ``module:class`` where nothing is installed.
+    """The architecture that is registered by that name, or by its ``module:class``.
+
+    Where nothing is installed and so nothing registered, ``module:class`` may name one of this package.
 
     Raises:
         InputError: there is none; the known ones are named.
     """
-    if ":" in architecture:
-        module, _, name = architecture.partition(":")
+    points = entry_points(group=ENTRY_POINT_GROUP)
+    for point in points:
+        if architecture in (point.name, point.value):
+            return cast(Trainable, point.load()())
+    if not points and ":" in architecture and architecture.startswith("gapsmith."):
         try:
-            return cast(Trainable, getattr(import_module(module), name)())
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"{architecture} cannot be loaded as a trainable model: {error}") from error
-    found = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-    if architecture not in found:
-        known = ", ".join(sorted(found)) or "none"
-        raise InputError(f"no architecture is called {architecture!r}; known: {known}")
-    return cast(Trainable, found[architecture].load()())
+            return cast(Trainable, EntryPoint(architecture, architecture, ENTRY_POINT_GROUP).load()())
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
+            raise InputError(f"{shown(architecture)} cannot be loaded as a trainable model: {error}") from error
+    known = ", ".join(sorted(point.name for point in points)) or "none"
+    raise InputError(f"no architecture is called {shown(architecture)}; known: {known}")
 
 
 def loaded(weights: Path, *, role: str, device: str = "cpu") -> Any:

@@ -58,8 +58,8 @@ def test_a_shipped_level_may_be_replaced_and_what_extends_it_follows(tmp_path: P
         ("levels: [a]\n", "must hold a mapping 'levels'"),
         ("level: {}\n", "must hold a mapping 'levels'"),
         ("levels: {}\nmore: 1\n", "unknown key 'more'"),
-        ("levels: {\n", "cannot be read"),
-        ("levels:\n  a: {extends: triage, 1: 2}\n", "level 'a'"),
+        ("levels: {\n", "is not YAML"),
+        ("levels:\n  a: {extends: triage, 1: 2}\n", "the key 1 is not a text"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, words: str) -> None:
@@ -72,7 +72,7 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, words:
 def test_unknown_names_and_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no level of theory is called 'ccsd'; there is: xtb, single-point"):
         shipped()["ccsd"]
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no such file"):
         Levels.load(tmp_path / "absent.yaml")
 
 

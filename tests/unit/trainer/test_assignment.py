@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from gapsmith.core.documents import read
 from gapsmith.core.errors import DataError, InputError
 from gapsmith.trainer.assignment import Assignment, Paths, Scaling
 from gapsmith.trainer.gradients import Gradients
 from gapsmith.trainer.processes import under_horovod
-from gapsmith.training.configuration import changed, read
+from gapsmith.training.configuration import changed
 from gapsmith.training.protocol import Recipe
 
 SECTION = {
@@ -74,7 +75,7 @@ def test_configurations_are_read_and_changed(tmp_path: Path) -> None:
     found = read(tmp_path / "a.yaml")
     assert changed(found, ["training.batch_size=16"]) == {"training": {"batch_size": 16}}
     assert found == {"training": {"batch_size": 8}}
-    for text, message in [("- 1\n", "must hold keys"), ("a: [", "cannot be parsed")]:
+    for text, message in [("- 1\n", "must hold keys"), ("a: [", "is not YAML")]:
         (tmp_path / "b.yaml").write_text(text)
         with pytest.raises(InputError, match=message):
             read(tmp_path / "b.yaml")

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from gapsmith.core.chemistry.elements import SYMBOLS, number_of
+from gapsmith.core.documents import read, shown
 from gapsmith.core.errors import InputError
 from gapsmith.core.units import UNITS, Unit
 from gapsmith.data.sources import find, registered
 from gapsmith.surrogate.quantities import ENERGY_OF_FORCES, FORCES, FRONTIER, quantities
-from gapsmith.training.configuration import read
 
 FOLDER: Final = Path(__file__).parent / "configs"
 DEFAULT: Final = FOLDER / "default.yaml"
@@ -77,6 +77,10 @@ class TrainingConfig:
     warmup_steps: int
     ema_decay: float
     task_weights: str  # fixed, or learnt: by the tasks' own noise
+
+
+MOST_WHOLE: Final = 1_000_000  # of any whole number of a configuration
+LARGEST: Final = 1e9  # of any other number
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ def parse(raw: Mapping[str, Any], *, trained: bool = False) -> Config:
 
 def _elements(raw: Any) -> tuple[str, ...]:
     if isinstance(raw, str) or not isinstance(raw, Sequence) or not raw:
-        raise InputError(f"elements must be a list of symbols, for example [H, C, N, O, F], got {raw!r}")
+        raise InputError(f"elements must be a list of symbols, for example [H, C, N, O, F], got {shown(raw)}")
     try:
         return tuple(SYMBOLS[number] for number in sorted({number_of(str(one)) for one in raw}))
     except InputError as error:
@@ -203,10 +207,10 @@ def _heads(raw: Any, sources: Mapping[str, SourceConfig], trained: bool) -> dict
             fitting = [key for key, other in UNITS.items() if other.dimension == quantity.dimension]
             raise InputError(f"{where}.unit: {unit} is not a unit of {quantity.dimension}; use {' or '.join(fitting)}")
         if _text(values, where, "level", ("graph", "node")) != quantity.kind:
-            raise InputError(f"{where}.level: a {name} is predicted per {quantity.kind}, got {values['level']!r}")
+            raise InputError(f"{where}.level: a {name} is predicted per {quantity.kind}, got {shown(values['level'])}")
         own = values["sources"]
         if isinstance(own, str) or not isinstance(own, Sequence) or not own:
-            raise InputError(f"{where}.sources must be a list of sources, got {own!r}")
+            raise InputError(f"{where}.sources must be a list of sources, got {shown(own)}")
         for source in own:
             _known(str(source), tuple(sources), f"{where}.sources")
         if not trained:
@@ -229,7 +233,7 @@ def _known(key: str, known: Sequence[str], where: str) -> None:
         plain = {name.lower(): name for name in known}
         near = get_close_matches(key.lower(), plain, n=1)
         hint = f"did you mean {plain[near[0]]!r}?" if near else f"known: {', '.join(known)}"
-        raise InputError(f"{where or 'the configuration'}: {key!r} is unknown; {hint}")
+        raise InputError(f"{where or 'the configuration'}: {shown(key)} is unknown; {hint}")
 
 
 def _named(raw: Any, where: str, known: Sequence[str]) -> Mapping[str, Any]:
@@ -253,7 +257,7 @@ def _check_labels(head: str, names: Sequence[str]) -> None:
 
 def _section(raw: Any, where: str, keys: Sequence[str]) -> Mapping[str, Any]:
     if not isinstance(raw, Mapping):
-        raise InputError(f"{where or 'the configuration'} must hold keys and values, got {raw!r}")
+        raise InputError(f"{where or 'the configuration'} must hold keys and values, got {shown(raw)}")
     for key in raw:
         _known(str(key), keys, where)
     if missing := [key for key in keys if key not in raw]:
@@ -263,8 +267,8 @@ def _section(raw: Any, where: str, keys: Sequence[str]) -> Mapping[str, Any]:
 
 def _whole(section: Mapping[str, Any], where: str, key: str, *, least: int = 1) -> int:
     value = section[key]
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{where}.{key} must be a whole number, at least {least}, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST_WHOLE:
+        raise InputError(f"{where}.{key} must be a whole number from {least} to {MOST_WHOLE}, got {shown(value)}")
     return value
 
 
@@ -278,11 +282,11 @@ def _number(
     below: float = float("inf"),
 ) -> float:
     value = section[key]
-    good = not isinstance(value, bool) and isinstance(value, int | float) and value < below
+    good = not isinstance(value, bool) and isinstance(value, int | float) and -LARGEST < value < min(below, LARGEST)
     if not good or (least is not None and value < least) or (above is not None and value <= above):
         bounds = {"at least": least, "above": above, "below": None if below == float("inf") else below}
         text = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
-        raise InputError(f"{where}.{key} must be a number {text}, got {value!r}")
+        raise InputError(f"{where}.{key} must be a number {text}, got {shown(value)}")
     return float(value)
 
 
@@ -293,5 +297,5 @@ def _text(section: Mapping[str, Any], where: str, key: str, known: Sequence[str]
 
 def _flag(section: Mapping[str, Any], where: str, key: str) -> bool:
     if not isinstance(section[key], bool):
-        raise InputError(f"{where}.{key} must be true or false, got {section[key]!r}")
+        raise InputError(f"{where}.{key} must be true or false, got {shown(section[key])}")
     return bool(section[key])

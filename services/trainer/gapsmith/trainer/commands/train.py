@@ -14,6 +14,7 @@ from uuid import uuid4
 from pydantic import TypeAdapter, ValidationError
 
 from gapsmith.core.campaign import Duration
+from gapsmith.core.documents import read
 from gapsmith.core.errors import InputError, UnavailableError
 from gapsmith.core.settings import settings
 from gapsmith.core.signals import ending
@@ -24,7 +25,7 @@ from gapsmith.trainer.communicator import COMPRESS
 from gapsmith.trainer.launch import StoppedError, supervise
 from gapsmith.trainer.processes import Backend, environment, horovod_problem, together
 from gapsmith.training.card import card_alone
-from gapsmith.training.configuration import changed, read
+from gapsmith.training.configuration import changed
 from gapsmith.training.devices import usable_device
 from gapsmith.training.protocol import trainable
 from gapsmith.training.resume import saved
