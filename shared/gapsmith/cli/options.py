@@ -19,13 +19,18 @@ device: Final = click.option(
     help="Device of the network: cpu, cuda or cuda:1; auto is a GPU if there is one.",
 )
 threads: Final = click.option(
-    "--threads", type=click.IntRange(1), metavar="N", help="Number of CPU threads.  [all cores]"
+    "--threads", type=click.IntRange(1, 1024), metavar="N", help="Number of CPU threads.  [all cores]"
 )
 weights: Final = click.option(
     "--weights", type=PATH, metavar="FILE", help="Model weights to use instead of the shipped ones."
 )
 seed: Final = click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Seed of all random numbers."
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Seed of all random numbers.",
 )
 as_json: Final = click.option("--json", "as_json", is_flag=True, help="JSON with all digits instead of a table.")
 yes: Final = click.option("--yes", is_flag=True, help="No question before the change.")

@@ -50,7 +50,7 @@ def _ranges(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--descending", is_flag=True, help="Largest first.")
 @click.option("--fields", metavar="NAME[,NAME]", help="Columns, in this order.  [all]")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many rows.")
+@click.option("--limit", type=click.IntRange(1, 10**9), metavar="N", help="At most so many rows.")
 @click.option(
     "-o",
     "--output",

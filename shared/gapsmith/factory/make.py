@@ -24,15 +24,24 @@ AHEAD: Final = 10  # calculations left in the queue while more molecules are mad
 
 @click.command()
 @click.argument("name")
-@click.option("--molecules", type=click.IntRange(1), required=True, metavar="N", help="Size of the set at the end.")
+@click.option(
+    "--molecules", type=click.IntRange(1, 10**9), required=True, metavar="N", help="Size of the set at the end."
+)
 @click.option("--pool", metavar="POOL", help="generated, moses, organic, qm9 or table:FILE.  [NAME]")
 @click.option("--level", "level_name", metavar="LEVEL", help="Level of theory of the DFT labels.  [GFN2-xTB only]")
 @click.option(
-    "--labels", type=click.IntRange(0), metavar="N", help="Most labels of the level in the set.  [all molecules]"
+    "--labels", type=click.IntRange(0, 10**9), metavar="N", help="Most labels of the level in the set.  [all molecules]"
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Seed of the pool.")
 @click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Processes of one thread."
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="N", help="Seed of the pool."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes of one thread.",
 )
 @click.option(
     "--into", type=click.Path(path_type=Path, file_okay=False), default=Path("shared/labels"), show_default=True,

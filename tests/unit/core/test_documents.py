@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,4 +161,4 @@ def test_any_text_is_a_document_or_an_input_error(text: str, kind: str) -> None:
 def test_any_campaign_is_valid_or_an_input_error(found: Any) -> None:
     for raw in (found, {"name": "a", "target": found}, {"name": "a", "target": {"value": 4.0}, "budget": found}):
         if isinstance(raw, dict):
-            assert len(message_of(lambda raw=raw: parse_campaign(raw))) < 5000
+            assert len(message_of(partial(parse_campaign, raw))) < 5000

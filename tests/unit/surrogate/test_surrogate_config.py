@@ -117,7 +117,7 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"model\.yaml: no such file"):
         load(file)
     file.write_text("trunk: [")
-    with pytest.raises(InputError, match=r"model\.yaml cannot be parsed"):
+    with pytest.raises(InputError, match=r"model\.yaml is not YAML"):
         load(file)
     file.write_text("trunk: 3")
     with pytest.raises(InputError, match=r"model\.yaml: the configuration lacks elements, ensemble"):

@@ -135,10 +135,15 @@ def stop(name: str) -> None:
 @campaign.command("extend")
 @click.argument("name")
 @click.option(
-    "--dft-jobs", type=click.IntRange(1), metavar="N", help="Triage calculations, those that are done included."
+    "--dft-jobs",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="Triage calculations, those that are done included.",
 )
 @click.option("--wall-time", metavar="TIME", help="Running time, the past included: seconds, or 90s, 15m, 1h30m.")
-@click.option("--wanted-hits", type=click.IntRange(1), metavar="N", help="Enough hits, those that are found included.")
+@click.option(
+    "--wanted-hits", type=click.IntRange(1, 1_000_000), metavar="N", help="Enough hits, those that are found included."
+)
 def extend(name: str, **budget: Any) -> None:
     """Go on with a campaign, finished or not, with another budget; what it computed counts.
 

@@ -89,7 +89,7 @@ def main(settings: Settings) -> None:
         raise UnavailableError(
             "no Postgres is known: start the embedded stack with 'gapsmith up', or set GAPSMITH_POSTGRES_URL"
         )
-    own = DashboardSettings()
+    own = DashboardSettings.load()
     listener = listen(own.host, own.port)
     url = url_of(listener)
     stopping = threading.Event()

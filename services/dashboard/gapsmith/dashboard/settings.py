@@ -1,10 +1,12 @@
 """Settings of the dashboard beyond those of every service: ``GAPSMITH_DASHBOARD_*`` variables."""
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from gapsmith.core.settings import EnvironmentSettings
 
 
-class DashboardSettings(BaseSettings):
+class DashboardSettings(EnvironmentSettings):
     """Where the dashboard listens."""
 
     model_config = SettingsConfigDict(env_prefix="GAPSMITH_DASHBOARD_", extra="ignore")

@@ -55,7 +55,7 @@ def generate(output: Path, **given: Any) -> None:
 )
 @click.option(
     "--size-change",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 10**9),
     default=1,
     show_default=True,
     metavar="ATOMS",
@@ -149,7 +149,7 @@ def _carry_out(request: "Request", output: Path) -> None:
 )
 @click.option(
     "--molecules",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 10**9),
     default=1000,
     show_default=True,
     metavar="N",
@@ -157,13 +157,13 @@ def _carry_out(request: "Request", output: Path) -> None:
 )
 @click.option(
     "--conditional",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 10**9),
     metavar="N",
     help="Gaps asked for by EDM's protocol, which published numbers have 10000 of; 0 leaves gaps out.  [--molecules]",
 )
 @click.option(
     "--posebusters",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 10**9),
     metavar="N",
     help="Molecules of a row that PoseBusters tests, drawn at random; 0 leaves it out.  [--molecules]",
 )
@@ -176,13 +176,16 @@ def _carry_out(request: "Request", output: Path) -> None:
     help="A wanted gap that gets a row of its own; may be given several times.",
 )
 @options.seed
-@click.option("--steps", type=click.IntRange(1), metavar="N", help="Steps of the reverse diffusion.")
+@click.option("--steps", type=click.IntRange(1, 1_000_000), metavar="N", help="Steps of the reverse diffusion.")
 @click.option(
     "--guidance", type=float, callback=within(least=0), metavar="W", help="How hard a wanted gap pulls; 0 not at all."
 )
 @options.device
 @click.option(
-    "--threads", type=click.IntRange(1), metavar="N", help="CPU threads, and processes of PoseBusters.  [all cores]"
+    "--threads",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="CPU threads, and processes of PoseBusters.  [all cores]",
 )
 @options.evaluation_folder
 @click.option("--card", is_flag=True, help="Write the numbers into the card of the weights too.")

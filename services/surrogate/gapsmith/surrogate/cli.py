@@ -9,13 +9,13 @@ from gapsmith.cli import options
 from gapsmith.core.terminal import bar, echo
 
 MOLECULES = click.option(
-    "--molecules", type=click.IntRange(1), required=True, metavar="N", help="Of the split, the first ones."
+    "--molecules", type=click.IntRange(1, 10**9), required=True, metavar="N", help="Of the split, the first ones."
 )
 SPLIT = click.option(
     "--split", type=click.Choice(("train", "validation", "test")), default="train", show_default=True, help="Of QM9."
 )
 WORKERS = click.option(
-    "--workers", type=click.IntRange(1), metavar="N", help="Processes of one thread each.  [all cores]"
+    "--workers", type=click.IntRange(1, 1024), metavar="N", help="Processes of one thread each.  [all cores]"
 )
 
 
@@ -79,7 +79,7 @@ def predict(
 @click.command()
 @options.weights
 @click.option("--split", type=click.Choice(("test", "validation")), default="test", show_default=True, help="Of QM9.")
-@click.option("--limit", type=click.IntRange(2), metavar="N", help="Molecules of a set at most, the first ones.")
+@click.option("--limit", type=click.IntRange(2, 10**9), metavar="N", help="Molecules of a set at most, the first ones.")
 @click.option("--campaigns", is_flag=True, help="Measure on the DFT labels in the database too.")
 @options.device
 @options.threads

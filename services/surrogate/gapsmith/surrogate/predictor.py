@@ -82,6 +82,12 @@ class Predictor:
                 raise InputError(f"molecule {index}: {reason}")
         molecules = from_geometries(geometries)
         predicted = predict_molecules(self.models, molecules, device=self.device)
+        for name in predicted.mean:
+            values = predicted.mean[name] + predicted.std.get(name, 0.0)
+            if broken := int((~np.isfinite(values)).sum()):
+                raise CheckpointError(
+                    f"the surrogate predicts {name} with {broken} values that are not finite; fetch or train it again"
+                )
         calibrated = self.calibration
         distance = calibrated.distances(predicted.latent)
         heads, molecular = {}, {}

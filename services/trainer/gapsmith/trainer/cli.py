@@ -199,10 +199,10 @@ def _ask(what: str, yes: bool) -> None:
     "--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Change one key of the configuration."
 )
 @click.option("--time-budget", metavar="TIME", help="For example 30m; all resumed runs together.")
-@click.option("--steps", type=click.IntRange(min=1), help="Or a number of steps.")
+@click.option("--steps", type=click.IntRange(1, 1_000_000), help="Or a number of steps.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the directory; with another budget, if given.")
 @click.option("--start", type=click.Path(path_type=Path, dir_okay=False), help="Weights (.safetensors) to begin with.")
-@click.option("--np", "processes", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--np", "processes", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes.")
 @click.option(
     "--hosts", metavar="A:2,B:2", help="Machines with processes on each, by ssh; the directory must be seen by all."
 )
@@ -214,12 +214,14 @@ def _ask(what: str, yes: bool) -> None:
     help="auto: Horovod for several.",
 )
 @click.option("--network-interface", default="lo", show_default=True, help="That several processes find each other by.")
-@click.option("--threads", type=click.IntRange(min=1), help="Of a process; the machine's cores divided if not given.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Of a process; the machine's cores divided if not given.")
 @options.device
 @click.option("--split", help="Of the base data; the model's own if not given.")
-@click.option("--molecules", type=click.IntRange(min=1), help="Only so many of every source, to try things out.")
+@click.option("--molecules", type=click.IntRange(1, 10**9), help="Only so many of every source, to try things out.")
 @options.seed
-@click.option("--accumulate", type=click.IntRange(min=1), default=1, show_default=True, help="Batches of a step.")
+@click.option(
+    "--accumulate", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Batches of a step."
+)
 @click.option(
     "--scaling",
     type=click.Choice(("none", "sqrt", "linear")),
@@ -237,7 +239,7 @@ def _ask(what: str, yes: bool) -> None:
     show_default=True,
     help="Base data in every process's memory, spread over the processes' memory, or on disk.",
 )
-@click.option("--replicas", type=click.IntRange(min=1), default=1, show_default=True, help="Of what is spread.")
+@click.option("--replicas", type=click.IntRange(1, 1024), default=1, show_default=True, help="Of what is spread.")
 def train(model: str, directory: Path | None, resume: bool, **given: Any) -> None:
     """Train a surrogate or a generator on its base data.
 

@@ -48,7 +48,7 @@ class TrainerService(TaskService):
 
     def __init__(self, settings: Settings, database: Database, trainer: TrainerSettings | None = None) -> None:
         super().__init__(settings, database)
-        self.trainer = trainer or TrainerSettings()
+        self.trainer = trainer or TrainerSettings.load()
 
     def handlers(self) -> Sequence[Handler]:
         """Events in."""

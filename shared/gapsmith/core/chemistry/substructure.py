@@ -169,9 +169,8 @@ def compile_smarts(smarts: str, field: str = "smarts") -> Chem.Mol:
 
 @lru_cache(maxsize=64)  # of at most 400 characters each
 def _compiled(smarts: str) -> Chem.Mol | None:
-    options = Chem.SmartsParserParams()
-    options.allowCXSMILES = False
-    options.parseName = False
+    options: Any = Chem.SmartsParserParams()
+    options.allowCXSMILES = options.parseName = False
     with BlockLogs():
         pattern = Chem.MolFromSmarts(smarts, options)
     return pattern if pattern is not None and pattern.GetNumAtoms() else None

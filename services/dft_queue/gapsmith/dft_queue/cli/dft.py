@@ -62,7 +62,9 @@ LEVELS_FILE = click.option(
 )
 @click.option("--retry-failed", is_flag=True, help="Compute again what failed before.")
 @click.option("--no-wait", is_flag=True, help="Queue only.")
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Workers to start here.  [GAPSMITH_DFT_WORKERS]")
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), metavar="N", help="Workers to start here.  [GAPSMITH_DFT_WORKERS]"
+)
 def dft(
     molecules: tuple[str, ...],
     level: str,

@@ -63,7 +63,9 @@ def jobs() -> None:
 
 @jobs.command("list")
 @filtered
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="At most so many.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10**9), default=50, show_default=True, metavar="N", help="At most so many."
+)
 @click.option("--before", metavar="ID", help="Older than this one: the next page.")
 @click.option("--json", "as_json", is_flag=True, help="A list of objects, with all digits.")
 def list_(

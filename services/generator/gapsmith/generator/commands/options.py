@@ -32,7 +32,7 @@ def common(command: Command) -> Command:
             click.option(
                 "-n",
                 "count",
-                type=click.IntRange(1),
+                type=click.IntRange(1, 1_000_000),
                 default=10,
                 show_default=True,
                 metavar="N",
@@ -51,7 +51,7 @@ def common(command: Command) -> Command:
             options.seed,
             click.option(
                 "--steps",
-                type=click.IntRange(1),
+                type=click.IntRange(1, 1_000_000),
                 metavar="N",
                 help="Steps of the reverse diffusion: more is better and slower.",
             ),
