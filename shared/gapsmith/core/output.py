@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gapsmith.core.domain import Molecule
 
 V2000_DECIMALS = 4
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a formula begins with in a spreadsheet
 
 
 def check_output(path: Path, endings: Iterable[str]) -> None:
@@ -39,6 +40,21 @@ def xyz(molecule: "Molecule", comment: str) -> str:
     atoms = zip(molecule.numbers.tolist(), molecule.coordinates.tolist(), strict=True)
     rows = [f"{SYMBOLS[number]:2s} {x:15.8f} {y:15.8f} {z:15.8f}" for number, (x, y, z) in atoms]
     return "\n".join([str(len(rows)), " ".join(comment.split()), *rows, ""])
+
+
+def cells(values: Iterable[object]) -> list[object]:
+    """Values of a line of a table: a text that a spreadsheet would run as a formula gets an apostrophe before it."""
+    return [_harmless(value) if isinstance(value, str) else plain(value) for value in values]
+
+
+def _harmless(text: str) -> str:
+    if not text.startswith(FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def sdf_record(molecule: "Molecule", name: str, tags: Mapping[str, object], *, decimals: int = V2000_DECIMALS) -> str:

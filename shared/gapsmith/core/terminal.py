@@ -5,6 +5,7 @@ emoji codes (``[nH]`` in a SMILES is an atom), and control characters appear as 
 No other module imports rich or prints; ``tests/unit/core/test_terminal_only.py`` checks it.
 """
 
+import io
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,6 +50,15 @@ def print_json(document: object) -> None:
     from gapsmith.core.output import plain
 
     echo(json.dumps(document, indent=1, default=lambda value: str(plain(value))))
+
+
+class Echo(io.TextIOBase):
+    """A file whose text is printed."""
+
+    def write(self, text: str) -> int:
+        """Print some text."""
+        echo(text, nl=False)
+        return len(text)
 
 
 def confirm(question: str) -> None:

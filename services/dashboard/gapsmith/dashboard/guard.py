@@ -1,10 +1,13 @@
 """Around every request: headers of a strict browser, limits of size, the access log, counts and times."""
 
 import asyncio
+import json
+import re
+import socket
 import time
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 from typing import Final
+from urllib.parse import unquote_plus
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,7 +15,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gapsmith.core.errors import ErrorCode, GapsmithError
 from gapsmith.dashboard.metrics import Metrics
+from gapsmith.dashboard.security import is_loopback
 
 log = structlog.get_logger()
 
@@ -44,11 +49,18 @@ HEADERS: Final = {
 }
 
 
+_UNUSABLE: Final = re.compile("[\0\ud800-\udfff]")
 Told = Callable[[Request, Exception], Awaitable[Response]]
 
 
 class TooLarge(Exception):
     """A body beyond the limit."""
+
+
+class Malformed(GapsmithError):
+    """A request with characters that no text may have."""
+
+    code = ErrorCode.MALFORMED
 
 
 class TooLate(Exception):
@@ -106,10 +118,15 @@ class Guard:
             return message
 
         try:
-            if (refusal := self._refusal(Headers(scope=scope))) is not None:
+            headers = Headers(scope=scope)
+            if (refusal := self._refusal(headers)) is not None:
                 await refusal(scope, receive, answer)
             else:
-                await self._app(scope, limited, answer)
+                body = b""
+                while not whole:
+                    body += (await limited()).get("body", b"")
+                _check(scope, headers.get("content-type", ""), body)
+                await self._app(scope, _again(body, limited), answer)
         except TooLarge:
             await _too_large()(scope, receive, answer)
         except TooLate:
@@ -145,13 +162,46 @@ class Guard:
 
 
 def _local(host: str) -> bool:
-    """Whether a Host header is an address or a plain name: nobody can point those elsewhere."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    try:
-        ip_address(name.strip("[]"))
-    except ValueError:
-        return "." not in name or name.endswith(".localhost")
-    return True
+    """Whether a Host header names this machine: by an address or a name that nobody can point elsewhere."""
+    name = (host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host).lower()
+    return is_loopback(name) or name.endswith(".localhost") or name == socket.gethostname().lower()
+
+
+def _again(body: bytes, later: Receive) -> Receive:
+    """What receives a body that has been read, and then whatever comes."""
+    parts = [body]
+
+    async def receive() -> Message:
+        if parts:
+            return {"type": "http.request", "body": parts.pop(), "more_body": False}
+        return await later()
+
+    return receive
+
+
+def _check(scope: Scope, kind: str, body: bytes) -> None:
+    """Refuse what no text of a database can hold: NUL and halves of surrogate pairs; raises Malformed."""
+    address = scope["path"] + unquote_plus(scope["query_string"].decode("latin-1"))
+    if body and kind.startswith("application/json"):
+        try:
+            found = json.loads(body)
+        except RecursionError as error:
+            raise Malformed("the body has too many levels") from error
+        except ValueError:  # the route says so
+            found = None
+        level = [found]
+        while level:
+            one = level.pop()
+            if isinstance(one, dict):
+                level += [*one, *one.values()]
+            elif isinstance(one, list):
+                level += one
+            elif isinstance(one, str):
+                address += one
+    elif kind.startswith("application/x-www-form-urlencoded"):
+        address += unquote_plus(body.decode("latin-1"))
+    if unusable := _UNUSABLE.search(address):
+        raise Malformed(f"the request has the character U+{ord(unusable[0]):04X}, which no text may have")
 
 
 def _too_large() -> PlainTextResponse:

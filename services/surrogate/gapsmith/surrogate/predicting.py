@@ -21,9 +21,9 @@ from gapsmith.core.chemistry.reader import ReadOptions
 from gapsmith.core.chemistry.records import Record
 from gapsmith.core.errors import CalculationError, InvalidMolecule, UnavailableError
 from gapsmith.core.model_domain import ModelDomain
-from gapsmith.core.output import check_output
+from gapsmith.core.output import cells, check_output
 from gapsmith.core.settings import settings
-from gapsmith.core.terminal import echo, print_rows, track
+from gapsmith.core.terminal import Echo, echo, print_rows, track
 from gapsmith.core.xtb import relax as relaxed
 from gapsmith.training.devices import usable_device
 from gapsmith.training.files import replacing
@@ -86,17 +86,19 @@ def predict(
 def _write(target: TextIO, own: Sequence[str], inputs: Sequence[str], rows: TextIO) -> None:
     """Write the CSV: the name and the SMILES, the input's other columns, what is predicted."""
     names = {name: f"input_{name}" if name in own else name for name in inputs}
-    writer = csv.DictWriter(target, [*own[:2], *names.values(), *own[2:]])
-    writer.writeheader()
+    header = [*own[:2], *names.values(), *own[2:]]
+    writer = csv.DictWriter(target, header, lineterminator="\n")
+    writer.writerow(dict(zip(header, cells(header), strict=True)))
     for line in rows:
         given, row = json.loads(line)
-        writer.writerow({names[name]: value for name, value in given.items()} | row)
+        found = {names[name]: value for name, value in given.items()} | row
+        writer.writerow(dict(zip(found, cells(found.values()), strict=True)))
 
 
 @contextmanager
 def _opened(output: Path) -> Iterator[TextIO]:
     if output == STANDARD_OUTPUT:
-        yield sys.stdout
+        yield Echo()
         return
     try:
         with replacing(output) as partial, partial.open("w", newline="", encoding="utf-8") as target:

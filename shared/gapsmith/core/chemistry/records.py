@@ -13,6 +13,7 @@ from rdkit import Chem
 from rdkit.rdBase import BlockLogs, LogToCppStreams, LogToPythonLogger
 
 MOST_CHARACTERS: Final = 5_000  # of a SMILES; RDKit would take minutes over what no level computes
+MOST_NAME: Final = 200  # characters
 _LOCK = Lock()
 
 
@@ -40,6 +41,10 @@ class Record:
     error: str | None = None  # why it cannot be read
     fault: str | None = None  # why RDKit does not take its bonds for a molecule's; its geometry may still do
 
+    def __post_init__(self) -> None:
+        """Clean the name: printable characters in one line."""
+        object.__setattr__(self, "name", cleaned(self.name))
+
     @property
     def numbers(self) -> np.ndarray:
         """Atomic numbers of all atoms, hydrogens included, in no particular order; 0 for a placeholder."""
@@ -56,6 +61,11 @@ class Record:
         if self.mol is None or self.fault is not None:
             return 0
         return sum(atom.GetTotalNumHs() for atom in self.mol.GetAtoms())
+
+
+def cleaned(name: str) -> str:
+    """A name of a file as messages, tables and other files can hold it."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in name).split())[:MOST_NAME]
 
 
 @contextmanager

@@ -13,8 +13,8 @@ import numpy as np
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.lifecycle import CalculationState
+from gapsmith.core.output import cells, sdf_record
 from gapsmith.core.output import check_output as check
-from gapsmith.core.output import plain, sdf_record
 from gapsmith.core.terminal import echo
 from gapsmith.dft_queue.commands.submitting import Asked
 from gapsmith.store import conformers, job_story
@@ -84,7 +84,7 @@ def write(connection: Connection, path: Path, found: Sequence[Row], asked: Seque
 def _separated(stream: TextIO, found: Sequence[Row]) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([plain(row[name]) if row[name] is not None else "" for name in COLUMNS] for row in found)
+    writer.writerows(cells(row[name] for name in COLUMNS) for row in found)
 
 
 def _csv(path: Path, found: Sequence[Row], _: Sequence[Asked], __: Connection) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gapsmith.core.chemistry.identity import tanimoto, unpack_fingerprints
 from gapsmith.core.errors import UnavailableError
-from gapsmith.core.output import V2000_DECIMALS, plain, sdf_record
+from gapsmith.core.output import V2000_DECIMALS, cells, sdf_record
 from gapsmith.generator.commands.collecting import Found
 from gapsmith.generator.commands.leads import Lead
 from gapsmith.generator.molecule import GeneratedMolecule
@@ -100,8 +100,8 @@ def _write_smi(path: Path, molecules: Sequence[Entry]) -> None:
 def _write_csv(path: Path, molecules: Sequence[Entry]) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(molecules[0].tags if molecules else ())
-        writer.writerows([plain(value) for value in entry.tags.values()] for entry in molecules)
+        writer.writerow(cells(molecules[0].tags if molecules else ()))
+        writer.writerows(cells(entry.tags.values()) for entry in molecules)
 
 
 WRITERS: Final[dict[str, Callable[[Path, Sequence[Entry]], None]]] = {
