@@ -32,6 +32,7 @@ NAMES = (
     "scaling",
     "candidates",
     "browsers",
+    "fuzz",
 )
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("gapsmith", "torch", "torch_geometric", "rdkit", "pyscf", "tblite", "kafka-python", "psycopg", "celery")

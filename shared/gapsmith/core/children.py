@@ -97,11 +97,16 @@ def call(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
         answer = _asked(request, seconds)
     finally:
         _slots.release()
+    return result(answer)
+
+
+def result(answer: dict[str, Any]) -> Any:
+    """What a child's answer says: a result or an exception."""
     if "error" not in answer:
         return answer["result"]
     kind = getattr(errors, answer["error"], None)
     if kind is None:
-        raise RuntimeError(f"{name} failed in a child process:\n{answer['text']}")
+        raise RuntimeError(f"a function failed in a child process:\n{answer['text']}")
     raise kind(**answer["values"]) if answer["values"] else kind(answer["text"])
 
 

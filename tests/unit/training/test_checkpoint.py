@@ -1,6 +1,7 @@
 """Checkpoints: round trips, damage, writes that fail half-way."""
 
 import json
+import math
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,15 @@ from model_cards import as_role
 from torch import nn
 
 from gapsmith.core.errors import CheckpointError
-from gapsmith.training.checkpoint import card_path, load_tensors, load_weights, read_card, save_model, save_tensors
+from gapsmith.training.checkpoint import (
+    card_path,
+    load_tensors,
+    load_weights,
+    read_card,
+    save_model,
+    save_tensors,
+    write_card,
+)
 from gapsmith.training.files import replacing, sha256, write_atomically
 
 
@@ -81,7 +90,7 @@ def test_damage_is_named(weights: Path) -> None:
         read_card(weights, role="linear")
     for text in ("{", "[1]"):
         card_path(weights).write_text(text)
-        with pytest.raises(CheckpointError, match="JSON"):
+        with pytest.raises(CheckpointError, match=r"JSON|keys and values"):
             read_card(weights, role="linear")
     card_path(weights).unlink()
     with pytest.raises(CheckpointError, match=r"linear-0\.json is missing"):
@@ -142,3 +151,17 @@ def test_tensors_that_do_not_fit_leave_the_old_file(tmp_path: Path) -> None:
         save_tensors(path, {"a": torch.ones(1000)})
     assert torch.equal(load_tensors(path)["a"], torch.zeros(3))
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    model, weights = nn.Linear(2, 1), tmp_path / "broken-0.safetensors"
+    save_tensors(weights, {"weight": torch.tensor([[1.0, value]]), "bias": torch.zeros(1)})
+    with pytest.raises(CheckpointError, match="weight holds values that are not finite"):
+        load_weights(model, weights)
+
+
+def test_a_card_holds_no_number_that_json_lacks(tmp_path: Path) -> None:
+    weights = tmp_path / "card-0.safetensors"
+    write_card(weights, {"metrics": {"mae": math.nan, "rows": [1.0, math.inf]}})
+    assert json.loads(card_path(weights).read_text()) == {"metrics": {"mae": None, "rows": [1.0, None]}}

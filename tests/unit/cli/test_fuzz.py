@@ -1,0 +1,27 @@
+"""A small part of ``python -m benchmarks fuzz``: mutated files and arguments end without traceback, hang or crash."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CASES = range(50)
+ALONE = """
+from benchmarks.fuzz import outcomes
+failed = [one for one in outcomes({cases}) if one.fault is not None]
+for one in failed:
+    print(one.number, one.fault, one.arguments, one.output[-1500:])
+raise SystemExit(len(failed))
+"""
+
+
+@pytest.mark.slow
+def test_mutated_files_and_arguments_end_in_a_sentence() -> None:
+    """In a process of its own, which forks before it has threads."""
+    code = ALONE.format(cases=list(CASES))
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
