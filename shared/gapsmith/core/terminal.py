@@ -52,7 +52,7 @@ def print_json(document: object) -> None:
     echo(json.dumps(document, indent=1, default=lambda value: str(plain(value))))
 
 
-class Echo(io.TextIOBase):
+class Echo(io.StringIO):
     """A file whose text is printed."""
 
     def write(self, text: str) -> int:
