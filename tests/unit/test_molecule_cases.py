@@ -49,6 +49,12 @@ READ: dict[str, list[tuple[str, str, str]]] = {
     "sdf_R_group.sdf": [("1", "1 of its atoms are placeholders", "placeholders")],
     "sdf_ammonium.sdf": [("1", r"H4N\+", r"charge is \+1; only neutral")],
     "sdf_nitro_pentavalent.sdf": [("1", "CH3NO2", "CH3NO2")],
+    "smi_carbenes.smi": [
+        ("NHC_dimethylimidazolylidene", "C5H8N2", "2 unpaired electrons; only closed shells"),
+        ("methylene", "CH2", "2 unpaired electrons"),
+        ("difluorocarbene", "CF2", "2 unpaired electrons"),
+        ("methyl_isocyanide", "C2H3N", "C2H3N"),
+    ],
     "smi_salts.smi": [
         ("sodium_acetate", PIECES, "it has Na"),
         ("methylamine_HCl", PIECES, "it has Cl"),
@@ -61,6 +67,10 @@ READ: dict[str, list[tuple[str, str, str]]] = {
     "xyz_qm9_layout.xyz": [("gdb 9999", FORMALDEHYDE, FORMALDEHYDE)],
     "xyz_bohr.xyz": [("furan, bohr", "look like bohr; angstrom is expected", "look like bohr")],
     "xyz_dianion_comment.xyz": [("1", "C2O4-2", "charge is -2")],
+    "xyz_linear_water.xyz": [("water drawn on a line", WATER, WATER)],
+    "xyz_flat_ammonia.xyz": [("ammonia flat, as a converter writes a drawing", "H3N", "H3N")],
+    "xyz_flat_methane.xyz": [("methane flat, as a converter writes a drawing", "CH4", "plane of a drawing")],
+    "xyz_flat_ethane.xyz": [("ethane flat, as a converter writes a drawing", "C2H6", "plane of a drawing")],
     "xyz_noH_and_pieces.xyz": [
         ("benzene without hydrogens", "hydrogens are missing", "hydrogens are missing"),
         ("water dimer", PIECES, PIECES),

@@ -5,21 +5,35 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cache, cached_property
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from gapsmith.core import documents
 from gapsmith.core.errors import InputError, NotFound
+from gapsmith.core.hints import hint
 from gapsmith.core.strictness import Strict
 
 SHIPPED: Final = Path(__file__).with_name("levels.yaml")
+ENGINES: Final = "gapsmith.engines"  # group of entry points
 GENERATED, GFN2 = "generated", "gfn2-xtb"  # methods of geometries that are no level's own
 MOST_MEMORY_MB: Final = 100_000_000
 MOST_TIME_S: Final = 1e8
 Stage = Literal["gfn2-xtb", "self"]
 Property = Literal["polarizability", "frequencies", "excitations", "orbitals"]
+
+
+class Solvent(Strict):
+    """An implicit solvent."""
+
+    model: Literal["smd", "pcm", "ddcosmo", "alpb", "cpcm"] = Field(description="the last two: GFN2-xTB's")
+    name: str = Field(min_length=1, max_length=60, description="such as toluene")
+
+    def __str__(self) -> str:
+        """As it is written in a method: SMD(toluene)."""
+        return f"{'ddCOSMO' if self.model == 'ddcosmo' else self.model.upper()}({self.name})"
 
 
 class LevelOfTheory(Strict):
@@ -33,15 +47,23 @@ class LevelOfTheory(Strict):
     fallback_basis: str | None = Field(None, description="basis set of molecules with an element that basis lacks")
     density_fitting: str | None = Field(None, description="auxiliary basis set; none: exact integrals")
     grid: int | None = Field(None, ge=0, le=9, description="fineness of the integration grid, PySCF's scale")
+    solvent: Solvent | None = Field(
+        None, description="{model: smd | pcm | ddcosmo, name: toluene}; alpb or cpcm in GFN2-xTB"
+    )
     convergence_hartree: float = Field(1e-8, gt=0, lt=1e-2, description="of the SCF energy")
     gradient_convergence: float | None = Field(None, gt=0, lt=1, description="norm of the orbital gradient")
+    route: Literal["usual", "other"] = Field(
+        "usual", description="of the SCF; other: another first guess, second order at once"
+    )
     relaxation: tuple[Stage, ...] = Field((), description="stages before the single point: gfn2-xtb, self")
     most_steps: int = Field(60, gt=0, le=100_000, description="gradients of a relaxation before it counts as failed")
     minimum: bool = Field(False, description="demand that no vibrational mode is imaginary")
     stability: bool = Field(False, description="check that the wave function is a minimum")
     properties: tuple[Property, ...] = Field((), description="beyond energies, gap, dipole and charges")
     excitations: int = Field(5, gt=0, le=100, description="excited states, where they are asked for")
-    options: Mapping[str, Any] = Field(default_factory=dict, description="passed to the engine as they are")
+    options: Mapping[str, Any] = Field(
+        default_factory=dict, description="the engine's own; it refuses those it does not know"
+    )
     revision: int = Field(1, gt=0, le=1_000_000, description="raise it when the same keys come to mean other numbers")
     memory_mb: int | None = Field(None, gt=0, le=MOST_MEMORY_MB, description="limit of one job; none: the worker's")
     time_limit_s: float | None = Field(
@@ -84,19 +106,26 @@ class LevelOfTheory(Strict):
         """
         deciding = self.model_dump(mode="json", exclude={"name", "about", "memory_mb", "time_limit_s", "queue"})
         deciding["relaxation"] = self.stages(geometry_method)
-        if self.fallback_basis is None:
-            del deciding["fallback_basis"]  # a key that came later: levels without it are the same as before
+        for later in (
+            "fallback_basis",
+            "solvent",
+            "route",
+        ):  # levels without these keys, which came later, are the same as before
+            if deciding[later] == type(self).model_fields[later].default:
+                del deciding[later]
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def own_geometry(self) -> str:
         """Method of geometries that were relaxed at this level."""
-        return GFN2 if self.engine == "tblite" else "/".join(filter(None, (self.method, self.basis)))
+        parts = (self.method, None if self.engine == "tblite" else self.basis, self.solvent and str(self.solvent))
+        return "/".join(filter(None, parts))
 
     @property
     def method_and_basis(self) -> str:
         """Method and basis set as the field writes them: ``B3LYP/6-31G(2df,p)``."""
-        return "/".join(filter(None, (_method_name(self.method), _basis_name(self.basis))))
+        parts = (_method_name(self.method), _basis_name(self.basis), self.solvent and str(self.solvent))
+        return "/".join(filter(None, parts))
 
     @property
     def theory(self) -> str:
@@ -113,6 +142,12 @@ class LevelOfTheory(Strict):
         geometry = {"relaxation", "most_steps", "minimum", "stability", "properties", "excitations"}
         labels = {"name", "about", "memory_mb", "time_limit_s", "queue", "charge", "spin"}
         return self.model_dump(exclude=geometry | labels) == other.model_dump(exclude=geometry | labels)
+
+    @property
+    def other_route(self) -> "LevelOfTheory":
+        """The single point of this level by another first guess, second order and exact integrals, to confirm a result."""
+        single = {"relaxation": (), "properties": (), "minimum": False, "stability": False}
+        return self.model_copy(update={**single, "route": "other", "density_fitting": None})
 
     def stages(self, geometry_method: str) -> tuple[Stage, ...]:
         """Stages of the relaxation that a geometry of some method does not have behind it."""
@@ -132,6 +167,9 @@ _BASES: Final = (  # of names in lower case: what to write in another way
 
 def _method_name(method: str) -> str:
     """A method as it is written by the field; one that was not written in lower case stays."""
+    base, hyphen, dispersion = method.partition("-d")
+    if hyphen and base.lower() in _METHODS:
+        return f"{_METHODS[base.lower()]}-D{dispersion.upper()}"
     return _METHODS.get(method.lower()) or (method.upper() if method.islower() else method)
 
 
@@ -156,10 +194,13 @@ class Levels(Mapping[str, LevelOfTheory]):
         Raises:
             InputError: the file cannot be read, or a key or value in it is not possible: which one and why.
         """
-        written = _read(SHIPPED)
-        if path is not None:
-            written |= _read(path)
-        return cls({name: _level(name, written, path or SHIPPED) for name in written})
+        written, own = _read(SHIPPED), {} if path is None else _read(path)
+        written |= own
+        levels = {name: _level(name, written, path or SHIPPED) for name in written}
+        for name, level in levels.items():
+            if name in own and (reason := _engine_fault(level)):
+                raise InputError(f"levels of theory: {path}: {reason}")
+        return cls(levels)
 
     def __getitem__(self, name: str) -> LevelOfTheory:
         """The level of a name."""
@@ -205,6 +246,17 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
             f"levels of theory: {path}: unknown key {documents.shown(min(unknown))}; only 'levels' is known"
         )
     return levels
+
+
+def _engine_fault(level: LevelOfTheory) -> str | None:
+    """What its engine cannot make sense of; nothing where what the engine stands on is not installed."""
+    for point in entry_points(group=ENGINES, name=level.engine):
+        try:
+            return cast("str | None", point.load()().fault(level))
+        except ImportError:
+            return None
+    known = entry_points(group=ENGINES).names
+    return f"level {level.name!r}: no engine is called {level.engine!r}{hint(level.engine, known)}"
 
 
 def _level(name: str, written: Mapping[str, dict[str, Any]], path: Path) -> LevelOfTheory:

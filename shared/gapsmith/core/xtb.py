@@ -1,7 +1,7 @@
 """GFN2-xTB relaxation (Bannwarth, Ehlert, Grimme, JCTC 2019) with tblite.
 
 The optimiser is BFGS in Cartesian coordinates from a model Hessian, each step inside a trust radius. A molecule of
-QM9's size takes some ten to thirty gradients of about 10 ms.
+QM9's size takes some ten to thirty gradients of about 10 ms, and as many again to prove that it arrived at a minimum.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,11 +16,16 @@ from gapsmith.core.chemistry.elements import bond_lengths_angstrom
 from gapsmith.core.chemistry.geometry import APART, distances, fault, pieces
 from gapsmith.core.chemistry.model_hessian import model_hessian
 from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.lowest_mode import Mode, lowest_mode
 from gapsmith.core.units import AU_TO_DEBYE, BOHR_TO_ANGSTROM, HARTREE_TO_EV
 
 METHOD: Final = "GFN2-xTB"
 MAX_STEPS = 150  # gradients
 GRADIENT_TOLERANCE = 5e-4  # hartree / bohr, largest component
+MOST_DESCENTS = 4  # from saddle points
+SOFT_TOLERANCE = 0.2  # of the gradient's, after a descent: along a soft mode the gradient is small far from the minimum
+DESCENT_ANGSTROM = 0.15  # along a falling mode, largest displacement of an atom
+SYMMETRY_BREAK_ANGSTROM, SYMMETRY_BREAK_SEED = 0.01, 7  # standard deviation of the displacements
 FIRST_TRUST, LEAST_TRUST, MOST_TRUST = 0.3, 0.02, 0.6  # bohr, largest displacement of an atom
 
 
@@ -33,6 +38,7 @@ class Relaxed:
     gap_ev: float  # GFN2-xTB's own orbital gap
     result: Mapping[str, float | None]  # of GFN2-xTB there: what properties follow from
     steps: int  # gradients computed
+    lowest_wavenumber_cm1: float | None  # of the vibrations; None: an atom has none
     rmsd_angstrom: float  # from the geometry given, after superposition
 
 
@@ -42,29 +48,38 @@ def relax(
     *,
     charge: int = 0,
     spin: int = 0,
+    spin_polarised: bool = False,
+    solvent: tuple[str, str] | None = None,
     max_steps: int = MAX_STEPS,
     gradient_tolerance: float = GRADIENT_TOLERANCE,
 ) -> Relaxed:
-    """Relax a molecule.
+    """Relax a molecule to a minimum.
+
+    The start is displaced a little off every symmetry, and the lowest mode at the end is looked at: a molecule that was drawn
+    flat or linear goes on to where it is a minimum.
 
     Args:
         numbers: (atoms,) atomic numbers.
         coordinates: (atoms, 3), angstrom; rough ones will do.
         charge: in elementary charges.
         spin: unpaired electrons.
+        spin_polarised: with exchange between like spins, so that states of different spin can be compared.
+        solvent: model (alpb or cpcm) and name, as tblite has them.
         max_steps: gradients before giving up.
         gradient_tolerance: hartree / bohr, of the largest component.
 
     Raises:
         CalculationError: of class chemistry, with the reason: broken input, impossible spin, no SCF convergence, the
-            molecule falls apart, no convergence of the geometry.
+            molecule falls apart, no convergence of the geometry, saddle points one after the other.
     """
     numbers, start = np.asarray(numbers, dtype=np.int64), np.asarray(coordinates, dtype=np.float64)
     if reason := fault(numbers, start):
         raise _failed(reason)
     if (int(numbers.sum()) - charge - spin) % 2:
         raise _failed(f"{int(numbers.sum()) - charge} electrons cannot have {spin} unpaired")
-    evaluate = Evaluator(numbers, start / BOHR_TO_ANGSTROM, charge, spin)
+    evaluate = Evaluator(
+        numbers, start / BOHR_TO_ANGSTROM, charge, spin, spin_polarised=spin_polarised, solvent=solvent
+    )
     reach = APART * bond_lengths_angstrom(numbers) / BOHR_TO_ANGSTROM
     whole, _ = pieces(distances(start / BOHR_TO_ANGSTROM) < reach)
 
@@ -73,20 +88,57 @@ def relax(
         if found > whole:
             raise _failed(f"the molecule falls apart into {found} fragments after {evaluate.calls} steps")
 
-    positions = minimise(
-        evaluate, start / BOHR_TO_ANGSTROM, model_hessian(numbers, start / BOHR_TO_ANGSTROM), check=check,
-        max_steps=max_steps, tolerance=gradient_tolerance,
-    )  # fmt: skip
-    energy, gap = evaluate.last
-    relaxed = positions * BOHR_TO_ANGSTROM
-    return Relaxed(relaxed, energy, gap, evaluate.values(), evaluate.calls, rmsd(start, relaxed))
+    positions = start / BOHR_TO_ANGSTROM
+    _, slope = evaluate(positions)
+    if np.abs(slope).max() >= gradient_tolerance:
+        positions = off_symmetry(start) / BOHR_TO_ANGSTROM
+    for attempt in range(1 + MOST_DESCENTS):
+        tolerance = gradient_tolerance * (SOFT_TOLERANCE if attempt else 1.0)
+        positions = minimise(
+            evaluate, positions, model_hessian(numbers, positions), check=check, max_steps=max_steps, tolerance=tolerance
+        )  # fmt: skip
+        (energy, gap), values = evaluate.last, evaluate.values()
+        mode = lowest_mode(numbers, positions, evaluate.precise_gradient)
+        if mode is None or not mode.falling:
+            relaxed = positions * BOHR_TO_ANGSTROM
+            lowest = None if mode is None else mode.wavenumber_cm1
+            return Relaxed(relaxed, energy, gap, values, evaluate.calls, lowest, rmsd(start, relaxed))
+        positions = downhill(positions, mode, lambda moved: evaluate(moved)[0])
+    raise _failed(
+        f"the relaxation ends at a saddle point ({-mode.wavenumber_cm1:.0f}i cm^-1), {1 + MOST_DESCENTS} times"
+    )
+
+
+def off_symmetry(coordinates: np.ndarray) -> np.ndarray:
+    """Coordinates (atoms, 3) in angstrom with small displacements, always the same, that leave no symmetry."""
+    draw = np.random.default_rng(SYMMETRY_BREAK_SEED)
+    return np.asarray(coordinates + draw.normal(0, SYMMETRY_BREAK_ANGSTROM, np.shape(coordinates)))
+
+
+def downhill(positions: np.ndarray, mode: Mode, energy: Callable[[np.ndarray], float]) -> np.ndarray:
+    """Positions (atoms, 3) in bohr along a falling mode, on the side where the energy falls more, as far as it falls."""
+    step = DESCENT_ANGSTROM / BOHR_TO_ANGSTROM * mode.direction
+    (lowest, best), (_, _) = sorted((energy(positions + way * step), way) for way in (1, -1))
+    for further in (2 * best, 4 * best):
+        if (found := energy(positions + further * step)) >= lowest:
+            break
+        lowest, best = found, further
+    return positions + best * step
 
 
 class Evaluator:
     """Energy and gradient by tblite, each from the density of the one before; positions (n, 3) in bohr."""
 
     def __init__(
-        self, numbers: np.ndarray, positions: np.ndarray, charge: int = 0, spin: int = 0, *, orbitals: bool = False
+        self,
+        numbers: np.ndarray,
+        positions: np.ndarray,
+        charge: int = 0,
+        spin: int = 0,
+        *,
+        orbitals: bool = False,
+        spin_polarised: bool = False,
+        solvent: tuple[str, str] | None = None,
     ) -> None:
         self.spin = spin
         self.calls = 0
@@ -97,6 +149,11 @@ class Evaluator:
             self._calculator.set("verbosity", 0)
             if orbitals:  # the overlap matrix is kept, for populations of orbitals
                 self._calculator.set("save-integrals", 1)
+            if solvent is not None:
+                model, name = solvent
+                self._calculator.add(*(("alpb-solvation", name) if model == "alpb" else ("ddX-solvation", name, model)))
+            if spin_polarised:
+                self._calculator.add("spin-polarization", 1.0)
         except (TBLiteRuntimeError, TBLiteTypeError, TBLiteValueError) as error:
             raise _failed(f"GFN2-xTB refuses the molecule: {error}") from error
 
@@ -121,6 +178,11 @@ class Evaluator:
         self.last = (energy, lumo - homo)
         return energy, gradient
 
+    def precise_gradient(self, positions: np.ndarray) -> np.ndarray:
+        """Gradient (n, 3) that differences can be taken of; this point and later ones are converged further."""
+        self._calculator.set("accuracy", 0.1)
+        return self(positions)[1]
+
     def atom_of_functions(self) -> np.ndarray:
         """The atom on which each basis function sits, (functions,) int64."""
         atoms = np.asarray(self._calculator.get("shell-map"), dtype=np.int64)
@@ -129,12 +191,13 @@ class Evaluator:
     def frontier_ev(self) -> tuple[float, float]:
         """Energies of the highest occupied and the lowest empty orbital at the newest point."""
         assert self.result is not None  # a point was computed
-        levels = np.asarray(self.result.get("orbital-energies"))
+        levels = np.atleast_2d(self.result.get("orbital-energies"))  # (1 or 2 spins, orbitals)
         electrons = round(float(np.sum(self.result.get("orbital-occupations"))))
-        occupied = (electrons + self.spin) // 2
-        if occupied >= len(levels):  # a hydrogen molecule's minimal basis has one empty orbital, helium's none
-            return float(levels[occupied - 1]) * HARTREE_TO_EV, float("nan")
-        return float(levels[occupied - 1]) * HARTREE_TO_EV, float(levels[occupied]) * HARTREE_TO_EV
+        filled = ((electrons + self.spin) // 2, (electrons - self.spin) // 2)[: len(levels)]
+        homo = max(row[count - 1] for row, count in zip(levels, filled, strict=True) if count)
+        # A hydrogen molecule's minimal basis has one empty orbital, helium's none.
+        lumo = min((row[count] for row, count in zip(levels, filled, strict=True) if count < len(row)), default=np.nan)
+        return float(homo) * HARTREE_TO_EV, float(lumo) * HARTREE_TO_EV
 
     def values(self) -> dict[str, float | None]:
         """Frontier orbitals and dipole moment at the newest point, named as in an engine's result."""

@@ -28,6 +28,16 @@ class Prediction:
     out_of_distribution: bool
 
 
+def predicted_gap_ev(connection: Connection, calculation_id: UUID) -> tuple[float, float] | None:
+    """Mean and standard deviation that the surrogate predicts for a triage calculation; None where nobody did."""
+    row = connection.execute(
+        """SELECT predicted_gap_ev AS mean, predicted_gap_std_ev AS deviation FROM candidates
+           WHERE triage_id = %s AND predicted_gap_ev IS NOT NULL AND predicted_gap_std_ev IS NOT NULL ORDER BY id LIMIT 1""",
+        (calculation_id,),
+    ).fetchone()
+    return None if row is None else (row["mean"], row["deviation"])
+
+
 def add_molecule(connection: Connection, identity: "Identity", *, in_qm9: bool) -> int:
     """Find or store a molecule by InChIKey; returns its id."""
     new = connection.execute(

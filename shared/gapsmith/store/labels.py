@@ -22,6 +22,7 @@ class Label:
     numbers: np.ndarray  # (atoms,) uint8, atomic numbers
     coordinates: np.ndarray  # (atoms, 3) float32, angstrom, as GFN2-xTB relaxed them
     targets: dict[str, float]  # those of TARGETS that are known
+    confirmed: bool = False  # by another route of the SCF, because it was surprising
     level: str = ""  # title of the level of theory that the campaign asked for
 
 
@@ -35,7 +36,8 @@ def collect(connection: Connection, campaign_id: UUID | None = None) -> list[Lab
         campaign_id: only labels of the level of theory that this campaign labels with; none: of every level.
     """
     rows = connection.execute(
-        """SELECT k.id, k.properties, f.numbers, f.coordinates_angstrom, f.bonds, f.charges, asked.level
+        """SELECT k.id, k.properties, coalesce(k.result, '{}') ? 'confirmed_by' AS confirmed,
+                  f.numbers, f.coordinates_angstrom, f.bonds, f.charges, asked.level
            FROM calculations k JOIN conformers f ON f.id = k.conformer_id
            CROSS JOIN LATERAL (
                SELECT g.levels #>> '{triage,title}' AS level FROM candidates c JOIN campaigns g ON g.id = c.campaign_id
@@ -52,5 +54,5 @@ def collect(connection: Connection, campaign_id: UUID | None = None) -> list[Lab
         molecule = decode(row["numbers"], row["coordinates_angstrom"], row["bonds"], row["charges"])
         targets = {_COLUMNS[name]: float(value) for name, value in row["properties"].items() if name in _COLUMNS}
         coordinates = molecule.coordinates.astype(np.float32)
-        found.append(Label(row["id"], molecule.numbers, coordinates, targets, row["level"]))
+        found.append(Label(row["id"], molecule.numbers, coordinates, targets, row["confirmed"], row["level"]))
     return found

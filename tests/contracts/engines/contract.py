@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,13 +85,17 @@ class EngineContract:
 
     @pytest.mark.parametrize(
         ("change", "numbers", "named"),
-        [({}, (118, 1, 1), "118|Og"), ({"method": "no-such-method"}, WATER, "no-such-method")],
-        ids=["element", "method"],
+        [
+            ({}, (118, 1, 1), "118|Og"),
+            ({"method": "no-such-method"}, WATER, "no-such-method"),
+            ({"options": {"no-such-option": 1, "program": "mopac"}}, WATER, "no-such-option"),
+        ],
+        ids=["element", "method", "option"],
     )
     def test_what_cannot_be_computed_is_refused_with_a_sentence(
         self,
         engine: Engine,
-        change: dict[str, str],
+        change: dict[str, Any],
         numbers: tuple[int, ...],
         named: str,
         tmp_path: Path,
@@ -101,7 +106,7 @@ class EngineContract:
 
         monkeypatch.setattr(type(engine), "surface", opened)
         refused = job(self.level.model_copy(update=change), numbers)
-        reason = engine.refusal(refused)
+        reason = engine.fault(refused.level) or engine.refusal(refused)
         assert reason is not None
         assert re.search(named, reason, re.IGNORECASE)
         assert "\n" not in reason

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gapsmith.core.levels import LevelOfTheory
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.dft_queue.engines.protocol import Found
 from gapsmith.dft_queue.jobs import CalculationInput
@@ -18,10 +19,20 @@ HYDROGEN_E = 0.3  # elementary charges
 class SpringEngine:
     """See ``gapsmith.dft_queue.engines.protocol.Engine``."""
 
+    def fault(self, level: LevelOfTheory) -> str | None:
+        """One method without options."""
+        if level.method != "springs":
+            return f"level {level.name!r}: this engine knows the method springs, not {level.method}"
+        if level.options:
+            return f"level {level.name!r}: this engine has no options, so not {min(level.options)!r}, either"
+        return None if level.route == "usual" else f"level {level.name!r}: springs have one route only"
+
+    def memory_mb(self, job: CalculationInput) -> int | None:
+        """Next to nothing."""
+        return None
+
     def refusal(self, job: CalculationInput) -> str | None:
         """Neutral closed shells of hydrogen and oxygen."""
-        if job.level.method != "springs":
-            return f"level {job.level.name!r}: this engine knows the method springs, not {job.level.method}"
         if strange := sorted(set(job.numbers) - {1, 8}):
             return f"there are no springs for atomic number {strange[0]}, only for hydrogen and oxygen"
         if job.charge or job.spin:

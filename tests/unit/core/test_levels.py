@@ -15,11 +15,11 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_the_shipped_levels() -> None:
-    assert list(shipped()) == ["xtb", "single-point", "triage", "wide", "certificate", "spectra"]
+    assert list(shipped()) == ["xtb", "single-point", "triage", "wide", "wide-certificate", "certificate", "spectra"]
     assert shipped()["xtb"].queue == "xtb"
     assert {level.queue for name, level in shipped().items() if name != "xtb"} == {"dft"}
     assert all(level.about for level in shipped().values())
-    assert len({level.version for level in shipped().values()}) == 6
+    assert len({level.version for level in shipped().values()}) == 7
 
 
 def test_labels_that_are_stored_in_the_repository_keep_their_level() -> None:
@@ -55,6 +55,33 @@ def test_a_shipped_level_may_be_replaced_and_what_extends_it_follows(tmp_path: P
         ("levels:\n  a: {extends: b}\n  b: {extends: a}\n", "extends itself"),
         ("levels:\n  a: {extends: nothing}\n", "extends 'nothing', which is not there"),
         ("levels:\n  a: {method: pbe}\n", "level 'a': engine: Field required"),
+        (
+            "levels:\n  a: {extends: triage, method: b3lyp99x}\n",
+            "no density functional 'b3lyp99x'; did you mean 'b3lyp'",
+        ),
+        ("levels:\n  a: {extends: triage, method: wb97x-d}\n", "no dispersion correction for 'wb97x-d'; wb97x-d3bj"),
+        ("levels:\n  a: {extends: triage, method: pbe0-d3bk}\n", "correction 'd3bk' is not known; did you mean 'd3bj'"),
+        ("levels:\n  a: {extends: triage, basis: def2-tvzp}\n", "basis: .*'def2-tvzp'; did you mean 'def2-tzvp'"),
+        (
+            "levels:\n  a: {extends: triage, density_fitting: def2-universal-jkft}\n",
+            "did you mean 'def2-universal-jkfit'",
+        ),
+        ("levels:\n  a: {extends: triage, options: {solvent: water}}\n", "'solvent' is not known to the engine pyscf"),
+        (
+            "levels:\n  a: {extends: xtb, options: {solvation: alpb-water}}\n",
+            "'solvation' is not known to the engine tblite",
+        ),
+        (
+            "levels:\n  a: {extends: triage, solvent: {model: smd, name: tolune}}\n",
+            "'tolune' is not known; .*'toluene'",
+        ),
+        (
+            "levels:\n  a: {extends: triage, solvent: {model: alpb, name: water}}\n",
+            "one of smd, pcm, ddcosmo with PySCF",
+        ),
+        ("levels:\n  a: {extends: xtb, solvent: {model: alpb, name: tolune}}\n", "does not know 'tolune'; .*'toluene'"),
+        ("levels:\n  a: {extends: spectra, solvent: {model: pcm, name: water}}\n", "frequencies.* in a solvent"),
+        ("levels:\n  a: {engine: pysfc, method: pbe}\n", "no engine is called 'pysfc'; did you mean 'pyscf'"),
         ("levels: [a]\n", "must hold a mapping 'levels'"),
         ("level: {}\n", "must hold a mapping 'levels'"),
         ("levels: {}\nmore: 1\n", "unknown key 'more'"),
@@ -100,8 +127,13 @@ def test_stages_that_a_geometry_has_behind_it_are_skipped() -> None:
         ("extends: certificate", "B3LYP/6-31G(2df,p)//B3LYP/6-31G(2df,p)"),
         ("extends: triage, method: pbe0, basis: def2-svp", "PBE0/def2-SVP//GFN2-xTB"),
         ("extends: triage, method: r2SCAN, basis: aug-cc-pvtz", "r2SCAN/aug-cc-pVTZ//GFN2-xTB"),
-        ("extends: triage, method: wB97X-D3, basis: '6-311++g(d,p)'", "wB97X-D3/6-311++G(d,p)//GFN2-xTB"),
+        ("extends: triage, method: wB97X-D3BJ, basis: '6-311++g(d,p)'", "wB97X-D3BJ/6-311++G(d,p)//GFN2-xTB"),
         ("extends: xtb", "GFN2-xTB//GFN2-xTB"),
+        ("extends: triage, method: b3lypg-d3bj", "B3LYP-D3BJ/6-31G(2df,p)//GFN2-xTB"),
+        (
+            "extends: triage, solvent: {model: smd, name: toluene}",
+            "B3LYP/6-31G(2df,p)/SMD(toluene)//GFN2-xTB",
+        ),
     ],
 )
 def test_a_level_is_written_as_the_field_writes_it(tmp_path: Path, keys: str, theory: str) -> None:
@@ -114,7 +146,8 @@ def test_only_the_geometry_differs_or_the_level_does(tmp_path: Path) -> None:
     levels = Levels.load(
         write(
             tmp_path,
-            "levels:\n  fine: {extends: certificate, grid: 5}\n  wet: {extends: triage, options: {solvent: water}}\n",
+            "levels:\n  fine: {extends: certificate, grid: 5}\n"
+            "  wet: {extends: triage, solvent: {model: pcm, name: water}}\n",
         )
     )
     assert levels["triage"].same_single_point(levels["certificate"])

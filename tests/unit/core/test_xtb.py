@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tblite.interface import Calculator
 
+from gapsmith.core.chemistry.elements import masses_u
 from gapsmith.core.chemistry.geometry import distances, pieces
 from gapsmith.core.chemistry.model_hessian import model_hessian
 from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.lowest_mode import lowest_mode, wavenumber_cm1
 from gapsmith.core.units import BOHR_TO_ANGSTROM
-from gapsmith.core.xtb import METHOD, Relaxed, relax, rmsd
+from gapsmith.core.xtb import METHOD, Evaluator, Relaxed, relax, rmsd
 
 WATER = np.array([8, 1, 1]), np.array([[0.0, 0.0, 0.0], [0.9, 0.1, 0.0], [-0.2, 0.95, 0.1]])
 TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3)
@@ -54,7 +56,6 @@ def test_methane_is_a_tetrahedron() -> None:
 def test_a_relaxed_geometry_stays() -> None:
     first = relax(*WATER)
     again = relax(WATER[0], first.coordinates)
-    assert again.steps == 1
     assert again.rmsd_angstrom < 1e-6
 
 
@@ -125,3 +126,64 @@ def test_fragments_and_rmsd() -> None:
     turn *= np.sign(np.linalg.det(turn))
     assert rmsd(WATER[1], WATER[1] @ turn.T + 5) == pytest.approx(0, abs=1e-6)
     assert rmsd(np.array([[-1.0, 0, 0], [1, 0, 0]]), np.array([[-2.0, 0, 0], [2, 0, 0]])) == pytest.approx(1.0)
+
+
+FLAT = {
+    "linear water": ([8, 1, 1], [[0, 0, 0], [0, 0, 0.96], [0, 0, -0.96]]),
+    "flat ammonia": ([7, 1, 1, 1], [[0, 0, 0], [1.0392, 0.6, 0], [-1.0392, 0.6, 0], [0, -1.2, 0]]),
+    "flat methane": ([6, 1, 1, 1, 1], [[0, 0, 0], [1.2, 0, 0], [-1.2, 0, 0], [0, 1.2, 0], [0, -1.2, 0]]),
+    "eclipsed ethane": (
+        [6, 6, 1, 1, 1, 1, 1, 1],
+        [[0, 0, s * 0.765] for s in (1, -1)]
+        + [[1.02 * np.cos(a), 1.02 * np.sin(a), s * 1.16] for s in (1, -1) for a in 2 * np.pi / 3 * np.arange(3)],
+    ),
+}  # fmt: skip
+
+
+def hessian_wavenumbers(numbers: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
+    """Vibrations by central differences of tblite's gradient over all coordinates, in cm^-1, ascending."""
+    size, step = coordinates.size, 0.005
+    hessian = np.empty((size, size))
+    for place in range(size):
+        shift = np.zeros(size)
+        shift[place] = step * BOHR_TO_ANGSTROM
+        up, down = (reference(numbers, coordinates + sign * shift.reshape(-1, 3))[1] for sign in (1, -1))
+        hessian[place] = (up - down).ravel() / (2 * step)
+    masses = masses_u(numbers)
+    weights = np.repeat(masses, 3) ** -0.5
+    centred = coordinates - masses @ coordinates / masses.sum()
+    rigid = [np.tile(axis, len(numbers)) for axis in np.eye(3)]
+    rigid += [np.cross(axis, centred).ravel() for axis in np.eye(3)]
+    outer, _ = np.linalg.qr((np.array(rigid) / weights).T)
+    inner = np.eye(size) - outer @ outer.T
+    values = np.linalg.eigvalsh(inner @ (weights[:, None] * (hessian + hessian.T) / 2 * weights) @ inner)
+    found = np.array([wavenumber_cm1(value) for value in values])
+    return found[np.abs(found) > 1.0]  # without moving and turning
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_a_symmetric_start_ends_at_a_minimum(name: str) -> None:
+    numbers, start = np.array(FLAT[name][0]), np.array(FLAT[name][1], dtype=float)
+    relaxed = relax(numbers, start)
+    assert hessian_wavenumbers(numbers, relaxed.coordinates).min() > 0
+    assert relaxed.coordinates == pytest.approx(
+        relax(numbers, start).coordinates
+    )  # the displacement is always the same
+
+
+@pytest.mark.parametrize("name", ["flat ammonia", "eclipsed ethane"])
+def test_the_lowest_mode_is_that_of_the_whole_hessian(name: str) -> None:
+    numbers, start = np.array(FLAT[name][0]), np.array(FLAT[name][1], dtype=float)
+    for coordinates in (start, relax(numbers, start).coordinates):
+        evaluate = Evaluator(numbers, coordinates / BOHR_TO_ANGSTROM)
+        found = lowest_mode(numbers, coordinates / BOHR_TO_ANGSTROM, evaluate.precise_gradient)
+        assert found is not None
+        wanted = hessian_wavenumbers(numbers, coordinates).min()
+        assert found.wavenumber_cm1 == pytest.approx(wanted, rel=0.05)
+        assert found.falling == (coordinates is start)
+
+
+def test_an_atom_has_no_mode() -> None:
+    helium = np.array([2]), np.zeros((1, 3))
+    assert lowest_mode(*helium, np.zeros_like) is None
+    assert relax(np.array([10]), np.zeros((1, 3))).coordinates == pytest.approx(np.zeros((1, 3)), abs=0.1)

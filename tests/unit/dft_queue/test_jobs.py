@@ -64,7 +64,7 @@ def test_shapes_and_sizes_are_refused() -> None:
         ({"method": "b4lyp"}, "no density functional 'b4lyp'"),
         ({"basis": None}, "names no basis set"),
         ({"basis": "6-31g(5z)"}, "6-31g(5z) has no functions for O"),
-        ({"density_fitting": "nothing"}, "auxiliary basis set nothing"),
+        ({"density_fitting": "nothing"}, "density_fitting: PySCF has no basis set 'nothing'"),
     ],
 )
 def test_levels_that_an_engine_cannot_do_are_refused(changes: dict[str, object], words: str) -> None:

@@ -15,8 +15,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from gapsmith.core.reasons import MEMORY_KEY
+
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-RAISE_MEMORY = "the level's memory_mb, or GAPSMITH_DFT_MEMORY_MB, raises it"
+RAISE_MEMORY = f"the level's {MEMORY_KEY}, or GAPSMITH_DFT_MEMORY_MB, raises it"
 WORKING_MB = 100  # least that a calculation needs beside what is imported
 LOG, OUTCOME, FILES = "log", "outcome.json", "files"  # names in the calculation's folder
 

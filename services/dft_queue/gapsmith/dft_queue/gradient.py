@@ -38,7 +38,7 @@ def gradient(field: Any) -> np.ndarray:
         found[atom] += by_function[:, start:stop].sum(axis=1)
     for atom, (start, stop) in enumerate(aux_spans):
         found[atom] += by_auxiliary[:, start:stop].sum(axis=1)
-    return found
+    return found + functions.get_dispersion() if field.do_disp() else found
 
 
 def known(field: Any) -> bool:
@@ -55,6 +55,7 @@ def known(field: Any) -> bool:
         and integrator._xc_type(field.xc) == "GGA"
         and omega == 0
         and not field.do_nlc()
+        and not hasattr(field, "with_solvent")
         and set(np.unique(field.mo_occ)) <= {0.0, 2.0}
     )
 

@@ -62,7 +62,8 @@ class CalculationInput(BaseModel):
         """Refuse what cannot be computed; raises CalculationError (poison)."""
         from gapsmith.dft_queue.engines import find
 
-        if reason := self.refusal() or find(self.level.engine).refusal(self):
+        engine = find(self.level.engine)
+        if reason := self.refusal() or engine.fault(self.level) or engine.refusal(self):
             raise CalculationError(FailureClass.POISON, reason)
 
 
@@ -88,6 +89,11 @@ class CalculationOutput(BaseModel):
     dipole_debye: float | None = None
     mulliken_e: tuple[float, ...] | None = Field(None, description="elementary charges, in the order of the atoms")
     polarizability_bohr3: tuple[Position, ...] | None = Field(None, description="static, (3, 3)")
+    s_squared: float | None = Field(None, description="expectation value of S^2, of the Kohn-Sham determinant")
+    lowest_wavenumber_cm1: float | None = Field(
+        None,
+        description="of the vibrations at the final geometry, by GFN2-xTB's second derivatives or, if asked for, the level's",
+    )
     wavenumbers_cm1: tuple[float, ...] | None = Field(None, description="harmonic; imaginary ones negative")
     ir_intensities_km_mol: tuple[float, ...] | None = None
     zero_point_energy_hartree: float | None = None
@@ -96,6 +102,9 @@ class CalculationOutput(BaseModel):
     relaxation_steps: int = Field(0, description="gradients of the level's own relaxation")
     rung: str | None = Field(None, description="of the SCF ladder that converged the final single point")
     rearranged: str | None = Field(None, description="bonds that broke or formed in the relaxation, in words")
+    confirmed_by: str | None = Field(
+        None, description="the other route that came to the same gap, where the first surprised"
+    )
     findings: tuple[str, ...] = Field((), description="what a person should know of the result")
     files: tuple[str, ...] = Field((), description="names of files that were written beside it")
     wall_s: float = 0.0

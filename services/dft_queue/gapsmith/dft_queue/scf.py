@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 from pyscf import dft, gto, lib
+from pyscf.df import addons
 
 from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.errors import CalculationError, FailureClass
@@ -13,10 +14,15 @@ from gapsmith.dft_queue.basis import by_name, core_potentials, of_level
 from gapsmith.dft_queue.gpu import gpu4pyscf_version, on_cpu, on_gpu
 from gapsmith.dft_queue.integration import CachedNumInt
 from gapsmith.dft_queue.jobs import CalculationInput
+from gapsmith.dft_queue.theory import functional, in_solvent
 
 LEAST_IN_SINGLE_PRECISION_HARTREE: Final = (
     1e-7  # an energy whose integration keeps float32 values does not settle below
 )
+
+LIBRARIES_MB: Final = 600
+POINTS_PER_ATOM: Final = 4000  # of PySCF's grid 1; every level has about 1.6 times those of the one before
+MARGIN: Final = 1.15
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,11 @@ LADDER: Final = (
     Rung("second-order", cycles=40, second_order=True),
 )
 
+OTHER_ROUTE: Final = (  # to confirm what the first rung of the other ladder found
+    Rung("other-guess-second-order", cycles=40, guess="huckel", second_order=True),
+    Rung("other-guess-damped", cycles=120, guess="sap", damping=0.3),
+)
+
 
 @dataclass(frozen=True)
 class Converged:
@@ -47,15 +58,6 @@ class Converged:
 
     mean_field: Any  # pyscf's RKS or UKS with density fitting
     rung: str
-
-
-def known_functional(name: str) -> bool:
-    """Whether PySCF (libxc) knows a density functional."""
-    try:
-        dft.libxc.parse_xc(name)
-    except (KeyError, ValueError):
-        return name.lower() == "hf"
-    return True
 
 
 def molecule(job: CalculationInput, coordinates: np.ndarray, *, memory_mb: int, verbose: int = 0) -> Any:
@@ -77,7 +79,10 @@ def molecule(job: CalculationInput, coordinates: np.ndarray, *, memory_mb: int, 
 
 def mean_field(mol: Any, level: LevelOfTheory) -> Any:
     """Kohn-Sham object, restricted without unpaired electrons, not converged yet."""
-    field = (dft.RKS if mol.spin == 0 else dft.UKS)(mol, xc=level.method)
+    xc, dispersion = functional(level.method)
+    field = (dft.RKS if mol.spin == 0 else dft.UKS)(mol, xc=xc)
+    if dispersion is not None:
+        field.disp = dispersion
     if level.density_fitting:
         field = field.density_fit(auxbasis=level.density_fitting)
     if level.grid is not None:
@@ -89,21 +94,35 @@ def mean_field(mol: Any, level: LevelOfTheory) -> Any:
         return on_gpu(field)
     if level.convergence_hartree >= LEAST_IN_SINGLE_PRECISION_HARTREE:
         field._numint = CachedNumInt()
-    return field
+    return in_solvent(field, level)
 
 
-def converge(mol: Any, level: LevelOfTheory, *, start: Any = None, ladder: tuple[Rung, ...] = LADDER) -> Converged:
+def memory_mb(job: CalculationInput) -> int:
+    """What a single point needs: libraries, fitted integrals, which are there more than once, and values on the grid.
+
+    Measured as address space on molecules of 6 to 20 heavy atoms; the margin covers a relaxation.
+    """
+    mol = molecule(job, job.positions, memory_mb=0)
+    fitted = 0 if not job.level.density_fitting else addons.make_auxmol(mol, job.level.density_fitting).nao
+    integrals = 8e-6 * fitted * mol.nao * (mol.nao + 1) / 2
+    points = POINTS_PER_ATOM * 1.6 ** ((3 if job.level.grid is None else job.level.grid) - 1) * mol.natm
+    values = 4 * 4e-6 * points * mol.nao  # value and gradient, in single precision
+    return round(MARGIN * (LIBRARIES_MB + 2.5 * integrals + 1.6 * values))
+
+
+def converge(mol: Any, level: LevelOfTheory, *, start: Any = None, ladder: tuple[Rung, ...] | None = None) -> Converged:
     """Climb the ladder until a rung converges.
 
     Args:
         mol: the molecule.
         level: level of theory.
         start: density to begin with (``orthonormalised`` makes one of a neighbouring geometry's) instead of the first guess.
-        ladder: rungs to try in order.
+        ladder: rungs to try in order; None: those of the level's route.
 
     Raises:
         CalculationError: no rung converged (chemistry).
     """
+    ladder = ladder or (LADDER if level.route == "usual" else OTHER_ROUTE)
     density = start
     for rung in ladder:
         field = mean_field(mol, level)

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,23 @@ from celery.exceptions import SecurityWarning
 from celery.signals import worker_shutting_down
 
 from gapsmith.core.errors import CalculationError, DataError, FailureClass, InputError, UnavailableError
-from gapsmith.core.levels import LevelOfTheory
 from gapsmith.core.logs import concerning, configure_logging
+from gapsmith.core.reasons import MEMORY_KEY
 from gapsmith.core.settings import Settings
 from gapsmith.dft_queue import child
 from gapsmith.dft_queue.app import QUEUES, TASK, make_app
-from gapsmith.dft_queue.jobs import CalculationInput
+from gapsmith.dft_queue.confirming import SURPRISING, confirmed, is_surprising
+from gapsmith.dft_queue.engines import find
+from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput
 from gapsmith.dft_queue.outcomes import store_failure, store_output
 from gapsmith.dft_queue.runner import Limits, Stopped, run_in_child, server, tail
-from gapsmith.store import calculations, conformers, heartbeats, levels
+from gapsmith.store import calculations, candidates, conformers, heartbeats, levels
 from gapsmith.store.calculations import Calculation
 from gapsmith.store.database import Database
 
 log = structlog.get_logger()
 NAME = heartbeats.DFT_WORKER
+RESIDENT = 0.7  # of the address space that a calculation needs, what is in memory at a time
 ONE_CALL_S = 600.0  # after so long a message is acknowledged, though more work waits
 
 
@@ -105,7 +109,11 @@ class Worker:
                 )
             numbers, coordinates = start.molecule.numbers, start.molecule.coordinates
             job = CalculationInput.of(numbers, coordinates, level, calculation.charge, calculation.spin, start.method)
-            output = run_in_child(job, running.folder, self._limits(level), running.stop)
+            output = run_in_child(job, running.folder, self._limits(job), running.stop)
+            with self.database.transaction() as connection:
+                expected = candidates.predicted_gap_ev(connection, calculation.id)
+            if is_surprising(output.gap_ev, expected):
+                output = self._confirmed(running, job, output)
         except Stopped:
             bound.info("calculation stopped")
             if self.stopping.is_set():
@@ -124,9 +132,42 @@ class Worker:
             )
             bound.info("calculation done" if stored else "lease lost, result dropped", gap_ev=output.gap_ev)
 
-    def _limits(self, level: LevelOfTheory) -> Limits:
+    def _confirmed(self, running: Running, job: CalculationInput, output: CalculationOutput) -> CalculationOutput:
+        """The result, if another route comes to the same gap at the same geometry.
+
+        Raises:
+            CalculationError: it does not, or does not converge (chemistry).
+        """
+        other = job.level.other_route
+        if find(other.engine).fault(other):
+            return output
+        end = output.coordinates_angstrom or job.coordinates_angstrom
+        check = job.model_copy(update={"level": other, "coordinates_angstrom": end})
+        folder = running.folder / "other-route"
+        folder.mkdir()
+        try:
+            again = run_in_child(check, folder, self._limits(check), running.stop)
+        except CalculationError as error:
+            raise CalculationError(
+                error.failure_class, f"{SURPRISING}, and another route fails: {error.reason}"
+            ) from error
+        return confirmed(output, again)
+
+    def _limits(self, job: CalculationInput) -> Limits:
+        """Of a job's process; raises CalculationError (poison) if it needs more memory than there is for it."""
+        job.check()
+        level = job.level
         seconds = level.time_limit_s or self.settings.dft_time_limit_s
-        return Limits(level.memory_mb or self.settings.dft_memory_mb, seconds, seconds)
+        needed_mb = find(level.engine).memory_mb(job) or 0
+        there_mb = machine_memory_mb() // self.settings.dft_workers
+        if RESIDENT * needed_mb > there_mb:
+            reason = (
+                f"it needs about {RESIDENT * needed_mb:.0f} MB of memory; worker {self.host} has {there_mb} MB for each "
+                f"of the {self.settings.dft_workers} calculations at a time: lower GAPSMITH_DFT_WORKERS there, or "
+                f"use a larger machine; the level's {MEMORY_KEY} does not change that"
+            )
+            raise CalculationError(FailureClass.POISON, reason)
+        return Limits(level.memory_mb or max(self.settings.dft_memory_mb, needed_mb), seconds, seconds)
 
     def _insist(self, running: Running, store: Any) -> bool:
         """Store an outcome; if Postgres is away, try until the lease is lost."""
@@ -224,6 +265,14 @@ class Worker:
         while not self.stopping.is_set():
             self.beat()
             self.stopping.wait(self.settings.heartbeat_s)
+
+
+def machine_memory_mb() -> int:
+    """Memory of the machine, or of the control group that the worker is in, if that has less."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError, ValueError):  # there is none, or it says max
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return int(memory // 2**20)
 
 
 def _progress(running: Running) -> str | None:

@@ -46,6 +46,7 @@ def write(path: Path, labels: Sequence[Label]) -> None:
         "numbers": np.concatenate([label.numbers for label in labels]).astype(np.uint8),
         "coordinates_angstrom": np.concatenate([label.coordinates for label in labels]).astype(np.float32),
         "targets": np.array(rows, dtype=np.float64),
+        "confirmed": np.array([label.confirmed for label in labels], dtype=np.uint8),
         "calculations": np.frombuffer(calculations, np.uint8).reshape(-1, 16).copy(),
     }
     write_atomically(path, save(tensors))
@@ -62,6 +63,7 @@ def read(path: Path) -> list[Label]:
                 numbers=tensors["numbers"][start:end],
                 coordinates=tensors["coordinates_angstrom"][start:end],
                 targets={name: float(x) for name, x in zip(TARGETS, row, strict=True) if np.isfinite(x)},
+                confirmed=bool(tensors["confirmed"][index]),
             )
             for index, (start, end, row) in enumerate(zip(offsets, offsets[1:], tensors["targets"], strict=False))
         ]

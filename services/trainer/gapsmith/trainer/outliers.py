@@ -1,4 +1,7 @@
-"""Labels that no chemistry explains: an SCF that converged to nonsense must not teach the model, nor judge it."""
+"""Labels that no chemistry explains: an SCF that converged to nonsense must not teach the model, nor judge it.
+
+A label that surprised when it was computed and was confirmed by another route (``dft_queue.confirming``) is not among them.
+"""
 
 from collections.abc import Sequence
 from typing import Final

@@ -116,6 +116,7 @@ def split(folder: Folder, job: Job, parent: Parent) -> Labels:
             error_ev=errors[place],
         )
         for place in outliers(errors)
+        if not found[place].confirmed
     }
     kept = [(place, geometry) for place, geometry in enumerate(geometries) if place not in strange]
     training = [geometry for place, geometry in kept if place < job.training_labels]

@@ -29,6 +29,9 @@ MOST_NEIGHBOURS_OF_OTHERS: Final = 8
 NOBLE_GASES: Final = frozenset({2, 10, 18, 36, 54, 86})
 TRANSITION_METALS: Final = frozenset({*range(21, 31), *range(39, 49), *range(57, 81), *range(89, 113)})
 
+# Transition metals and f elements whose d or f shells bonds do not fill: their unpaired electrons have to be said.
+OPEN_SHELL_METALS: Final = TRANSITION_METALS - {29, 30, 47, 48, 79, 80, 112}
+
 
 def number_of(symbol: str) -> int:
     """Atomic number of an element; raises InputError, naming the nearest symbol."""
@@ -70,6 +73,14 @@ def radii_angstrom(numbers: np.ndarray) -> np.ndarray:
     """Covalent radii, (atoms,); Cordero et al., Dalton Trans. 2832 (2008), as RDKit has them."""
     found: np.ndarray = _radii()[numbers]
     return found
+
+
+def masses_u(numbers: Iterable[int]) -> np.ndarray:
+    """Standard atomic weights, (atoms,), in unified atomic mass units."""
+    import numpy as np
+    from rdkit.Chem import GetPeriodicTable
+
+    return np.array([GetPeriodicTable().GetAtomicWeight(int(number)) for number in numbers], dtype=np.float64)
 
 
 def bond_lengths_angstrom(numbers: np.ndarray) -> np.ndarray:

@@ -5,14 +5,16 @@ before anything is embedded or allocated.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Final
 
 import numpy as np
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
 from gapsmith.core.chemistry.conversion import NO_BONDS, arrays, bonds_of
+from gapsmith.core.chemistry.elements import OPEN_SHELL_METALS, symbols
 from gapsmith.core.chemistry.embedding import embed
 from gapsmith.core.chemistry.geometry import (
     MOST_ATOMS,
@@ -31,6 +33,8 @@ from gapsmith.core.chemistry.records import Record
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InvalidMolecule
 from gapsmith.core.model_domain import ModelDomain
+
+SAY_SPIN: Final = "say how many are unpaired with --spin, or in a column, tag or comment 'multiplicity' (unpaired + 1)"
 
 
 class Hydrogens(Enum):
@@ -64,6 +68,7 @@ class Admitted:
     molecule: Molecule  # hydrogens included; without bonds where they are not known
     charge: int
     spin: int  # unpaired electrons
+    undecided: bool  # whether a triplet is as possible by its bonds as the singlet
     rough: bool  # the geometry is RDKit's guess, to be relaxed
     mol: Chem.Mol | None  # its bonds and atoms in the same order, where the file says them; sanitised
     notes: tuple[str, ...]  # what a person should know of how it was read or changed
@@ -85,13 +90,25 @@ def admit(record: Record, needed: Requirements, *, charge: int | None = None, sp
         raise InvalidMolecule("unreadable", record.error)
     _check_atoms(record.numbers, needed)
     charge = charge if charge is not None else record.charge or 0
-    certain = spin is not None
-    spin = spin if spin is not None else record.spin or 0
+    certain = spin is not None or record.spin is not None
+    spin, undecided = _unpaired(record, spin if spin is not None else record.spin)
     if charge and not needed.charged:
         raise InvalidMolecule("charge", f"its charge is {charge:+d}; only neutral molecules are handled here")
     if record.geometry is None:
-        return _embedded(record, needed, charge, spin)
-    return _as_it_is(record, needed, charge, spin, certain=certain)
+        return replace(_embedded(record, needed, charge, spin), undecided=undecided)
+    return replace(_as_it_is(record, needed, charge, spin, certain=certain), undecided=undecided)
+
+
+def _unpaired(record: Record, stated: int | None) -> tuple[int, bool]:
+    """Unpaired electrons, and whether singlet and triplet are to be compared; refuses what the bonds do not tell."""
+    if stated is not None:
+        return stated, False
+    if metals := sorted({int(number) for number in record.numbers} & OPEN_SHELL_METALS):
+        raise InvalidMolecule("spin", f"its bonds do not tell the unpaired electrons of {symbols(metals)}; {SAY_SPIN}")
+    if record.radicals > 2:
+        reason = f"its bonds leave {record.radicals} electrons unpaired, which may couple in several ways; {SAY_SPIN}"
+        raise InvalidMolecule("spin", reason)
+    return record.radicals, record.radicals == 2
 
 
 def _check_atoms(numbers: np.ndarray, needed: Requirements) -> None:
@@ -130,7 +147,7 @@ def _embedded(record: Record, needed: Requirements, charge: int, spin: int) -> A
     if needed.unsuited is not None and (reason := needed.unsuited(record.numbers)):
         raise InvalidMolecule("level", reason)
     mol = embed(record.mol, keep_order=needed.keep_order)
-    return Admitted(arrays(mol), charge, spin, True, mol, record.notes)
+    return Admitted(arrays(mol), charge, spin, False, True, mol, record.notes)
 
 
 def _as_it_is(record: Record, needed: Requirements, charge: int, spin: int, *, certain: bool) -> Admitted:
@@ -152,7 +169,7 @@ def _as_it_is(record: Record, needed: Requirements, charge: int, spin: int, *, c
     if bonds is not None and record.mol is not None:
         charges = np.array([atom.GetFormalCharge() for atom in record.mol.GetAtoms()], dtype=np.int8)
     molecule = Molecule(numbers.astype(np.uint8), coordinates, charges, NO_BONDS if bonds is None else bonds)
-    return Admitted(molecule, charge, spin, False, record.mol if record.fault is None else None, record.notes)
+    return Admitted(molecule, charge, spin, False, False, record.mol if record.fault is None else None, record.notes)
 
 
 def _check_positions(record: Record, needed: Requirements) -> None:
@@ -192,4 +209,4 @@ def _with_hydrogens(record: Record, needed: Requirements, charge: int, spin: int
     _check_electrons(molecule.numbers.astype(np.int64), charge, spin, needed)
     _check_pieces(len(Chem.GetMolFrags(mol)), needed)
     note = f"{record.missing_hydrogens} hydrogens were missing and were added by RDKit"
-    return Admitted(molecule, charge, spin, False, mol, (*record.notes, note))
+    return Admitted(molecule, charge, spin, False, False, mol, (*record.notes, note))

@@ -14,6 +14,9 @@ from rdkit.rdBase import BlockLogs, LogToCppStreams, LogToPythonLogger
 
 MOST_CHARACTERS: Final = 5_000  # of a SMILES; RDKit would take minutes over what no level computes
 MOST_NAME: Final = 200  # characters
+CHARGE_KEYS: Final = ("charge", "total_charge", "molecular_charge")  # of columns, tags and extended XYZ
+MULTIPLICITY_KEYS: Final = ("multiplicity", "mult", "molecular_multiplicity", "spin_multiplicity")
+UNPAIRED_KEYS: Final = ("uhf", "unpaired", "unpaired_electrons")
 _LOCK = Lock()
 
 
@@ -36,6 +39,7 @@ class Record:
     unit: str = "angstrom"  # of the file's coordinates
     charge: int | None = None  # total, where the file says
     spin: int | None = None  # unpaired electrons, where the file says
+    radicals: int = 0  # unpaired electrons that its bonds leave, by RDKit's count
     fields: Mapping[str, str] = field(default_factory=dict)  # other columns or tags, as text
     notes: tuple[str, ...] = ()  # what a person should know of how it was read
     error: str | None = None  # why it cannot be read
@@ -121,10 +125,52 @@ def from_smiles(smiles: str, name: str, where: str = "SMILES") -> Record:
 
 
 def with_bonds(record: Record, mol: Chem.Mol) -> Record:
-    """The record with a sanitised molecule, its total charge and its unpaired electrons."""
+    """The record with a sanitised molecule, its total charge and its radicals."""
     charge = sum(atom.GetFormalCharge() for atom in mol.GetAtoms())
     radicals = sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
-    return replace(record, mol=mol, charge=charge, spin=radicals or None)
+    return replace(record, mol=mol, charge=charge, radicals=radicals)
+
+
+def with_stated(record: Record) -> Record:
+    """The record with the charge and the unpaired electrons that its columns or tags state.
+
+    A charge that contradicts the bonds is an error of the record.
+    """
+    if record.error is not None:
+        return record
+    there = {re.sub(r"[^a-z]+", "_", key.lower()).strip("_"): (key, text) for key, text in record.fields.items()}
+    found: dict[str, int] = {}
+    for meaning, keys in (
+        ("charge", CHARGE_KEYS),
+        ("multiplicity", MULTIPLICITY_KEYS),
+        ("number of electrons", UNPAIRED_KEYS),
+    ):
+        key, text = next((there[key] for key in keys if key in there and there[key][1].strip()), ("", ""))
+        if not key:
+            continue
+        value = whole(text)
+        if (
+            value is None
+            or (meaning == "multiplicity" and value < 1)
+            or (meaning == "number of electrons" and value < 0)
+        ):
+            return replace(record, error=f"its {key!r} is {text.strip()!r}, which is not a possible {meaning}")
+        found[meaning] = value
+    charge = found.get("charge", record.charge)
+    if record.mol is not None and record.fault is None and charge != record.charge:
+        stated = f"its charge is stated as {found['charge']:+d}, but its atoms and bonds have {record.charge or 0:+d}"
+        return replace(record, error=stated)
+    spin = found.get("number of electrons", found["multiplicity"] - 1 if "multiplicity" in found else record.spin)
+    return replace(record, charge=charge, spin=spin)
+
+
+def whole(text: str) -> int | None:
+    """A whole number of at most two digits, such as 1, -2 or 1.0; None if it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return int(value) if value.is_integer() and abs(value) < 100 else None
 
 
 def forget_labels(mol: Chem.Mol) -> tuple[str, ...]:

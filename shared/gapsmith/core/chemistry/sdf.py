@@ -9,7 +9,16 @@ import numpy as np
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
-from gapsmith.core.chemistry.records import Geometry, Record, first_line, forget_labels, rdkit_words, reason, with_bonds
+from gapsmith.core.chemistry.records import (
+    Geometry,
+    Record,
+    first_line,
+    forget_labels,
+    rdkit_words,
+    reason,
+    with_bonds,
+    with_stated,
+)
 from gapsmith.core.chemistry.text import Lines
 
 SEPARATOR: Final = "$$$$"
@@ -40,7 +49,7 @@ def read_sdf(lines: Lines, name: str, name_tag: str | None = None) -> Iterator[R
             return
         count += 1
         record = Record(f"{count}", f"{name} record {count} (line {start})")
-        yield replace(record, error="the record is empty") if blank else _read(record, block, name_tag)
+        yield replace(record, error="the record is empty") if blank else with_stated(_read(record, block, name_tag))
 
 
 def _read(record: Record, block: list[str], name_tag: str | None) -> Record:
@@ -65,15 +74,16 @@ def _read(record: Record, block: list[str], name_tag: str | None) -> Record:
         return replace(record, error=f"it is not a mol block (V2000 or V3000): {ends}{reason(words)}")
     if mol.GetNumAtoms() == 0:
         return replace(record, error="it has no atoms")
-    return _with_molecule(record, mol, singlets=_singlets(molblock))
+    return _with_molecule(record, mol, _stated_spin(molblock))
 
 
-def _singlets(molblock: list[str]) -> int:
-    """How many atoms are singlet carbenes by ``M  RAD`` (value 1), which RDKit reads as two unpaired electrons."""
-    return sum(line.split()[4::2].count("1") for line in molblock if line.startswith("M  RAD"))
+def _stated_spin(molblock: list[str]) -> int | None:
+    """Unpaired electrons of the one atom that ``M  RAD`` states a multiplicity of; two such atoms may couple either way."""
+    values = [value for line in molblock if line.startswith("M  RAD") for value in line.split()[4::2]]
+    return int(values[0]) - 1 if len(values) == 1 and values[0] in ("1", "2", "3") else None
 
 
-def _with_molecule(record: Record, mol: Chem.Mol, *, singlets: int) -> Record:
+def _with_molecule(record: Record, mol: Chem.Mol, spin: int | None) -> Record:
     geometry = None
     if mol.GetNumConformers() and mol.GetConformer().Is3D():
         numbers = np.array([_number(atom) for atom in mol.GetAtoms()], dtype=np.int64)
@@ -97,8 +107,7 @@ def _with_molecule(record: Record, mol: Chem.Mol, *, singlets: int) -> Record:
         charge = sum(atom.GetFormalCharge() for atom in raw.GetAtoms())
         notes = (*record.notes, f"its bonds are not a valid molecule's, so only its geometry is used: {fault}")
         return replace(record, mol=raw, fault=fault, charge=charge, notes=notes)
-    record = with_bonds(record, mol)
-    return replace(record, spin=max(0, (record.spin or 0) - 2 * singlets)) if singlets else record
+    return replace(with_bonds(record, mol), spin=spin)
 
 
 def _number(atom: Chem.Atom) -> int:

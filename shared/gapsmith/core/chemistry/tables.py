@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
-from gapsmith.core.chemistry.records import Record, from_smiles
+from gapsmith.core.chemistry.records import Record, from_smiles, with_stated
 from gapsmith.core.chemistry.text import Lines
 from gapsmith.core.errors import InputError
 
@@ -77,7 +77,7 @@ def read_table(lines: Lines, name: str, smiles_column: str | None, name_column: 
         error = row.error or (None if smiles else f"its cell in column {columns[smiles_at]!r} is empty")
         record = Record(title, where, error=error) if error else from_smiles(smiles, title, where)
         rest = {key: value for at, (key, value) in enumerate(fields.items()) if at not in (smiles_at, name_at)}
-        yield replace(record, fields=rest, notes=notes + record.notes)
+        yield with_stated(replace(record, fields=rest, notes=notes + record.notes))
 
 
 def _skip_comments(lines: Lines) -> str | None:

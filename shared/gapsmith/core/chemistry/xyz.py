@@ -8,7 +8,14 @@ from typing import Final
 import numpy as np
 
 from gapsmith.core.chemistry.elements import ISOTOPES, NUMBERS
-from gapsmith.core.chemistry.records import Geometry, Record
+from gapsmith.core.chemistry.records import (
+    CHARGE_KEYS,
+    MULTIPLICITY_KEYS,
+    UNPAIRED_KEYS,
+    Geometry,
+    Record,
+    whole,
+)
 from gapsmith.core.chemistry.text import Lines
 
 PLACEHOLDERS: Final = ("X", "Xx", "R", "A", "Q", "Du", "Bq", "Gh", "Lp", "*", "@")
@@ -22,9 +29,6 @@ _CHARGE_AND_MULTIPLICITY: Final = re.compile(r"([+-]?\d)[\s,]+([1-9])(\s+\D.*)?"
 _SIGNED: Final = re.compile(r"[+-]\d")
 _COUNT: Final = re.compile(r"\s*\d+\s*")
 _LABEL: Final = re.compile(r"\d*([A-Za-z]{1,2})(?![A-Za-z])")
-CHARGE_KEYS: Final = ("charge", "total_charge", "q", "chrg", "molecular_charge")
-MULTIPLICITY_KEYS: Final = ("multiplicity", "mult", "molecular_multiplicity", "spin_multiplicity")
-UNPAIRED_KEYS: Final = ("uhf", "unpaired", "unpaired_electrons")
 
 
 def read_xyz(lines: Lines, name: str) -> Iterator[Record]:
@@ -152,9 +156,9 @@ def _with_comment(record: Record, comment: str, fields: Mapping[str, str], numbe
     """The record with the name, charge and spin of its comment."""
     lower = {key.lower(): value for key, value in fields.items()}
     notes = list(record.notes)
-    charge = next((_whole(lower[key]) for key in CHARGE_KEYS if key in lower), None)
-    multiplicity = next((_whole(lower[key]) for key in MULTIPLICITY_KEYS if key in lower), None)
-    unpaired = next((_whole(lower[key]) for key in UNPAIRED_KEYS if key in lower), None)
+    charge = next((whole(lower[key]) for key in (*CHARGE_KEYS, "q", "chrg") if key in lower), None)
+    multiplicity = next((whole(lower[key]) for key in MULTIPLICITY_KEYS if key in lower), None)
+    unpaired = next((whole(lower[key]) for key in UNPAIRED_KEYS if key in lower), None)
     name = lower.get("name") or ("" if "Properties" in fields else comment)
     assert record.geometry is not None  # of a frame that could be read
     electrons = int(record.geometry.numbers.sum())
@@ -167,7 +171,7 @@ def _with_comment(record: Record, comment: str, fields: Mapping[str, str], numbe
             notes.append(f"{comment!r} in its comment does not fit as charge and multiplicity and is not used")
     elif _SIGNED.fullmatch(comment):
         notes.append(f"{comment!r} in its comment is not used; if it is a charge, write charge={comment}")
-    if "spin" in lower and multiplicity is None and unpaired is None and (spin := _whole(lower["spin"])) is not None:
+    if "spin" in lower and multiplicity is None and unpaired is None and (spin := whole(lower["spin"])) is not None:
         # Some programs write the multiplicity there, others the unpaired electrons; only one of them fits the electrons.
         unpaired = spin if (electrons - (charge or 0) - spin) % 2 == 0 else spin - 1
     if multiplicity is not None:
@@ -181,14 +185,6 @@ def _with_comment(record: Record, comment: str, fields: Mapping[str, str], numbe
         record, name=name or number, charge=charge, spin=unpaired, fields=rest, notes=tuple(notes),
         smiles=lower.get("smiles"),
     )  # fmt: skip
-
-
-def _whole(text: str) -> int | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return int(value) if value.is_integer() and abs(value) < 100 else None
 
 
 def _short(line: str) -> str:

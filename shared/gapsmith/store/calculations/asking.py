@@ -3,6 +3,7 @@
 from uuid import UUID, uuid4
 
 from gapsmith.core.levels import LevelOfTheory
+from gapsmith.core.reasons import MEMORY_KEY
 from gapsmith.store import levels
 from gapsmith.store.calculations.rows import COLUMNS, Calculation
 from gapsmith.store.calculations.working import announce, cancel
@@ -11,6 +12,9 @@ from gapsmith.store.database import Connection
 _WAITED_FOR = """
     FROM candidates c JOIN calculations k ON k.id = CASE c.state WHEN 'selected' THEN c.triage_id ELSE c.certificate_id END
     WHERE c.state IN ('selected', 'labelled')"""
+
+_AGAIN = f"""(calculations.state = 'cancelled' OR (calculations.state = 'failed'
+              AND coalesce(calculations.failure_reason, '') LIKE '%%{MEMORY_KEY}%%'))"""
 
 
 def request(
@@ -27,7 +31,8 @@ def request(
 ) -> Calculation:
     """Find the calculation of that content, or queue it; the row stays locked until the transaction ends.
 
-    A cancelled one is queued again. One that is done or failed is returned as it is: its result is there already.
+    A cancelled one is queued again, and so is one that failed for want of memory, for the limit or the machine may be another
+    now. One that is done or failed otherwise is returned as it is: its result is there already.
     """
     row = connection.execute(
         f"""INSERT INTO calculations (id, content_hash, level, level_version, queue, campaign_id, conformer_id, charge, spin,
@@ -35,11 +40,14 @@ def request(
             VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'queued')
             ON CONFLICT (content_hash) DO UPDATE SET
                 priority = greatest(calculations.priority, EXCLUDED.priority),
-                campaign_id = CASE WHEN calculations.state = 'cancelled' THEN EXCLUDED.campaign_id
-                                   ELSE calculations.campaign_id END,
-                finished_at = CASE WHEN calculations.state = 'cancelled' THEN NULL ELSE calculations.finished_at END,
-                not_before = CASE WHEN calculations.state = 'cancelled' THEN now() ELSE calculations.not_before END,
-                state = CASE WHEN calculations.state = 'cancelled' THEN 'queued' ELSE calculations.state END
+                campaign_id = CASE WHEN {_AGAIN} THEN EXCLUDED.campaign_id ELSE calculations.campaign_id END,
+                finished_at = CASE WHEN {_AGAIN} THEN NULL ELSE calculations.finished_at END,
+                not_before = CASE WHEN {_AGAIN} THEN now() ELSE calculations.not_before END,
+                losses = CASE WHEN {_AGAIN} THEN 0 ELSE calculations.losses END,
+                transients = CASE WHEN {_AGAIN} THEN 0 ELSE calculations.transients END,
+                failure_class = CASE WHEN {_AGAIN} THEN NULL ELSE calculations.failure_class END,
+                failure_reason = CASE WHEN {_AGAIN} THEN NULL ELSE calculations.failure_reason END,
+                state = CASE WHEN {_AGAIN} THEN 'queued' ELSE calculations.state END
             RETURNING {COLUMNS}""",
         (
             uuid4(),

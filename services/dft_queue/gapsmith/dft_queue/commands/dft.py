@@ -10,7 +10,7 @@ import click
 
 from gapsmith.cli.molecules import check, records
 from gapsmith.core.chemistry.reader import ReadOptions
-from gapsmith.core.errors import UnavailableError
+from gapsmith.core.errors import InputError, UnavailableError
 from gapsmith.core.levels import Levels, configured
 from gapsmith.core.signals import ending
 from gapsmith.core.terminal import echo, print_rows
@@ -51,7 +51,8 @@ def carry_out(
     """
     if output is not None:
         check_output(output)
-    find(wish.level.engine)
+    if fault := find(wish.level.engine).fault(wish.level):
+        raise InputError(fault)
     check(molecules)
     with ExitStack() as cleanup:
         stopped: list[int] = []
@@ -89,7 +90,7 @@ def _submit(
         if one.refusal is not None:
             where = f"{one.where}: " if len(molecules) > 1 and one.where != one.name else ""
             echo(f"refused: {where}{one.name}: {one.refusal}", err=True)
-        for note in one.notes:
+        for note in (*one.notes, *one.findings):
             echo(f"note: {one.where}: {note}", err=True)
         some.append(one)
         if len(some) == TOGETHER:

@@ -15,8 +15,9 @@ from gapsmith.core.chemistry.perception import perceive_bonds
 from gapsmith.core.chemistry.reader import ReadOptions, read_molecules
 from gapsmith.core.chemistry.records import Record
 from gapsmith.core.domain import Molecule
-from gapsmith.core.errors import InvalidMolecule
+from gapsmith.core.errors import CalculationError, InvalidMolecule
 from gapsmith.core.levels import GENERATED, LevelOfTheory
+from gapsmith.core.multiplicity import lower_of_singlet_and_triplet
 from gapsmith.dft_queue.engines import find
 from gapsmith.dft_queue.jobs import CalculationInput
 
@@ -48,6 +49,7 @@ class Entry:
     refusal: str | None = None
     where: str = ""  # in its file
     notes: tuple[str, ...] = ()  # how it was read or changed
+    findings: tuple[str, ...] = ()  # what was found out about it before it is computed
 
 
 def entries(path: Path, wish: Wish, options: ReadOptions | None = None) -> Iterator[Entry]:
@@ -68,6 +70,14 @@ def entry(record: Record, wish: Wish) -> Entry:
         hint = "; --allow-fragments computes such" if error.reason == "fragments" else ""
         return Entry(record.name, record.smiles, where=record.where, refusal=f"{error.detail}{hint}")
     molecule, spin = admitted.molecule, admitted.spin
+    findings: tuple[str, ...] = ()
+    if admitted.undecided:
+        try:
+            spin, found = lower_of_singlet_and_triplet(molecule.numbers, molecule.coordinates, charge)
+        except CalculationError as failure:
+            reason = f"GFN2-xTB cannot tell whether it is a singlet or a triplet ({failure.reason}); say it with --spin"
+            return Entry(record.name, record.smiles, where=record.where, refusal=reason)
+        findings = (found,)
     method = GENERATED if admitted.rough else wish.geometry_method
     out = Entry(
         name=record.name,
@@ -79,9 +89,11 @@ def entry(record: Record, wish: Wish) -> Entry:
         spin=spin,
         method=method,
         notes=admitted.notes,
+        findings=findings,
     )
     job = CalculationInput.of(molecule.numbers, molecule.coordinates, level, charge, spin, method)
-    out.refusal = job.refusal() or find(level.engine).refusal(job)
+    engine = find(level.engine)
+    out.refusal = job.refusal() or engine.fault(level) or engine.refusal(job)
     if out.refusal is None:
         _recognise(out, perceive=len(molecule.bonds) == 0)
         out.content_hash = content_hash(molecule.numbers, molecule.coordinates, charge, spin, level, method)

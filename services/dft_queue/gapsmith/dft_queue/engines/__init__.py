@@ -5,9 +5,10 @@ from importlib.metadata import entry_points
 from typing import Final
 
 from gapsmith.core.errors import InputError
+from gapsmith.core.levels import ENGINES
 from gapsmith.dft_queue.engines.protocol import Engine
 
-GROUP: Final = "gapsmith.engines"
+GROUP: Final = ENGINES
 
 
 @cache

@@ -12,7 +12,17 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from gapsmith.core.levels import LevelOfTheory
+from gapsmith.core.lowest_mode import Mode
 from gapsmith.dft_queue.jobs import CalculationInput
+
+
+class SaddlePoint(Exception):  # a finding on the way, not an error
+    """A geometry where a minimum is demanded is none; the energy falls along ``mode``."""
+
+    def __init__(self, mode: Mode) -> None:
+        super().__init__(f"a saddle point: imaginary mode at {-mode.wavenumber_cm1:.0f}i cm^-1")
+        self.mode = mode
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,7 @@ class Surface(Protocol):
 
         Raises:
             CalculationError: chemistry, if something does not converge.
+            SaddlePoint: the level demands a minimum, and this is none.
             OSError: a file could not be written.
         """
         ...
@@ -52,6 +63,14 @@ class Surface(Protocol):
 @runtime_checkable
 class Engine(Protocol):
     """A quantum-chemistry program."""
+
+    def fault(self, level: LevelOfTheory) -> str | None:
+        """What this engine cannot make sense of in a level, whatever the molecule, in one sentence, or None."""
+        ...
+
+    def memory_mb(self, job: CalculationInput) -> int | None:
+        """What a job needs, roughly; None where the worker's limit is enough for whatever the engine is given."""
+        ...
 
     def refusal(self, job: CalculationInput) -> str | None:
         """Why a job's molecule or level is not for this engine, in one sentence, or None. Quick: nothing is computed."""

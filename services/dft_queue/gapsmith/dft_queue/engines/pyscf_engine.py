@@ -8,30 +8,45 @@ from typing import Any
 import numpy as np
 
 from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.levels import LevelOfTheory
 from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
 from gapsmith.dft_queue.basis import elements_without, of_level
 from gapsmith.dft_queue.engines.protocol import Found
 from gapsmith.dft_queue.gpu import gpu4pyscf_version
 from gapsmith.dft_queue.gradient import gradient
 from gapsmith.dft_queue.jobs import CalculationInput
-from gapsmith.dft_queue.scf import Converged, converge, frontier_ev, known_functional, molecule, orthonormalised
+from gapsmith.dft_queue.scf import Converged, converge, frontier_ev, memory_mb, molecule, orthonormalised
+from gapsmith.dft_queue.theory import fault
 
 SAME_ANGSTROM = 1e-6
 STEEP = 1e-2  # hartree / bohr: above it a relaxation is far from its end, and a loose SCF points the same way
+BIRADICAL_EV = 4.5  # ozone, which is one, has 4.2
 LOOSE = {"convergence_hartree": 1e-5, "gradient_convergence": 1.5e-3}
+
+
+def looks_biradical(field: Any) -> bool:
+    """Whether a restricted field's gap is so small that an unrestricted one may lie lower."""
+    homo_ev, lumo_ev = frontier_ev(field, HARTREE_TO_EV)
+    return np.ndim(field.mo_occ) == 1 and lumo_ev - homo_ev < BIRADICAL_EV
 
 
 class PyscfEngine:
     """The engine ``pyscf``."""
 
+    def fault(self, level: LevelOfTheory) -> str | None:
+        """Names that PySCF does not know."""
+        return fault(level)
+
+    def memory_mb(self, job: CalculationInput) -> int | None:
+        """Of the integrals of density fitting, mostly."""
+        return memory_mb(job)
+
     def refusal(self, job: CalculationInput) -> str | None:
-        """What PySCF has no functional or basis functions for."""
+        """Elements that PySCF has no basis functions for."""
         level = job.level
-        if level.basis is None:
-            return f"level {level.name!r} names no basis set; PySCF needs one"
-        if not known_functional(level.method):
-            return f"level {level.name!r}: PySCF knows no density functional {level.method!r}"
-        basis = of_level(level, job.numbers) or level.basis
+        basis = of_level(level, job.numbers)
+        if basis is None:
+            return f"level {level.name!r} names no basis set"
         if missing := elements_without(basis, job.numbers):
             return f"the basis set {basis} has no functions for {', '.join(missing)}"
         if level.density_fitting and (missing := elements_without(level.density_fitting, job.numbers)):
@@ -75,6 +90,10 @@ class PyscfSurface:
             from gapsmith.dft_queue.properties.checked import stable
 
             scf, findings = stable(scf, self._job.level)
+        elif looks_biradical(scf.mean_field):
+            from gapsmith.dft_queue.properties.checked import open_shell_character
+
+            findings = open_shell_character(scf.mean_field)
         field = scf.mean_field
         homo_ev, lumo_ev = frontier_ev(field, HARTREE_TO_EV)
         values: dict[str, Any] = {
@@ -84,6 +103,7 @@ class PyscfSurface:
             "gap_ev": lumo_ev - homo_ev,
             "dipole_debye": float(np.linalg.norm(field.dip_moment(unit="Debye", verbose=0))),
             "mulliken_e": tuple(float(charge) for charge in field.mulliken_pop(verbose=0)[1]),
+            "s_squared": float(field.spin_square()[0]) if np.ndim(field.mo_occ) == 2 else 0.0,
             "rung": scf.rung,
         }
         files: tuple[str, ...] = ()

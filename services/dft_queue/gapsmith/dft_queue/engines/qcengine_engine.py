@@ -25,6 +25,7 @@ from qcengine.exceptions import (
 
 from gapsmith.core.errors import CalculationError, FailureClass
 from gapsmith.core.hints import hint
+from gapsmith.core.levels import LevelOfTheory
 from gapsmith.dft_queue.engines.mopac import Mopac
 from gapsmith.dft_queue.engines.protocol import Found
 from gapsmith.dft_queue.engines.qcengine_result import energy_hartree, found
@@ -35,7 +36,7 @@ SAME_ANGSTROM: Final = 1e-6
 MOST_CHARACTERS: Final = 240  # of a program's message in a reason
 LOG_CHARACTERS: Final = 4000
 MOPAC: Final = Mopac()
-NOT_PASSED_ON: Final = ("density_fitting", "grid", "gradient_convergence")
+NOT_PASSED_ON: Final = ("density_fitting", "grid", "gradient_convergence", "solvent")
 UNCONVERGED: Final = re.compile(r"(not|n't|fail\w*|unable)\b.{0,60}(converge|\bscf\b|self-consisten)", re.I | re.S)
 TELLING: Final = re.compile(r"error|fail|abort|fatal|not converge|cannot|missing", re.I)
 
@@ -43,9 +44,9 @@ TELLING: Final = re.compile(r"error|fail|abort|fatal|not converge|cannot|missing
 class QCEngineEngine:
     """The engine ``qcengine``."""
 
-    def refusal(self, job: CalculationInput) -> str | None:
-        """What is wrong with the options, a program that is not there, and what it cannot be asked for."""
-        level, options = job.level, job.level.options
+    def fault(self, level: LevelOfTheory) -> str | None:
+        """What is wrong with the options, and what the program cannot be asked for."""
+        options = level.options
         where = f"level {level.name!r}"
         if unknown := sorted(set(options) - {"program", "keywords"}):
             return f"{where}: option {unknown[0]!r} is not known to the engine qcengine; its options are program and keywords"
@@ -61,6 +62,17 @@ class QCEngineEngine:
         asked = [*level.properties, *(name for name in ("minimum", "stability") if getattr(level, name))]
         if asked:
             return f"{where}: {', '.join(asked)} cannot be computed with {program} through QCEngine here"
+        if level.route != "usual":
+            return f"{where}: {program} has one route to its result only"
+        return None
+
+    def memory_mb(self, job: CalculationInput) -> int | None:
+        """The program is told the worker's limit."""
+        return None
+
+    def refusal(self, job: CalculationInput) -> str | None:
+        """A program that is not there, and molecules that it does not take."""
+        where, program = f"level {job.level.name!r}", job.level.options["program"]
         try:
             _harness(program).found(raise_error=True)
         except ModuleNotFoundError as error:

@@ -4,16 +4,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from gapsmith.core.levels import LevelOfTheory
+from gapsmith.core.lowest_mode import FALLING_CM1
 from gapsmith.core.units import HARTREE_TO_EV
+from gapsmith.dft_queue.engines.protocol import SaddlePoint
 from gapsmith.dft_queue.properties.excitations import excitations
 from gapsmith.dft_queue.properties.frequencies import frequencies
 from gapsmith.dft_queue.properties.orbitals import write_cubes
 from gapsmith.dft_queue.properties.polarizability import polarizability
-from gapsmith.dft_queue.properties.stability import check_stability
+from gapsmith.dft_queue.properties.stability import check_stability, stable_against_unrestricted
 from gapsmith.dft_queue.scf import Converged, converge
 
 MOST_DESCENTS: Final = 2
-IMAGINARY_CM1: Final = -20.0  # what is above is the noise of grids and loose relaxations
+CLEARLY_STABLE_HARTREE: Final = 0.06  # curvature of the HOMO-LUMO rotation; others lower the lowest by half of that
+OPEN_SHELL: Final = "an unrestricted wave function lies lower: the molecule has open-shell character"
 
 
 def stable(scf: Converged, level: LevelOfTheory) -> tuple[Converged, list[str]]:
@@ -36,12 +39,24 @@ def stable(scf: Converged, level: LevelOfTheory) -> tuple[Converged, list[str]]:
             f"the SCF had ended at a saddle point; the state below it ({lower * HARTREE_TO_EV:.3f} eV) is given"
         )
     if not found.external:
-        findings.append("an unrestricted wave function lies lower: the molecule has open-shell character")
+        findings.append(OPEN_SHELL)
     return scf, findings
 
 
+def open_shell_character(field: Any) -> list[str]:
+    """A finding, if a restricted field has an unrestricted one below it; one SCF cycle where it clearly has not."""
+    print("stability against an unrestricted wave function", flush=True)
+    return [] if stable_against_unrestricted(field, CLEARLY_STABLE_HARTREE) else [OPEN_SHELL]
+
+
 def asked_for(field: Any, level: LevelOfTheory, folder: Path) -> tuple[dict[str, Any], list[str], tuple[str, ...]]:
-    """Values by the names of ``CalculationOutput``, findings, names of files; raises CalculationError, OSError."""
+    """Values by the names of ``CalculationOutput``, findings, names of files.
+
+    Raises:
+        SaddlePoint: the level demands a minimum.
+        CalculationError: something does not converge.
+        OSError: a file cannot be written.
+    """
     values: dict[str, Any] = {}
     findings: list[str] = []
     files: tuple[str, ...] = ()
@@ -54,7 +69,10 @@ def asked_for(field: Any, level: LevelOfTheory, folder: Path) -> tuple[dict[str,
         values["wavenumbers_cm1"] = tuple(map(float, modes.wavenumbers_cm1))
         values["ir_intensities_km_mol"] = tuple(map(float, modes.ir_intensities_km_mol))
         values["zero_point_energy_hartree"] = modes.zero_point_energy_hartree
-        if imaginary := [f"{-value:.0f}i" for value in modes.wavenumbers_cm1 if value < IMAGINARY_CM1]:
+        values["lowest_wavenumber_cm1"] = float(modes.wavenumbers_cm1.min()) if len(modes.modes) else None
+        if imaginary := [f"{-value:.0f}i" for value in modes.wavenumbers_cm1 if value < FALLING_CM1]:
+            if level.minimum:
+                raise SaddlePoint(modes.lowest)
             findings.append(f"not a minimum: imaginary modes at {', '.join(imaginary)} cm^-1")
     if "excitations" in level.properties:
         print("excitations", flush=True)

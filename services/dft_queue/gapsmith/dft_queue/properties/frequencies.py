@@ -19,6 +19,7 @@ from pyscf.df.hessian import uhf as df_uhf
 from pyscf.hessian import rhf, thermo, uhf
 
 from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.lowest_mode import Mode
 from gapsmith.dft_queue.properties.response import occupied, prepared, tightened, unrestricted
 
 LINEAR_BOHR: Final = 0.02  # a molecule with all atoms this close to one axis is linear
@@ -39,6 +40,12 @@ class Frequencies:
     ir_intensities_km_mol: np.ndarray  # (modes,)
     modes: np.ndarray  # (modes, atoms, 3), Cartesian displacements, each of norm 1
     zero_point_energy_hartree: float  # of the modes that are not imaginary
+
+    @property
+    def lowest(self) -> Mode:
+        """The softest one, or the steepest of those that lead downhill."""
+        direction = self.modes[int(self.wavenumbers_cm1.argmin())]
+        return Mode(float(self.wavenumbers_cm1.min()), direction / np.linalg.norm(direction, axis=1).max())
 
     @property
     def imaginary(self) -> int:

@@ -44,9 +44,7 @@ def check_stability(field: Any) -> Stability:
         CalculationError: the lowest curvature does not converge (chemistry).
     """
     ready = prepared(field)
-    external = True
-    if not unrestricted(ready):
-        external = _lowest(ready, ready.gen_response(singlet=False, hermi=1))[0] > UNSTABLE_HARTREE
+    external = unrestricted(ready) or (_lowest(ready, ready.gen_response(singlet=False, hermi=1))[0] > UNSTABLE_HARTREE)
     curvature, rotations = _lowest(ready, ready.gen_response(hermi=1))
     if curvature > UNSTABLE_HARTREE:
         return Stability(internal=True, external=external)
@@ -55,7 +53,23 @@ def check_stability(field: Any) -> Stability:
     return Stability(internal=False, external=external, orbitals=orbitals, density=density)
 
 
-def _lowest(ready: Any, response: Callable[[np.ndarray], np.ndarray]) -> tuple[float, list[np.ndarray]]:
+def stable_against_unrestricted(field: Any, clearly_hartree: float = np.inf) -> bool:
+    """Whether a restricted field lies below every unrestricted one in its neighbourhood.
+
+    Args:
+        field: converged.
+        clearly_hartree: curvature of the rotation of HOMO into LUMO above which nothing else is looked at.
+
+    Raises:
+        CalculationError: the lowest curvature does not converge (chemistry).
+    """
+    ready = prepared(field)
+    return _lowest(ready, ready.gen_response(singlet=False, hermi=1), clearly_hartree)[0] > UNSTABLE_HARTREE
+
+
+def _lowest(
+    ready: Any, response: Callable[[np.ndarray], np.ndarray], enough_hartree: float = np.inf
+) -> tuple[float, list[np.ndarray]]:
     """Lowest eigenvalue, in hartree, of the electronic Hessian, and its rotations (empty, occupied) of each spin."""
     spaces, differences = [], []
     for coefficients, energies, filled in by_spin(ready):
@@ -85,6 +99,8 @@ def _lowest(ready: Any, response: Callable[[np.ndarray], np.ndarray]) -> tuple[f
     if not diagonal.size:
         return np.inf, []
     guesses = [np.eye(1, diagonal.size, place)[0] for place in np.argsort(diagonal)[:GUESSES]]
+    if np.isfinite(enough_hartree) and (first := float(guesses[0] @ product(guesses[0]))) > enough_hartree:
+        return first, []
     guesses.append(1 / np.maximum(diagonal, 1e-2) ** 2)  # something of every symmetry
     converged, value, vector = lib.davidson1(
         lambda vectors: [product(one) for one in vectors],
