@@ -19,9 +19,10 @@ from gapsmith.core.errors import CalculationError, DataError, FailureClass, Inpu
 from gapsmith.core.levels import GFN2, LevelOfTheory, shipped
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.settings import settings
+from gapsmith.dft_queue.child import RAISE_MEMORY
 from gapsmith.dft_queue.jobs import CalculationOutput
 from gapsmith.dft_queue.outcomes import store_failure, store_output
-from gapsmith.store import calculations, campaigns, candidates, heartbeats, jobs, outbox
+from gapsmith.store import calculations, campaigns, candidates, heartbeats, jobs, levels, outbox
 from gapsmith.store.database import Database
 from gapsmith.store.jobs import JobFilter, JobState
 
@@ -60,6 +61,18 @@ class Queue:
                 campaign_id=campaign_id,
                 priority=priority,
             ).id
+
+    def ask_again(self, level: LevelOfTheory) -> calculations.Calculation:
+        """The newest molecule once more, at a level whose limits may be others."""
+        molecule = hydrogen(0.6 + 0.001 * self.made)
+        with self.database.transaction() as connection:
+            return calculations.request(
+                connection,
+                content_hash=content_hash(molecule.numbers, molecule.coordinates, 0, 0, level, GFN2),
+                level=level,
+                conformer_id=candidates.add_conformer(connection, molecule, method=GFN2, molecule_id=None),
+                campaign_id=None,
+            )
 
     def claim(self) -> calculations.Calculation:
         """A worker takes the most urgent one."""
@@ -394,3 +407,18 @@ def test_states_are_all_known(queue: Queue) -> None:
     with queue.database.transaction() as connection:
         assert jobs.counts(connection, JobFilter()) == {JobState(state): 1 for state in made}
         assert {one.state for one in jobs.listed(connection, JobFilter())} == set(JobState)
+
+
+def test_what_failed_for_want_of_memory_is_computed_again_when_it_is_asked_for_again(queue: Queue) -> None:
+    larger = TRIAGE.model_copy(update={"name": "triage-big", "memory_mb": 9000})
+    job = queue.ask()
+    queue.fail(FailureClass.POISON, f"needs more memory than the limit of 3000 MB; {RAISE_MEMORY}")
+    again = queue.ask_again(larger)
+    assert (again.id, again.state) == (job, "queued")
+    with queue.database.transaction() as connection:
+        level = levels.get(connection, queue.claim().level_version)
+    assert level is not None
+    assert level.memory_mb == 9000
+    queue.ask()
+    queue.fail(FailureClass.POISON, "the basis set has no functions for Og")
+    assert queue.ask_again(larger).state == "failed"
