@@ -33,6 +33,7 @@ NAMES = (
     "candidates",
     "browsers",
     "fuzz",
+    "chaos",
 )
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("gapsmith", "torch", "torch_geometric", "rdkit", "pyscf", "tblite", "kafka-python", "psycopg", "celery")

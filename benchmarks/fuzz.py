@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -25,6 +25,7 @@ from gapsmith.core import children, errors
 
 CASES: Final = 1000
 ROOT: Final = Path(__file__).parents[1]
+AT_ONCE: Final = 2 * (os.cpu_count() or 1)
 CPU_S: Final = 60  # of a case
 WALL_S: Final = 600.0
 MEMORY_MB: Final = 12_000
@@ -83,6 +84,7 @@ class Outcome(NamedTuple):
 
     number: int
     arguments: Sequence[str]
+    code: int | None  # of its exit; negative for a signal
     fault: str | None  # traceback, hang, crash, exit code, raw output; None: none of them
     seconds: float
     output: str
@@ -90,52 +92,84 @@ class Outcome(NamedTuple):
 
 def measure() -> dict[str, Any]:
     """Run all cases."""
-    found = list(outcomes(range(CASES)))
-    for one in found:
+    found = []
+    for one in outcomes(range(CASES)):
+        found.append(one)
         if one.fault is not None:
-            print(
-                f"case {one.number}: {one.fault}: gapsmith {' '.join(map(repr, one.arguments))}\n{one.output[-2000:]}"
-            )
+            words = " ".join(map(repr, one.arguments))
+            print(f"case {one.number}: {one.fault}: gapsmith {words}\n{one.output[-2000:]}", flush=True)
     return {
         "cases": len(found),
-        "commands": len({" ".join(command.replace("@", "").split()[:2]) for command in COMMANDS}),
+        "command_lines": len(COMMANDS),
         "faults": sum(one.fault is not None for one in found),
-        **Counter(one.fault.split()[0] for one in found if one.fault is not None),
+        "failed": {one.number: one.fault for one in found if one.fault is not None},
+        "exit_codes": dict(sorted(Counter(str(one.code) for one in found).items())),
         "slowest_s": round(max(one.seconds for one in found), 1),
-        "failed": [one.number for one in found if one.fault is not None],
     }
 
 
-def outcomes(numbers: Sequence[int]) -> list[Outcome]:
-    """How some cases end."""
-    _warm()
-    return [outcome(number) for number in numbers]
-
-
 def outcome(number: int) -> Outcome:
-    """Run a case."""
-    chance = random.Random(number)
-    with tempfile.TemporaryDirectory(prefix="gapsmith-fuzz-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        arguments = _arguments(chance, home, number)
+    """How one case ends."""
+    return next(outcomes([number]))
+
+
+def outcomes(numbers: Iterable[int]) -> Iterator[Outcome]:
+    """How some cases end, two for each core at a time."""
+    _warm()
+    left, running = iter(numbers), list[_Case]()
+    while True:
+        while len(running) < AT_ONCE and (number := next(left, None)) is not None:
+            running.append(_Case(number))
+        if not running:
+            return
+        for case in list(running):
+            if (found := case.ended()) is not None:
+                running.remove(case)
+                yield found
+        time.sleep(0.01)
+
+
+class _Case:
+    """A command in a fork of this process."""
+
+    def __init__(self, number: int) -> None:
+        chance = random.Random(number)
+        self._number, self._started = number, time.monotonic()
+        self._folder = tempfile.TemporaryDirectory(prefix="gapsmith-fuzz-", ignore_cleanup_errors=True)
+        self._home = Path(self._folder.name)
+        self._arguments = _arguments(chance, self._home, number)
         environment = {
-            "GAPSMITH_HOME": str(home / "home"),
+            "GAPSMITH_HOME": str(self._home / "home"),
             "GAPSMITH_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/nothing",
-        }
-        environment |= {
             "GAPSMITH_KAFKA_BOOTSTRAP": "127.0.0.1:1",
             "GAPSMITH_CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
         }
         if number % 10 == 9:
             environment[chance.choice(VARIABLES)] = chance.choice(TOKENS).replace("\0", "")
-        started = time.monotonic()
-        if (process := os.fork()) == 0:
-            _carry_out(arguments, environment, home)
-        code = _awaited(process, started + WALL_S)
-        output = (home / "output").read_text(errors="surrogateescape") if (home / "output").exists() else ""
-        log = home / "home" / "logs" / "errors.log"
-        told = log.read_text(errors="replace") if log.is_file() else ""
-        return Outcome(number, arguments, _fault(code, output, told), time.monotonic() - started, output + told)
+        self._process = os.fork()
+        if self._process == 0:
+            _carry_out(self._arguments, environment, self._home)
+
+    def ended(self) -> Outcome | None:
+        """How it ended; None if it still runs. What takes too long is ended."""
+        seconds = time.monotonic() - self._started
+        process, status = os.waitpid(self._process, os.WNOHANG)
+        if not process and seconds < WALL_S:
+            return None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process, signal.SIGKILL)  # with whatever it has left behind
+        if not process:
+            os.waitpid(self._process, 0)
+        code = os.waitstatus_to_exitcode(status) if process else None
+        output = self._text(self._home / "output")
+        told = self._text(self._home / "home" / "logs" / "errors.log")
+        self._folder.cleanup()
+        fault = _fault(code, output, told)
+        return Outcome(self._number, self._arguments, code, fault, seconds, output + told)
+
+    @staticmethod
+    def _text(path: Path) -> str:
+        return path.read_text(errors="surrogateescape") if path.is_file() else ""
 
 
 def _fault(code: int | None, output: str, log: str) -> str | None:
@@ -265,7 +299,8 @@ def _main() -> int:
     settings.cache_clear()
     children.call = _called  # forks are at hand at once
     launch.supervise = refused
-    Database.__init__.__kwdefaults__["timeout_s"] = 0.1
+    defaults: Any = Database.__init__.__kwdefaults__
+    defaults["timeout_s"] = 0.1
     try:
         main()
     except SystemExit as ended:
@@ -290,18 +325,3 @@ def _called(function: Callable[..., Any], *arguments: Any, seconds: float) -> An
     if not text:
         raise children.Overrun(f"it takes more than {seconds:g} s")
     return children.result(json.loads(text))
-
-
-def _awaited(process: int, deadline: float) -> int | None:
-    """Exit code of a fork, negative for a signal; None if it did not end in time."""
-    while True:
-        found, status = os.waitpid(process, os.WNOHANG)
-        if found:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process, signal.SIGKILL)  # whatever it has left behind
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > deadline:
-            os.killpg(process, signal.SIGKILL)
-            os.waitpid(process, 0)
-            return None
-        time.sleep(0.01)

@@ -114,6 +114,8 @@ def printing(tree: ast.AST) -> list[str]:
             found += [name.name for name in node.names if name.name.split(".")[0] == "rich"]
         elif isinstance(node, ast.ImportFrom):
             found += [module] if (module := node.module or "").split(".")[0] == "rich" else []
+        elif isinstance(node, ast.Yield | ast.Return | ast.Assign) and node.value is not None:
+            found += [text] if (text := ast.unparse(node.value)) in ("sys.stdout", "sys.stderr") else []
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             if re.fullmatch(

@@ -1,0 +1,201 @@
+"""Campaigns on tiny molecules while services, servers and workers are killed, stopped and continued at random.
+
+Everything else is as ``gapsmith up`` leaves it. Afterwards the database is asked whether
+anything was lost or done twice. ``python -m benchmarks.chaos SECONDS SEED`` takes another time and seed.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import psycopg
+from psycopg.rows import dict_row
+
+from gapsmith.stack.machine import service_pid
+from gapsmith.stack.stack import EmbeddedStack
+
+SECONDS, SEED = 1800.0, 1
+SERVICES: Final = ("generator", "surrogate", "coordinator", "dft_queue", "dft_worker", "trainer")
+PAUSE_S: Final = (2.0, 10.0)  # between two blows
+FROZEN_S: Final = (1.0, 20.0)  # that a process is stopped for
+QUIET_S: Final = 900.0  # that campaigns have to end when nothing is killed any more
+NOTICED_S: Final = 120.0  # after which a death counts as not noticed
+CAMPAIGN: Final[dict[str, Any]] = {
+    "target": {"value": 7.8, "tolerance": 0.4},
+    "constraints": {"heavy_atoms": [2, 4], "sa_score": 9.0},
+    "budget": {"dft_jobs": 4, "wall_time": "2h"},
+    "acquisition": {"pool": 6},
+    "exploration": {"batch": 16},
+    "retraining": {"every_labels": 3, "steps": 3},
+}
+# an attempt that was neither lost nor hindered ends its calculation: what goes beyond was computed and thrown away
+TWICE: Final = "SELECT count(*)::int AS n FROM calculations WHERE state = 'done' AND attempts > losses + transients + 1"
+LOST: Final = """
+    SELECT count(*)::int AS n FROM outbox o JOIN subscriptions s ON s.topic = o.topic
+    WHERE NOT EXISTS (SELECT 1 FROM inbox i WHERE i.event_id = o.id AND i.consumer = s.consumer)"""
+FAILED: Final = "SELECT count(*)::int AS n FROM inbox WHERE error IS NOT NULL"
+
+
+@dataclass
+class Chaos:
+    """A stack, and what was done to it.
+
+    Args:
+        home: of the stack.
+        seed: of what is killed when.
+    """
+
+    home: Path
+    seed: int
+    blows: Counter[str] = field(default_factory=Counter)
+    noticed_s: list[float] = field(default_factory=list)
+    unnoticed: int = 0
+    _campaigns: int = 0
+
+    def __post_init__(self) -> None:
+        self._chance = random.Random(self.seed)
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("GAPSMITH_")}
+        cache = os.environ.get("GAPSMITH_CACHE", str(Path.home() / ".cache" / "gapsmith"))
+        own = {"GAPSMITH_HOME": str(self.home), "GAPSMITH_CACHE": cache, "GAPSMITH_DASHBOARD_PORT": "0"}
+        self._environment = {
+            **clean,
+            **own,
+            "GAPSMITH_LEASE_S": "15",
+            "GAPSMITH_HEARTBEAT_S": "3",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def run(self, seconds: float) -> dict[str, Any]:
+        """Kill for so long, wait for the campaigns, and count."""
+        self._gapsmith("up")
+        try:
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                if self._open() < 2:
+                    self._begin()
+                self._strike()
+                time.sleep(self._chance.uniform(*PAUSE_S))
+            quiet = time.monotonic() + QUIET_S
+            while self._open() > 0 and time.monotonic() < quiet:
+                time.sleep(2.0)
+            self._settle()
+            return self._result()
+        finally:
+            self._gapsmith("down")
+
+    def _strike(self) -> None:
+        """Kill or stop something."""
+        servers = {one.name: one.pid for one in EmbeddedStack(self.home).status()}
+        name = self._chance.choice([*SERVICES * 2, *servers])
+        find: Callable[[], int | None] = lambda: service_pid(self.home, name)  # noqa: E731
+        if name in servers:
+            find = lambda: {one.name: one.pid for one in EmbeddedStack(self.home).status()}.get(name)  # noqa: E731
+        if (pid := find()) is None:
+            return
+        with suppress(ProcessLookupError):
+            if self._chance.random() < 0.7:
+                os.kill(pid, signal.SIGKILL)
+                self.blows[f"killed {name}"] += 1
+                self._await_another(pid, find)
+            else:
+                os.kill(pid, signal.SIGSTOP)
+                self.blows[f"stopped {name}"] += 1
+                time.sleep(self._chance.uniform(*FROZEN_S))
+                os.kill(pid, signal.SIGCONT)
+
+    def _await_another(self, pid: int, find: Callable[[], int | None]) -> None:
+        started = time.monotonic()
+        while time.monotonic() - started < NOTICED_S:
+            if find() not in (None, pid):
+                self.noticed_s.append(time.monotonic() - started)
+                return
+            time.sleep(0.1)
+        self.unnoticed += 1
+
+    def _begin(self) -> None:
+        """Begin a campaign, unless a server has just been killed."""
+        from gapsmith.core.campaign import parse_campaign
+        from gapsmith.store import campaigns
+        from gapsmith.store.database import Database
+
+        addresses = EmbeddedStack(self.home).find()
+        if addresses is None:
+            return
+        config = parse_campaign({**CAMPAIGN, "name": f"tiny-{self._campaigns}", "seed": self._campaigns})
+        with suppress(Exception), Database(addresses.postgres_url, connections=1) as database:
+            with database.transaction() as connection:
+                campaigns.create(connection, config, source="chaos")
+            self._campaigns += 1
+
+    def _open(self) -> int:
+        """Campaigns that run; at least one if the database does not answer."""
+        try:
+            return self._number(
+                "SELECT count(*)::int AS n FROM campaigns WHERE state NOT IN ('finished', 'stopped', 'failed')"
+            )
+        except psycopg.Error:
+            return 1
+
+    def _settle(self) -> None:
+        """Wait until the events of the ended campaigns are handled."""
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            with suppress(psycopg.Error):
+                if self._number(LOST) == 0:
+                    return
+            time.sleep(2.0)
+
+    def _number(self, query: str) -> int:
+        addresses = EmbeddedStack(self.home).find()
+        if addresses is None:
+            raise psycopg.OperationalError("a server is gone")
+        with psycopg.connect(addresses.postgres_url, row_factory=dict_row, connect_timeout=10) as connection:
+            row = connection.execute(query).fetchone()
+        assert row is not None
+        return int(row["n"])
+
+    def _result(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "kills": sum(count for name, count in self.blows.items() if name.startswith("killed")),
+            "stops": sum(count for name, count in self.blows.items() if name.startswith("stopped")),
+            "events": self._number("SELECT count(*)::int AS n FROM outbox"),
+            "events_lost": self._number(LOST),
+            "events_refused": self._number(FAILED),
+            "calculations": self._number("SELECT count(*)::int AS n FROM calculations WHERE state = 'done'"),
+            "calculations_twice": self._number(TWICE),
+            "campaigns": self._campaigns,
+            "campaigns_ended": self._number("SELECT count(*)::int AS n FROM campaigns WHERE state = 'finished'"),
+            "deaths_noticed": len(self.noticed_s),
+            "deaths_unnoticed": self.unnoticed,
+            "noticed_median_s": round(float(np.median(self.noticed_s)), 2) if self.noticed_s else None,
+            "noticed_max_s": round(max(self.noticed_s), 2) if self.noticed_s else None,
+            "blows": dict(sorted(self.blows.items())),
+        }
+
+    def _gapsmith(self, *words: str) -> None:
+        command = [sys.executable, "-m", "gapsmith.cli.main", *words]
+        subprocess.run(command, env=self._environment, check=True, timeout=600)
+
+
+def measure(seconds: float = SECONDS, seed: int = SEED) -> dict[str, Any]:
+    """What was killed, and what came of it."""
+    with tempfile.TemporaryDirectory(prefix="gapsmith-bench-", ignore_cleanup_errors=True) as folder:
+        return Chaos(Path(folder) / "home", seed).run(seconds)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    print(json.dumps(measure(float(sys.argv[1]), int(sys.argv[2]))))
