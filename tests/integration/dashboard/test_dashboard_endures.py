@@ -145,3 +145,25 @@ def test_a_stream_ends_when_its_token_is_revoked(
                 tokens.revoke(connection, "reader")
             rest = list(lines)
         assert "event: problem" in rest
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"/draw/{10**30}.svg", 422),
+        (f"/draw/1.svg?parent={10**30}", 422),
+        ("/draw/-1.svg", 422),
+        ("/candidates?page=%C2%B2", 200),
+        (f"/candidates?page={'9' * 5000}", 200),
+        ("/candidates?campaign=a%00b", 400),
+        ("/campaigns/a%00b", 400),
+        ("/api/v1/events?type=a%00b", 400),
+        ("/api/v1/candidates?smarts=%ED%A0%80", 422),
+        (f"/api/v1/candidates?limit={10**30}", 422),
+        (f"/api/v1/events?after={10**30}", 422),
+        (f"/?start={10**30}", 422),
+    ],
+)
+def test_odd_requests_are_answered_without_a_failure(site: Site, path: str, status: int) -> None:
+    with site.client() as client:
+        assert client.get(path).status_code == status

@@ -154,7 +154,7 @@ class Guard:
 
     def _refusal(self, headers: Headers) -> PlainTextResponse | None:
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MOST_BODY:
+        if not re.fullmatch("[0-9]{1,15}", length) or int(length) > MOST_BODY:
             return _too_large()
         if self._loopback and not _local(headers.get("host", "")):
             return PlainTextResponse("this dashboard listens to its own machine only: use http://127.0.0.1\n", 421)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
+from pydantic import Field
 
 from gapsmith.core import columns
 from gapsmith.core.errors import InputError, NotFound
@@ -30,6 +31,7 @@ STATES: Final = (
 FORMATS: Final = ("csv", "sdf", "parquet")
 MOST_CHOSEN: Final = 1000  # candidates that are exported by their ids
 API: Final = "/api/v1/candidates"
+Number = Annotated[int, Field(ge=0, lt=2**63)]  # of a molecule
 
 
 def router(site: Site) -> APIRouter:
@@ -58,7 +60,7 @@ def router(site: Site) -> APIRouter:
         return Response(content, headers=headers, media_type=MEDIA[kind])
 
     @routes.get("/draw/{molecule_id}.svg")
-    def drawn(molecule_id: int, parent: int | None = None) -> Response:
+    def drawn(molecule_id: Number, parent: Number | None = None) -> Response:
         with site.database.transaction() as connection:
             smiles = candidates.smiles(connection, [molecule_id, parent or molecule_id])
         if molecule_id not in smiles:

@@ -1,5 +1,6 @@
 """The address of the page of candidates as a question, and back: the same names as the API's."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -45,7 +46,9 @@ class Question:
         if fields and tuple(fields) != SHOWN:
             texts["fields"] = ",".join(fields)
         number = parameters.get("page", "1")
-        return cls(texts, parameters.get("cursor") or None, max(1, int(number)) if number.isdigit() else 1)
+        return cls(
+            texts, parameters.get("cursor") or None, int(number) if re.fullmatch("[1-9][0-9]{0,8}", number) else 1
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:
