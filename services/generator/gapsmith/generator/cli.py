@@ -8,7 +8,7 @@ import click
 
 from gapsmith.cli import options
 from gapsmith.core.terminal import echo
-from gapsmith.generator.commands.options import common
+from gapsmith.generator.commands.options import common, guidance, steps
 from gapsmith.generator.commands.wishes import within
 
 if TYPE_CHECKING:
@@ -176,10 +176,8 @@ def _carry_out(request: "Request", output: Path) -> None:
     help="A wanted gap that gets a row of its own; may be given several times.",
 )
 @options.seed
-@click.option("--steps", type=click.IntRange(1, 1_000_000), metavar="N", help="Steps of the reverse diffusion.")
-@click.option(
-    "--guidance", type=float, callback=within(least=0), metavar="W", help="How hard a wanted gap pulls; 0 not at all."
-)
+@steps
+@guidance
 @options.device
 @click.option(
     "--threads",

@@ -12,11 +12,8 @@ from gapsmith.core.terminal import confirm, echo, print_json, print_rows
 from gapsmith.stack.connect import connected
 
 if TYPE_CHECKING:
-    from gapsmith.store.model_story import Entry
     from gapsmith.store.models import Model
 
-VERDICT_WIDTH = 56
-SHORT = 8  # characters of an id that a terminal shows
 REFERENCE = "ID|ROLE|ROLE:VERSION"
 SOON = "running services take it up within seconds"
 
@@ -41,6 +38,7 @@ def list_(role: str | None, states: str | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from gapsmith.store.model_story import listed
+    from gapsmith.trainer.commands.models_show import brief
 
     wanted = options.chosen(states, list(ModelState), "--state")
     with connected() as connection:
@@ -51,22 +49,7 @@ def list_(role: str | None, states: str | None, as_json: bool) -> None:
     empty = (
         "no model is like that" if role or states else "no models are registered yet: services do that (gapsmith up)"
     )
-    print_rows([_line(one, sys.stdout.isatty()) for one in found], empty=empty)
-
-
-def _line(one: "Entry", terminal: bool) -> dict[str, Any]:
-    verdict = one.verdict or ""
-    return {
-        "id": str(one.id)[:SHORT] if terminal else str(one.id),
-        "role": one.role,
-        "version": one.version,
-        "state": f"● {one.state}" if terminal and one.state == "live" else one.state,
-        "labels": one.labels,
-        "parent": one.parent_version,
-        "campaign": one.campaign,
-        "created": f"{one.created_at.astimezone():%Y-%m-%d %H:%M}" if terminal else one.created_at.isoformat(),
-        "verdict": verdict if not terminal or len(verdict) <= VERDICT_WIDTH else f"{verdict[: VERDICT_WIDTH - 1]}…",
-    }
+    print_rows([brief(one, sys.stdout.isatty()) for one in found], empty=empty)
 
 
 @models.command("show")

@@ -70,28 +70,19 @@ def router(context: Context, access: Access) -> APIRouter:
             found = story(connection, jobs.resolve(connection, [job_id])[0])
         return answered(request, found, kind=_STORY)
 
-    @routes.post(
-        "/{job_id}/retry",
-        response_model=JobChange,
-        responses=documented(404),
-        summary="Queue a failed or cancelled job again, with fresh budgets of attempts",
-    )
-    def retry(principal: Operator, job_id: str) -> JobChange:
-        return _changed(context, job_id, jobs.retry, principal)
+    def command(change: Any, words: str) -> None:
+        @routes.post(
+            f"/{{job_id}}/{change.__name__}",
+            name=change.__name__,
+            response_model=JobChange,
+            responses=documented(404),
+            summary=words,
+        )
+        def changed(principal: Operator, job_id: str) -> JobChange:
+            with context.database.transaction() as connection:
+                wanted = JobFilter(ids=(jobs.resolve(connection, [job_id])[0],))
+                return JobChange(changed=[one.id for one in change(connection, wanted, source=principal.source)])
 
-    @routes.post(
-        "/{job_id}/cancel",
-        response_model=JobChange,
-        responses=documented(404),
-        summary="Cancel a queued or running job",
-    )
-    def cancel(principal: Operator, job_id: str) -> JobChange:
-        return _changed(context, job_id, jobs.cancel, principal)
-
+    command(jobs.retry, "Queue a failed or cancelled job again, with fresh budgets of attempts")
+    command(jobs.cancel, "Cancel a queued or running job")
     return routes
-
-
-def _changed(context: Context, job_id: str, change: Any, principal: Principal) -> JobChange:
-    with context.database.transaction() as connection:
-        wanted = JobFilter(ids=(jobs.resolve(connection, [job_id])[0],))
-        return JobChange(changed=[one.id for one in change(connection, wanted, source=principal.source)])

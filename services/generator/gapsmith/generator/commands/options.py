@@ -1,8 +1,9 @@
 """Options that the commands of the generator share."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -11,24 +12,34 @@ from gapsmith.generator.commands.wishes import within
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+steps: Final = click.option(
+    "--steps",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="Steps of the reverse diffusion: more is better and slower.",
+)
+guidance: Final = click.option(
+    "--guidance",
+    type=float,
+    callback=within(least=0),
+    metavar="W",
+    help="How hard the wanted properties pull: 0 not at all, 1 as in the data, more exaggerates.",
+)
+
+
+def _wanted(name: str, metavar: str, words: str, least: float = -math.inf) -> Callable[[Command], Command]:
+    return click.option(f"--{name}", type=float, callback=within(least=least), metavar=metavar, help=f"Wanted {words}.")
+
 
 def common(command: Command) -> Command:
     """Add them to a command."""
     for option in reversed(
         (
-            click.option("--gap", type=float, callback=within(), metavar="EV", help="Wanted HOMO-LUMO gap in eV."),
-            click.option("--homo", type=float, callback=within(), metavar="EV", help="Wanted HOMO energy in eV."),
-            click.option("--lumo", type=float, callback=within(), metavar="EV", help="Wanted LUMO energy in eV."),
-            click.option(
-                "--dipole", type=float, callback=within(least=0), metavar="DEBYE", help="Wanted dipole moment in debye."
-            ),
-            click.option(
-                "--polarizability",
-                type=float,
-                callback=within(least=0),
-                metavar="BOHR3",
-                help="Wanted polarizability in bohr^3.",
-            ),
+            _wanted("gap", "EV", "HOMO-LUMO gap in eV"),
+            _wanted("homo", "EV", "HOMO energy in eV"),
+            _wanted("lumo", "EV", "LUMO energy in eV"),
+            _wanted("dipole", "DEBYE", "dipole moment in debye", least=0),
+            _wanted("polarizability", "BOHR3", "polarizability in bohr^3", least=0),
             click.option(
                 "-n",
                 "count",
@@ -49,19 +60,8 @@ def common(command: Command) -> Command:
             click.option("--elements", metavar="C,N,O", help="Elements of new atoms besides H.  [C,N,O,F]"),
             click.option("--heavy-atoms", metavar="4-9", help="Atoms other than hydrogen of a molecule."),
             options.seed,
-            click.option(
-                "--steps",
-                type=click.IntRange(1, 1_000_000),
-                metavar="N",
-                help="Steps of the reverse diffusion: more is better and slower.",
-            ),
-            click.option(
-                "--guidance",
-                type=float,
-                callback=within(least=0),
-                metavar="W",
-                help="How hard the wanted properties pull: 0 not at all, 1 as in the data, more exaggerates.",
-            ),
+            steps,
+            guidance,
             click.option(
                 "--temperature",
                 type=float,

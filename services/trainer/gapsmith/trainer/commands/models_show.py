@@ -23,6 +23,8 @@ from gapsmith.trainer.commands.models_metrics import (
 from gapsmith.trainer.commands.models_training import training_lines
 from gapsmith.training.metrics import Point
 
+VERDICT_WIDTH = 56
+SHORT = 8  # characters of an id that a terminal shows
 SHOWN = 16  # digits of a digest of data
 FACTS = ("batch_size", "learning_rate", "seed", "processes", "steps", "wall_s")  # of a card, about the training
 
@@ -58,6 +60,22 @@ class Story:
         except CheckpointError as error:
             problem = str(error)
         return cls(line, promotions, card_of(Path(line[0].path)), problem, run, points)
+
+
+def brief(one: Entry, terminal: bool) -> dict[str, Any]:
+    """A model as a line of the list; on a terminal shortened."""
+    verdict = one.verdict or ""
+    return {
+        "id": str(one.id)[:SHORT] if terminal else str(one.id),
+        "role": one.role,
+        "version": one.version,
+        "state": f"● {one.state}" if terminal and one.state == "live" else one.state,
+        "labels": one.labels,
+        "parent": one.parent_version,
+        "campaign": one.campaign,
+        "created": f"{one.created_at.astimezone():%Y-%m-%d %H:%M}" if terminal else one.created_at.isoformat(),
+        "verdict": verdict if not terminal or len(verdict) <= VERDICT_WIDTH else f"{verdict[: VERDICT_WIDTH - 1]}…",
+    }
 
 
 def lines(one: Story) -> list[str]:
