@@ -96,7 +96,7 @@ def test_models_import_no_numerical_library() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from gapsmith.cli.main import cli\n"
         "CliRunner().invoke(cli, ['models', 'list', '--help'])\n"
-        "from gapsmith.trainer.commands import models_show, models_compare, models_metrics\n"
+        "from gapsmith.trainer.commands import models_show, models_compare\n"
         "import gapsmith.store.model_story, gapsmith.store.model_choice\n"
         "sys.exit(bool({'torch', 'numpy', 'rdkit', 'safetensors', 'matplotlib'} & set(sys.modules)))"
     )

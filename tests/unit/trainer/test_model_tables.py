@@ -11,7 +11,7 @@ import pytest
 from gapsmith.core.errors import InputError
 from gapsmith.store.model_story import Entry
 from gapsmith.trainer.commands.models_compare import Comparison, as_document, rows
-from gapsmith.trainer.commands.models_metrics import labels_held_out, measured, numbers, scores, text
+from gapsmith.training.model_metrics import labels_held_out, measured, numbers, scores, text
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

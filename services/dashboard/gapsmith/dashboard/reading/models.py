@@ -1,17 +1,16 @@
 """Models as the pages show them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from gapsmith.store import model_story, training_runs
 from gapsmith.store.database import Connection
 from gapsmith.store.model_story import Entry, WentLive
 from gapsmith.store.training_runs import Run
 from gapsmith.training.metrics import Point
+from gapsmith.training.model_metrics import others, scores
 
-GATE: Final = ("candidate", "live")  # the gate's scores of the new model, and of the one that was live
-APART: Final = ("training", "warnings")
 MOST: Final = 200  # models of the list
 
 
@@ -42,25 +41,13 @@ def model(connection: Connection, name: str) -> Model:
     """Everything of one model; raises NotFound."""
     line = model_story.lineage(connection, model_story.resolve(connection, name))
     metrics = line[0].metrics
-    scores = {who: dict(_numbers(metrics.get(who) or {})) for who in GATE}
+    ours, theirs = (scores(metrics, whose) for whose in ("candidate", "live"))
     run = training_runs.of(connection, line[0].id)
     return Model(
         line=line,
         promotions=model_story.promotions(connection, role=line[0].role, model_id=line[0].id),
-        gate=[
-            (score, scores["candidate"].get(score), scores["live"].get(score))
-            for score in dict.fromkeys([*scores["candidate"], *scores["live"]])
-        ],
-        measured=list(_numbers({key: value for key, value in metrics.items() if key not in (*GATE, *APART)})),
+        gate=[(score, ours.get(score), theirs.get(score)) for score in dict.fromkeys([*ours, *theirs])],
+        measured=list(others(metrics).items()),
         run=run,
         points=training_runs.points(connection, run.id) if run else (),
     )
-
-
-def _numbers(part: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Single numbers by their path."""
-    for name, value in part.items():
-        if isinstance(value, Mapping):
-            yield from _numbers(value, f"{prefix}{name}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{prefix}{name}", float(value)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from gapsmith.core.errors import InputError
 from gapsmith.store.model_story import Entry
-from gapsmith.trainer.commands.models_metrics import (
+from gapsmith.training.model_metrics import (
     card_of,
     difference,
     labels_held_out,

@@ -10,7 +10,9 @@ from gapsmith.core.errors import CheckpointError
 from gapsmith.store.model_story import Entry, WentLive
 from gapsmith.store.models import check
 from gapsmith.store.training_runs import Run
-from gapsmith.trainer.commands.models_metrics import (
+from gapsmith.trainer.commands.models_training import training_lines
+from gapsmith.training.metrics import Point
+from gapsmith.training.model_metrics import (
     card_of,
     difference,
     labels_held_out,
@@ -20,8 +22,6 @@ from gapsmith.trainer.commands.models_metrics import (
     scores,
     text,
 )
-from gapsmith.trainer.commands.models_training import training_lines
-from gapsmith.training.metrics import Point
 
 VERDICT_WIDTH = 56
 SHORT = 8  # characters of an id that a terminal shows

@@ -18,8 +18,12 @@ HELD_OUT: Final = "held_out_"  # what the names of scores on held-out labels, a 
 
 def measured(metrics: Mapping[str, Any]) -> dict[str, float]:
     """What was measured of a model itself: the gate's scores, then all others."""
-    own = {name: value for name, value in metrics.items() if name not in APART}
-    return {**scores(metrics, "candidate"), **dict(numbers(own))}
+    return {**scores(metrics, "candidate"), **others(metrics)}
+
+
+def others(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """What was measured of a model beside the gate's scores."""
+    return dict(numbers({name: value for name, value in metrics.items() if name not in APART}))
 
 
 def scores(metrics: Mapping[str, Any], whose: str) -> dict[str, float]:
