@@ -1,5 +1,6 @@
 """A small architecture that is installed as a plug-in would be, and a trained parent of it."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -15,6 +16,7 @@ from gapsmith.trainer.labels import write
 from gapsmith.trainer.processes import horovod_problem
 from gapsmith.training.checkpoint import save_model, sha256
 from gapsmith.training.communicator import SingleProcess
+from gapsmith.training.files import card_path
 from gapsmith.training.loop import TrainingPlan, train
 from gapsmith.training.protocol import BaseOptions
 
@@ -47,20 +49,30 @@ def horovod() -> None:
         pytest.skip(problem)
 
 
-@pytest.fixture
-def parent(tmp_path: Path) -> Path:
-    """Weights of a model of that architecture, trained a little on QM9."""
-    from composition import CompositionTrainable
+@pytest.fixture(scope="session")
+def trained(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a model of that architecture, trained a little on QM9, once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for path in (installed, HERE):
+            patch.syspath_prepend(str(path))
+        from composition import CompositionTrainable
 
-    kind = CompositionTrainable()
-    torch.manual_seed(0)
-    base = kind.base_training(kind.default_config(), BaseOptions())
-    source = base.source(SingleProcess(), batch_size=64)
-    model, _ = train(kind, base.model, source, TrainingPlan(steps=60, learning_rate=1e-2))
-    kind.finish(model, [])
-    weights = tmp_path / "composition-0.safetensors"
-    save_model(weights, model, **as_role("composition"), config=base.config, card={"data": "QM9"})
+        kind = CompositionTrainable()
+        torch.manual_seed(0)
+        base = kind.base_training(kind.default_config(), BaseOptions())
+        source = base.source(SingleProcess(), batch_size=64)
+        model, _ = train(kind, base.model, source, TrainingPlan(steps=60, learning_rate=1e-2))
+        kind.finish(model, [])
+        weights = tmp_path_factory.mktemp("trained") / "composition-0.safetensors"
+        save_model(weights, model, **as_role("composition"), config=base.config, card={"data": "QM9"})
     return weights
+
+
+@pytest.fixture
+def parent(trained: Path, tmp_path: Path) -> Path:
+    """A test's own copy of those weights and their card."""
+    shutil.copy(card_path(trained), tmp_path)
+    return Path(shutil.copy(trained, tmp_path))
 
 
 @pytest.fixture(scope="session")

@@ -213,7 +213,7 @@ def test_too_few_labels_and_no_live_model(world: World) -> None:
 
 
 def test_unknown_role_is_refused_with_the_known_ones(world: World) -> None:
-    with pytest.raises(InputError, match="'sourogate'; there is: composition, generator, surrogate"):
+    with pytest.raises(InputError, match="'sourogate'; did you mean 'surrogate'"):
         world.request(world.trainer(), role="sourogate")
 
 
