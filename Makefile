@@ -42,7 +42,7 @@ demo: install ## find molecules with a 4 eV gap: the whole loop on this machine
 
 test: horovod ## all tests, on real servers: on two cores, then those beside which nothing may run
 	@code=0; set -x; \
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not serial' || code=$$?; \
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not serial' || code=$$?; \
 	$(BIN)/python -m pytest -q -m serial || code=$$?; \
 	exit $$code
 
