@@ -5,6 +5,7 @@ the same on every machine: ``python -m benchmarks fuzz`` names those that failed
 """
 
 import contextlib
+import importlib
 import json
 import os
 import random
@@ -69,6 +70,11 @@ COMMANDS: Final = (  # @ is an argument by chance
     "data xtb --molecules @ --workers @", "report @ --results @", "token create @ --role @ --valid-for @",
     "token revoke @", "token list", "status", "down @", "migrate @", "up @ @", "dashboard @", "generator healthy",
     "dft_worker healthy", "@ serve", "@", "@ @",
+)  # fmt: skip
+WARM: Final = (  # what commands import when they run
+    "coordinator.commands.estimate", "coordinator.commands.run", "core.chemistry.screening", "dft_queue.commands.dft",
+    "generator.commands.leads", "generator.commands.work", "generator.commands.writing", "generator.evaluation.report",
+    "surrogate.predicting", "trainer.commands.train", "trainer.commands.watching",
 )  # fmt: skip
 VARIABLES: Final = (
     "GAPSMITH_LEASE_S",
@@ -247,6 +253,8 @@ def _warm() -> None:
 
     torch.set_num_threads(1)
     Predictor.load()
+    for name in WARM:
+        importlib.import_module(f"gapsmith.{name}")
 
     def visit(command: click.Command) -> None:
         if isinstance(command, click.Group):
