@@ -95,6 +95,8 @@ def load_weights(model: nn.Module, weights: Path) -> None:
         raise CheckpointError(f"{weights} does not fit the model: {sorted(state.keys() ^ own.keys())[:5]} differ")
     if wrong := [name for name in own if state[name].shape != own[name].shape]:
         raise CheckpointError(f"{weights} does not fit the model: {wrong[:5]} have other shapes")
-    if broken := [name for name in own if state[name].is_floating_point() and not bool(state[name].isfinite().all())]:
-        raise CheckpointError(f"{weights}: {broken[0]} holds values that are not finite: fetch or train it again")
+    learned = {name for name, _ in model.named_parameters()}  # a buffer may hold an infinite threshold
+    for name in own:
+        if state[name].isnan().any() or (name in learned and not state[name].isfinite().all()):
+            raise CheckpointError(f"{weights}: {name} holds values that are not finite: fetch or train it again")
     model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in state.items()})

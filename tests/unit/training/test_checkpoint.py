@@ -165,3 +165,16 @@ def test_a_card_holds_no_number_that_json_lacks(tmp_path: Path) -> None:
     weights = tmp_path / "card-0.safetensors"
     write_card(weights, {"metrics": {"mae": math.nan, "rows": [1.0, math.inf]}})
     assert json.loads(card_path(weights).read_text()) == {"metrics": {"mae": None, "rows": [1.0, None]}}
+
+
+def test_a_buffer_may_be_infinite_but_not_undefined(tmp_path: Path) -> None:
+    model, weights = nn.Linear(2, 1), tmp_path / "buffer-0.safetensors"
+    model.register_buffer("threshold", torch.tensor(0.0))
+    for value in (math.inf, math.nan):
+        tensors = {"weight": torch.zeros(1, 2), "bias": torch.zeros(1), "threshold": torch.tensor(value)}
+        save_tensors(weights, tensors)
+        if math.isinf(value):
+            load_weights(model, weights)
+            continue
+        with pytest.raises(CheckpointError, match="threshold holds values"):
+            load_weights(model, weights)
