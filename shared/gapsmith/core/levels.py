@@ -118,13 +118,21 @@ class LevelOfTheory(Strict):
     @property
     def own_geometry(self) -> str:
         """Method of geometries that were relaxed at this level."""
-        parts = (self.method, None if self.engine == "tblite" else self.basis, self.solvent and str(self.solvent))
+        parts = (
+            self.method,
+            None if self.engine == "tblite" else self.basis,
+            None if self.solvent is None else str(self.solvent),
+        )
         return "/".join(filter(None, parts))
 
     @property
     def method_and_basis(self) -> str:
         """Method and basis set as the field writes them: ``B3LYP/6-31G(2df,p)``."""
-        parts = (_method_name(self.method), _basis_name(self.basis), self.solvent and str(self.solvent))
+        parts = (
+            _method_name(self.method),
+            _basis_name(self.basis),
+            None if self.solvent is None else str(self.solvent),
+        )
         return "/".join(filter(None, parts))
 
     @property

@@ -104,9 +104,7 @@ def relax(
             lowest = None if mode is None else mode.wavenumber_cm1
             return Relaxed(relaxed, energy, gap, values, evaluate.calls, lowest, rmsd(start, relaxed))
         positions = downhill(positions, mode, lambda moved: evaluate(moved)[0])
-    raise _failed(
-        f"the relaxation ends at a saddle point ({-mode.wavenumber_cm1:.0f}i cm^-1), {1 + MOST_DESCENTS} times"
-    )
+    raise _failed(f"the relaxation ends at saddle points, {1 + MOST_DESCENTS} times one after the other")
 
 
 def off_symmetry(coordinates: np.ndarray) -> np.ndarray:

@@ -158,7 +158,7 @@ def hessian_wavenumbers(numbers: np.ndarray, coordinates: np.ndarray) -> np.ndar
     inner = np.eye(size) - outer @ outer.T
     values = np.linalg.eigvalsh(inner @ (weights[:, None] * (hessian + hessian.T) / 2 * weights) @ inner)
     found = np.array([wavenumber_cm1(value) for value in values])
-    return found[np.abs(found) > 1.0]  # without moving and turning
+    return np.asarray(found[np.abs(found) > 1.0])  # without moving and turning
 
 
 @pytest.mark.parametrize("name", FLAT)

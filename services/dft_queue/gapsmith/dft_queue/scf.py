@@ -107,7 +107,7 @@ def memory_mb(job: CalculationInput) -> int:
     integrals = 8e-6 * fitted * mol.nao * (mol.nao + 1) / 2
     points = POINTS_PER_ATOM * 1.6 ** ((3 if job.level.grid is None else job.level.grid) - 1) * mol.natm
     values = 4 * 4e-6 * points * mol.nao  # value and gradient, in single precision
-    return round(MARGIN * (LIBRARIES_MB + 2.5 * integrals + 1.6 * values))
+    return int(MARGIN * (LIBRARIES_MB + 2.5 * integrals + 1.6 * values))
 
 
 def converge(mol: Any, level: LevelOfTheory, *, start: Any = None, ladder: tuple[Rung, ...] | None = None) -> Converged:
