@@ -144,7 +144,8 @@ def test_another_unit_is_recognised(smiles: str, scale: float, unit: str, words:
         ("H", [[0, 0, 0]], "spin"),
         ("Ar Ar", [[0, 0, 0], [0, 0, 3.76]], "fragments"),
         ("Na Cl", [[0, 0, 0], [0, 0, 2.36]], None),
-        ("Cr Cr", [[0, 0, 0], [0, 0, 1.68]], None),
+        ("Cr Cr", [[0, 0, 0], [0, 0, 1.68]], "spin"),
+        ("Zn H H", [[0, 0, 0], [0, 0, 1.54], [0, 0, -1.54]], None),
     ],
 )
 def test_geometries_that_are_possible(symbols: str, rows: list[list[float]], reason: str | None) -> None:

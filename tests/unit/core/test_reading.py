@@ -44,12 +44,16 @@ def block(smiles: str, *, hydrogens: bool = True) -> str:
 
 
 @pytest.mark.parametrize(
-    ("smiles", "charge", "spin"),
-    [("CC", 0, None), ("[NH4+]", 1, None), ("CC(=O)[O-]", -1, None), ("C[CH2]", 0, 1), ("[O][O]", 0, 2)],
-)
-def test_charge_and_spin_are_read(tmp_path: Path, smiles: str, charge: int, spin: int | None) -> None:
-    for record in (one(tmp_path, "a.sdf", block(smiles) + "$$$$\n"), from_smiles(smiles, "x")):
-        assert (record.error, record.charge, record.spin) == (None, charge, spin)
+    ("smiles", "charge", "radicals", "stated"),
+    [
+        ("CC", 0, 0, None), ("[NH4+]", 1, 0, None), ("CC(=O)[O-]", -1, 0, None), ("C[CH2]", 0, 1, 1),
+        ("[CH2]", 0, 2, 2), ("[O][O]", 0, 2, None),
+    ],
+)  # fmt: skip
+def test_charge_and_spin_are_read(tmp_path: Path, smiles: str, charge: int, radicals: int, stated: int | None) -> None:
+    """A SMILES says how many bonds are missing, a mol block what one radical centre's multiplicity is."""
+    for record, spin in ((one(tmp_path, "a.sdf", block(smiles) + "$$$$\n"), stated), (from_smiles(smiles, "x"), None)):
+        assert (record.error, record.charge, record.radicals, record.spin) == (None, charge, radicals, spin)
         assert sorted(record.numbers) == sorted(
             a.GetAtomicNum() for a in Chem.AddHs(Chem.MolFromSmiles(smiles)).GetAtoms()
         )

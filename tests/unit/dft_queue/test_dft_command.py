@@ -42,7 +42,7 @@ def test_help_names_both_uses() -> None:
     [
         (["none.sdf"], "none.sdf does not exist"),
         (["a.smi", "--level", "triag"], "no level of theory is called 'triag'; there is: xtb"),
-        (["a.smi", "--levels", "none.yaml"], "none.yaml cannot be read"),
+        (["a.smi", "--levels", "none.yaml"], "none.yaml: no such file"),
         (["a.smi", "-o", "out.txt"], "the ending '.txt'"),
         (["a.smi", "-o", "none/out.csv"], "mkdir -p"),
     ],
