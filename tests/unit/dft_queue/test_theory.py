@@ -15,7 +15,7 @@ from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.scf import converge, frontier_ev, molecule
 
 FORMALDEHYDE = (6, 8, 1, 1), ((0.0, 0.0, -0.53), (0.0, 0.0, 0.68), (0.0, 0.94, -1.12), (0.0, -0.94, -1.12))
-SMALL = {"basis": "def2-svp", "convergence_hartree": 1e-9, "gradient_convergence": None, "grid": 3}
+SMALL = {"basis": "6-31g", "convergence_hartree": 1e-8, "gradient_convergence": None, "grid": 1}
 
 
 def level(**changes: object) -> LevelOfTheory:
@@ -36,8 +36,8 @@ def computed(theory: LevelOfTheory) -> tuple[float, float]:
 
 def plain(xc: str) -> dft.rks.RKS:
     atoms = list(zip(("C", "O", "H", "H"), FORMALDEHYDE[1], strict=True))
-    field = dft.RKS(gto.M(atom=atoms, basis="def2-svp", verbose=0), xc=xc)
-    field.grids.level = 3
+    field = dft.RKS(gto.M(atom=atoms, basis="6-31g", verbose=0), xc=xc)
+    field.grids.level = 1
     return field
 
 
