@@ -62,7 +62,7 @@ def add(connection: Connection, campaign_id: UUID, smiles: str, models: list[UUI
             " properties) VALUES (%s, %s, %s, %s, %s, 'done', %s, -7.0, %s, %s)",
             (new, str(new), level, campaign_id, where, gap, -7.0 + gap, computed(gap)),
         )
-        outbox.emit(connection, CalculationFinished(calculation_id=new, state="done", gap_ev=gap), source="test")
+        outbox.emit(connection, CalculationFinished(calculation_id=new, state="done"), source="test")
         return new
 
     generated = conformer("generated", 0.0)

@@ -124,7 +124,9 @@ class Campaign:
             "candidates": str(sum(self._document["candidates"].values())),
             "DFT jobs": f"{now['dft_done']} of {now['dft_budget']}",
             "hits": f"{now['hits']} ({now['certified_hits']} certified, {now['missed_hits']} missed)",
-            "best": "" if now["best"] is None else f"{now['best']['smiles']} ({now['best']['gap_ev']:.2f} eV)",
+            "best": ""
+            if now["best"] is None
+            else f"{now['best']['smiles']} ({now['best']['value']:.2f} {now['best']['unit']})",
         }
         rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in lines.items())
         return f"<table><caption>{escape(self.name)}</caption><tbody>{rows}</tbody></table>"

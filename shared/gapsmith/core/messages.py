@@ -92,7 +92,6 @@ class CalculationFinished(Event):
     TOPIC = "gapsmith.calculation.finished"
     calculation_id: UUID
     state: Name  # done, failed or cancelled
-    gap_ev: Number | None = None
 
 
 class TrainingRequested(Event):

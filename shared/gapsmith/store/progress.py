@@ -10,12 +10,12 @@ from gapsmith.store.database import Connection
 
 @dataclass(frozen=True)
 class Best:
-    """The molecule whose DFT gap is nearest to the target."""
+    """The molecule whose DFT value is nearest to the target."""
 
     candidate_id: UUID
     molecule_id: int
     smiles: str
-    gap_ev: float  # that counts: the certificate's if there is one, else the label's
+    value: float  # that counts: the certificate's if there is one, else the label's
     unit: str
     level: str  # triage or certificate
 
@@ -27,7 +27,7 @@ class Counts:
     waiting_to_score: int
     waiting: int  # scored, not selected
     usable: int  # passed the surrogate's checks: scored, or further
-    labels: int  # DFT gaps
+    labels: int  # DFT values
     dft_done: int  # triage calculations that ended, well or not
     dft_open: int  # selected, not computed yet
     dft_running: int
@@ -111,7 +111,7 @@ _REASONS = """
     GROUP BY reason ORDER BY n DESC, reason"""
 
 _BEST = """
-    SELECT c.id AS candidate_id, c.molecule_id, m.smiles, o.value AS gap_ev,
+    SELECT c.id AS candidate_id, c.molecule_id, m.smiles, o.value,
            CASE WHEN c.certified_value IS NULL THEN 'triage' ELSE 'certificate' END AS level
     FROM candidate_outcomes o JOIN candidates c ON c.id = o.candidate_id JOIN molecules m ON m.id = c.molecule_id
     WHERE o.campaign_id = %(campaign)s ORDER BY abs(o.value - %(target)s), c.id LIMIT 1"""
@@ -182,7 +182,7 @@ def drift(connection: Connection, campaign_id: UUID, after_labels: int) -> float
 
 @dataclass(frozen=True)
 class Attempt:
-    """A DFT job of a campaign that has ended, and what came of it."""
+    """A DFT job of a campaign that has ended, and what came of it; values are those of the target's property."""
 
     candidate_id: UUID
     smiles: str
@@ -190,12 +190,12 @@ class Attempt:
     sa_score: float
     state: str  # labelled, certified or failed
     reason: str | None  # why it, or its certificate, failed
-    gap_ev: float | None  # DFT at the GFN2-xTB geometry
+    label_value: float | None  # DFT at the GFN2-xTB geometry
     certified_value: float | None  # DFT at the DFT geometry
-    value_ev: float | None  # that counts
+    value: float | None  # that counts
     outcome: Outcome | None
-    predicted_gap_ev: float | None  # before the label was known
-    predicted_gap_std_ev: float | None
+    predicted: float | None  # before the label was known
+    predicted_std: float | None
 
 
 @dataclass(frozen=True)
@@ -222,9 +222,9 @@ class TrainedModel:
 def attempts(connection: Connection, campaign_id: UUID) -> list[Attempt]:
     """All DFT jobs of a campaign that have ended, in the order in which they did."""
     rows = connection.execute(
-        """SELECT c.id AS candidate_id, m.smiles, m.in_qm9, m.sa_score, c.state, c.reason, c.label_value AS gap_ev,
-                  c.certified_value, o.value AS value_ev, o.outcome, (p.said ->> 'mean')::float8 AS predicted_gap_ev,
-                  (p.said ->> 'std')::float8 AS predicted_gap_std_ev
+        """SELECT c.id AS candidate_id, m.smiles, m.in_qm9, m.sa_score, c.state, c.reason, c.label_value,
+                  c.certified_value, o.value, o.outcome, (p.said ->> 'mean')::float8 AS predicted,
+                  (p.said ->> 'std')::float8 AS predicted_std
            FROM candidates c JOIN molecules m ON m.id = c.molecule_id JOIN calculations k ON k.id = c.triage_id
            LEFT JOIN candidate_outcomes o ON o.candidate_id = c.id
            JOIN campaigns g ON g.id = c.campaign_id

@@ -100,12 +100,12 @@ def wilson(hits: int, jobs: int, z: float = 1.959964) -> tuple[float, float]:
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
-def mean_absolute_error_ev(found: Sequence[Attempt]) -> tuple[float, int] | None:
+def mean_absolute_error(found: Sequence[Attempt]) -> tuple[float, int] | None:
     """Of the predictions that were made before their labels, in eV, and of how many; None without any."""
     errors = [
-        abs(attempt.predicted_gap_ev - attempt.gap_ev)
+        abs(attempt.predicted - attempt.label_value)
         for attempt in found
-        if attempt.gap_ev is not None and attempt.predicted_gap_ev is not None
+        if attempt.label_value is not None and attempt.predicted is not None
     ]
     return (sum(errors) / len(errors), len(errors)) if errors else None
 

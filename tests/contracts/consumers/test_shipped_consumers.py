@@ -63,7 +63,7 @@ class TestCoordinator(ConsumerContract):
             candidates.select(connection, chosen, finished)
         scored, proposed = (ids(database, "id", campaign, state) for state in ("scored", "proposed"))
         return [
-            CalculationFinished(calculation_id=finished, state="done", gap_ev=4.0),
+            CalculationFinished(calculation_id=finished, state="done"),
             CandidatesScored(campaign_id=campaign, candidate_ids=scored, model_id=model, rescored=True),
             CandidatesProposed(campaign_id=campaign, candidate_ids=proposed, sampled=20, refused={"unknown": 1}),
             TrainingFinished(campaign_id=campaign, role="surrogate", model_id=None, promoted=False, verdict="worse"),

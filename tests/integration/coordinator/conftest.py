@@ -213,7 +213,7 @@ class World:
             )
             outbox.emit(
                 connection,
-                CalculationFinished(calculation_id=calculation_id, state=state, gap_ev=gap_ev),
+                CalculationFinished(calculation_id=calculation_id, state=state),
                 source="dft_worker",
             )
         self.news()

@@ -57,7 +57,7 @@ def test_a_whole_campaign(world: Any) -> None:
     assert (seen.dft_done, seen.dft_failed, seen.dft_running, seen.dft_queued) == (6, 1, 0, 0)
     assert (seen.hits, seen.certified_hits, seen.certificates_done, seen.certificates_open) == (2, 2, 2, 0)
     assert seen.best is not None
-    assert (seen.best.gap_ev, seen.best.level) == (4.05, "certificate")
+    assert (seen.best.value, seen.best.level) == (4.05, "certificate")
     assert seen.sampled == 10 * len(world.rows("SELECT 1 FROM tasks WHERE service = 'generator'"))
     failed = world.rows("SELECT reason FROM candidates WHERE state = 'failed'")
     assert failed == [{"reason": "chemistry: SCF does not converge"}]
@@ -116,9 +116,9 @@ def test_events_that_come_twice_or_too_late_change_nothing(world: Any) -> None:
 
     before = everything()
     for event in (
-        CalculationFinished(calculation_id=calculation, state="done", gap_ev=4.01),
+        CalculationFinished(calculation_id=calculation, state="done"),
         CalculationFinished(calculation_id=calculation, state="cancelled"),
-        CalculationFinished(calculation_id=uuid4(), state="done", gap_ev=4.0),
+        CalculationFinished(calculation_id=uuid4(), state="done"),
         CandidatesScored(campaign_id=campaign.id, candidate_ids=tuple(made), model_id=world.model_ids[0]),
         TrainingFinished(campaign_id=campaign.id, role="surrogate", model_id=None, promoted=False, verdict="worse"),
     ):

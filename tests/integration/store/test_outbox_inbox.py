@@ -47,7 +47,7 @@ def emit(database: Database, number: int) -> list[UUID]:
     ids = []
     for _ in range(number):
         with database.transaction() as connection:
-            event = CalculationFinished(calculation_id=uuid4(), state="done", gap_ev=4.0)
+            event = CalculationFinished(calculation_id=uuid4(), state="done")
             ids.append(outbox.emit(connection, event, source="test"))
     return ids
 
@@ -117,12 +117,12 @@ def test_poison_goes_to_the_dead_letters_and_the_loop_goes_on(database: Database
     handled_ids: list[UUID] = []
 
     def handler(connection: Connection, event_id: UUID, event: CalculationFinished) -> None:
-        if event.gap_ev == -1.0:
+        if event.state == "failed":
             raise ValueError("cannot be handled, ever")
         handled_ids.append(event_id)
 
     with database.transaction() as connection:
-        bad = CalculationFinished(calculation_id=uuid4(), state="done", gap_ev=-1.0)
+        bad = CalculationFinished(calculation_id=uuid4(), state="failed")
         bad_id = outbox.emit(connection, bad, source="test")
     (good_id,) = emit(database, 1)
     producer = Producer(settings)

@@ -48,5 +48,5 @@ def test_where_the_data_lies_changes_nothing(tmp_path: Path, horovod: None, monk
             torch.testing.assert_close(
                 got[name].float(), expected[name].float(), rtol=0.02, atol=0.005, msg=f"{path} {name}"
             )
-    assert card["molecules"] == {"qm9": 600}
+    assert [(one["name"], one["molecules"]) for one in card["sources"]] == [("qm9", 600)]
     assert card["training"]["processes"] == 2

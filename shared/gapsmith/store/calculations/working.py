@@ -92,7 +92,7 @@ def finish(connection: Connection, calculation_id: UUID, owner: str, result: Res
     if not _LEASES.finish(connection, calculation_id, owner, changes, **values):
         return False
     attempts.end(connection, calculation_id, "done", rung=result.rung, cpu_s=result.cpu_s, log_tail=log_tail)
-    _tell(connection, calculation_id, "done", result.gap_ev)
+    _tell(connection, calculation_id, "done")
     return True
 
 
@@ -144,7 +144,7 @@ def fail(
     if again:
         announce(connection, calculation_id, row["queue"], row["priority"])
         return "queued"
-    _tell(connection, calculation_id, "failed", None)
+    _tell(connection, calculation_id, "failed")
     return "failed"
 
 
@@ -171,13 +171,12 @@ def cancel(connection: Connection, calculation_id: UUID) -> bool:
     if not _LEASES.cancel(connection, "id = %(id)s", id=calculation_id):
         return False
     attempts.end(connection, calculation_id, "cancelled", reason="cancelled while it ran")
-    _tell(connection, calculation_id, "cancelled", None)
+    _tell(connection, calculation_id, "cancelled")
     return True
 
 
-def _tell(connection: Connection, calculation_id: UUID, state: str, gap_ev: float | None) -> None:
-    event = CalculationFinished(calculation_id=calculation_id, state=state, gap_ev=gap_ev)
-    outbox.emit(connection, event, source="dft_queue")
+def _tell(connection: Connection, calculation_id: UUID, state: str) -> None:
+    outbox.emit(connection, CalculationFinished(calculation_id=calculation_id, state=state), source="dft_queue")
 
 
 def announce(

@@ -16,7 +16,7 @@ PLAIN_EVERY_S = 15.0
 def progress_lines(progress: Progress) -> list[str]:
     """A campaign's progress in a few lines."""
     p = progress
-    gap = "none yet" if p.best is None else f"{p.best.smiles}  {p.best.gap_ev:.2f} {p.best.unit} ({p.best.level})"
+    gap = "none yet" if p.best is None else f"{p.best.smiles}  {p.best.value:.2f} {p.best.unit} ({p.best.level})"
     lines = [
         f"molecules  {p.sampled} drawn, {p.rejected} refused, {p.waiting_to_score} to score, {p.waiting} scored and "
         "waiting",
@@ -70,7 +70,7 @@ class PlainWatcher:
         if now == self._last and time.monotonic() - self._when < PLAIN_EVERY_S:
             return
         self._last, self._when = now, time.monotonic()
-        best = "-" if p.best is None else f"{p.best.smiles} {p.best.gap_ev:.2f} {p.best.unit}"
+        best = "-" if p.best is None else f"{p.best.smiles} {p.best.value:.2f} {p.best.unit}"
         failed = f", {p.dft_failed} failed" if p.dft_failed else ""
         certificates = f" and {p.certificates_open} certificates" if p.certificates_open else ""
         echo(

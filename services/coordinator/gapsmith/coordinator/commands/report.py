@@ -9,13 +9,14 @@ from gapsmith.cli.export import write
 from gapsmith.coordinator.commands.report_picture import draw
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.lifecycle import CandidateState, Outcome
+from gapsmith.core.properties import suffix
 from gapsmith.core.units import duration
 from gapsmith.store import progress
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Database
 from gapsmith.store.progress import Attempt
 from gapsmith.store.query import CandidateQuery
-from gapsmith.store.results import Results, collect, failures, mean_absolute_error_ev, wilson
+from gapsmith.store.results import Results, collect, failures, mean_absolute_error, wilson
 
 
 @dataclass(frozen=True)
@@ -80,17 +81,19 @@ def hits_table(database: Database, campaign: Campaign) -> list[dict[str, Any]]:
 
 
 def _rows(found: Sequence[Attempt], campaign: Campaign, *outcomes: Outcome) -> list[dict[str, Any]]:
+    unit = suffix(campaign.config.target.unit)
+
     def rank(one: Attempt) -> tuple[int, float]:
         assert one.outcome is not None  # of these outcomes
-        assert one.value_ev is not None  # it has an outcome
-        return outcomes.index(one.outcome), abs(one.value_ev - campaign.config.target.value)
+        assert one.value is not None  # it has an outcome
+        return outcomes.index(one.outcome), abs(one.value - campaign.config.target.value)
 
     return [
         {
             "smiles": one.smiles,
-            "label_ev": one.gap_ev,
-            "certified_ev": one.certified_value,
-            "predicted_ev": _with_error(one.predicted_gap_ev, one.predicted_gap_std_ev),
+            f"label{unit}": one.label_value,
+            f"certified{unit}": one.certified_value,
+            f"predicted{unit}": _with_error(one.predicted, one.predicted_std),
             "in_qm9": "yes" if one.in_qm9 else "no",
             "sa_score": round(one.sa_score, 1),
             "outcome": str(one.outcome).replace("_", " "),
@@ -182,7 +185,7 @@ def _rate_lines(results: Results) -> list[str]:
 
 
 def _error_lines(found: Sequence[Attempt], unit: str) -> list[str]:
-    error = mean_absolute_error_ev(found)
+    error = mean_absolute_error(found)
     if error is None:
         return []
     mean, labels = error

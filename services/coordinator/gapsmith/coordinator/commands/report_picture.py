@@ -1,4 +1,4 @@
-"""The picture of a campaign: hits against DFT jobs, predicted against DFT gaps, and the distribution of the gaps."""
+"""The picture of a campaign: hits against DFT jobs, predicted against DFT values, and their distribution."""
 
 import math
 from pathlib import Path
@@ -50,8 +50,7 @@ def _hits(axes: Axes, results: "Results") -> None:
 
 def _predictions(axes: Axes, results: "Results", window: "Window") -> None:
     found = [
-        (a.predicted_gap_ev, a.predicted_gap_std_ev, a.gap_ev, a.outcome is not None and a.outcome.hit)
-        for a in results.attempts
+        (a.predicted, a.predicted_std, a.label_value, a.outcome is not None and a.outcome.hit) for a in results.attempts
     ]
     known = np.array([row for row in found if None not in row], dtype=np.float64).reshape(-1, 4)
     predicted, deviation, label, hit = known.T
@@ -75,10 +74,10 @@ def _predictions(axes: Axes, results: "Results", window: "Window") -> None:
 
 
 def _distribution(axes: Axes, results: "Results", window: "Window") -> None:
-    gaps = [a.gap_ev for a in results.attempts if a.gap_ev is not None]
+    values = [a.label_value for a in results.attempts if a.label_value is not None]
     axes.axvspan(window.low, window.high, color=WANTED, alpha=0.5, lw=0, label="wanted")
-    if gaps:
-        axes.hist(gaps, bins=_bins(gaps, window), color=OTHER, rwidth=0.92)
+    if values:
+        axes.hist(values, bins=_bins(values, window), color=OTHER, rwidth=0.92)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel=f"DFT {_named(results)}", ylabel="molecules", title="Computed molecules")
     axes.legend(frameon=False)
@@ -89,10 +88,10 @@ def _named(results: "Results") -> str:
     return f"{target.kind.noun}, {target.unit}"
 
 
-def _bins(gaps: list[float], window: "Window") -> list[float]:
+def _bins(values: list[float], window: "Window") -> list[float]:
     """Edges of bins as wide as the window, or a multiple if there were too many; the window's lower end is an edge."""
     width = 2 * window.tolerance
-    width *= max(1, math.ceil((max(gaps) - min(gaps)) / (MOST_BINS * width)))
-    first = math.floor((min(gaps) - window.low) / width)
-    last = math.floor((max(gaps) - window.low) / width) + 1
+    width *= max(1, math.ceil((max(values) - min(values)) / (MOST_BINS * width)))
+    first = math.floor((min(values) - window.low) / width)
+    last = math.floor((max(values) - window.low) / width) + 1
     return [window.low + width * step for step in range(first, last + 1)]

@@ -7,6 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
+from gapsmith.core import properties
+from gapsmith.core.columns import MAIN, predicted_names
 from gapsmith.core.output import sdf_record
 from gapsmith.dashboard.reading.molecule import candidate
 from gapsmith.dashboard.rendering import page, render
@@ -64,15 +66,19 @@ def router(site: Site) -> APIRouter:
         )
 
     @routes.get("/candidates/{candidate_id}/similar")
-    def similar(candidate_id: UUID, smiles: str) -> HTMLResponse:
-        fields = ("candidate_id", "molecule_id", "smiles", "similarity", "gap_ev", "predicted_gap_ev")
+    def similar(candidate_id: UUID, smiles: str, property: str = MAIN) -> HTMLResponse:
+        kind = properties.get(property)
+        predicted, _ = predicted_names(kind)
+        fields = ("candidate_id", "molecule_id", "smiles", "similarity", kind.column, predicted)
         asked = CandidateQuery.ask(similar_to=smiles, fields=fields)
         found = query.page(site.database.transaction, asked, size=SIMILAR + 20, seconds=5.0)
         others: dict[int, dict[str, Any]] = {}
         for row in found.rows:
             if row["candidate_id"] != candidate_id and row["smiles"] != smiles:
                 others.setdefault(row["molecule_id"], row)
-        return HTMLResponse(render("molecule/similar.html", rows=list(others.values())[:SIMILAR]))
+        return HTMLResponse(
+            render("molecule/similar.html", rows=list(others.values())[:SIMILAR], kind=kind, predicted=predicted)
+        )
 
     @routes.get("/geometry/{conformer_id}.sdf")
     def geometry(conformer_id: UUID) -> Response:

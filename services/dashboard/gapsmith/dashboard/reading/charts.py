@@ -56,18 +56,18 @@ def _best(attempts: Sequence[Attempt], window: Window) -> dict[str, Any]:
     nearest: list[float | None] = []
     for one in attempts:
         before = nearest[-1] if nearest else None
-        distance = None if one.value_ev is None else abs(one.value_ev - window.value)
+        distance = None if one.value is None else abs(one.value - window.value)
         nearest.append(min((d for d in (before, distance) if d is not None), default=None))
     return {"distance": nearest, "tolerance": window.tolerance}
 
 
 def _parity(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
-    known = [one for one in attempts if one.gap_ev is not None and one.predicted_gap_ev is not None]
+    known = [one for one in attempts if one.label_value is not None and one.predicted is not None]
     return [
         {
-            "predicted": one.predicted_gap_ev,
-            "deviation": one.predicted_gap_std_ev,
-            "dft": one.gap_ev,
+            "predicted": one.predicted,
+            "deviation": one.predicted_std,
+            "dft": one.label_value,
             "hit": one.outcome is not None and one.outcome.hit,
             "smiles": one.smiles,
             "id": str(one.candidate_id),
@@ -79,9 +79,9 @@ def _parity(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
 def calibration(attempts: Sequence[Attempt]) -> dict[str, Any]:
     """Share of labels inside the central interval of a normal distribution about the prediction, beside its nominal share."""
     scores = [
-        abs(one.gap_ev - one.predicted_gap_ev) / one.predicted_gap_std_ev
+        abs(one.label_value - one.predicted) / one.predicted_std
         for one in attempts
-        if one.gap_ev is not None and one.predicted_gap_ev is not None and one.predicted_gap_std_ev
+        if one.label_value is not None and one.predicted is not None and one.predicted_std
     ]
     observed = [
         sum(score <= NormalDist().inv_cdf(0.5 + level / 2) for score in scores) / len(scores)

@@ -68,7 +68,7 @@ class Loop:
     @property
     def error_ev(self) -> tuple[float, int] | None:
         """Mean absolute error of the surrogate on labels that it had not seen, and of how many."""
-        return results.mean_absolute_error_ev(self.results.attempts)
+        return results.mean_absolute_error(self.results.attempts)
 
 
 def loop(database: Database, name: str) -> Loop:
