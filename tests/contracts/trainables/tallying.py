@@ -93,7 +93,9 @@ class TallyTrainable:
     """See ``gapsmith.training.protocol.Trainable``."""
 
     role, architecture = "surrogate", "tally"
-    judged_by: tuple[Metric, ...] = (Metric(name="gap_mae_ev", title="gap MAE", base_margin=0.05, label_cap=0.2),)
+    judged_by: tuple[Metric, ...] = (
+        Metric("gap_mae_ev", "gap MAE", base_margin=0.05, label_cap=0.2, absolute_error=True),
+    )
 
     def build(self, config: Mapping[str, Any]) -> Network:
         """A new network; raises InputError on unknown or missing keys."""

@@ -78,7 +78,7 @@ class CompositionTrainable:
 
     role = architecture = "composition"
     judged_by: tuple[Metric, ...] = (
-        Metric(name="gap_mae_ev", title="gap MAE", unit=" eV", base_margin=0.05, label_cap=0.2),
+        Metric(name="gap_mae_ev", title="gap MAE", unit=" eV", base_margin=0.05, label_cap=0.2, absolute_error=True),
         Metric(name="gap_nll", title="NLL", base_margin=0.1, label_cap=0.5, relative=False),
     )
 

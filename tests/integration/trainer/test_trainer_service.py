@@ -178,7 +178,7 @@ def test_a_label_that_makes_no_sense_is_set_aside_and_told(world: World) -> None
         model = models.get(connection, told.model_id)
     (label,) = model.metrics["training"]["set_aside"]
     assert label["calculation_id"] == str(nonsense.calculation_id)
-    assert label["error_ev"] > 60
+    assert label["error"] > 60
     card = read_card(Path(model.path), role="composition")
     assert card["labels"]["training"] + card["labels"]["held_out"] == 13
 

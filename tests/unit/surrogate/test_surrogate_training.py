@@ -199,8 +199,8 @@ def test_fine_tuning_takes_labels_without_homo(network: SurrogateNetwork) -> Non
     found = trainable.loss(network, source.batch(0))
     assert all(torch.isfinite(value) for value in found.values())
     assert set(trainable.evaluate_labels(network, bare)) == {"gap_mae_ev", "gap_rmse_ev", "gap_nll"}
-    with pytest.raises(InputError, match="label 0 has no finite gap_ev"):
-        trainable.evaluate_labels(network, [LabelledGeometry(bare[0].numbers, bare[0].coordinates, {"homo_ev": 1.0})])
+    with pytest.raises(InputError, match="label 0 has no finite value that a head could learn"):
+        trainable.evaluate_labels(network, [LabelledGeometry(bare[0].numbers, bare[0].coordinates, {"mood": 1.0})])
 
 
 def test_batch_equals_single(predictor: Predictor, small: SimpleNamespace) -> None:

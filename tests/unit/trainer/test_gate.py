@@ -133,6 +133,22 @@ def test_the_shipped_architectures_declare_what_judges_them(architecture: str, n
     assert [metric.name for metric in judged_by(trainable(architecture))] == names
 
 
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        ("dipole", ["dipole_mae_debye", "dipole_nll"]),
+        ("hardness", ["homo_mae_ev", "homo_nll", "lumo_mae_ev", "lumo_nll"]),  # half their difference
+    ],
+)
+def test_a_surrogate_is_judged_by_the_heads_that_the_target_needs(target: str, names: list[str]) -> None:
+    found = judged_by(trainable("equivariant_gnn"), target)
+    assert [metric.name for metric in found] == names
+    assert (found[0].title, found[0].unit) == {"dipole": ("dipole MAE", " debye"), "hardness": ("HOMO MAE", " eV")}[
+        target
+    ]
+    assert [metric.name for metric in judged_by(trainable("masked_diffusion"), target)] == ["loss"]
+
+
 def test_a_kind_that_declares_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="object does not say what its models are judged by"):
         judged_by(object())

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapsmith.trainer.outliers import LEAST_EV, outliers
+from gapsmith.trainer.outliers import LEAST, outliers
 
 usual = st.lists(st.floats(0, 0.6), min_size=5, max_size=40)
 
@@ -15,7 +15,7 @@ def test_nonsense_is_found_wherever_it_stands(errors: list[float], nonsense: flo
     assert outliers([*errors[:place], nonsense, *errors[place:]]) == [place]
 
 
-@given(errors=st.lists(st.floats(0, LEAST_EV), min_size=1, max_size=40))
+@given(errors=st.lists(st.floats(0, LEAST), min_size=1, max_size=40))
 def test_errors_that_a_model_may_make_are_kept(errors: list[float]) -> None:
     assert outliers(errors) == []
 

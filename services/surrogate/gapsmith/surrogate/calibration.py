@@ -172,7 +172,7 @@ def fit(
             found[name].append(residuals(predicted, molecules, name))
     card: dict[str, Any] = {}
     curves = {name: recalibration(*_even(pairs)) for name, pairs in found.items() if _rows(pairs)}
-    if labels is not None and len(labels) > 0:
+    if labels is not None and "gap" in labels.labelled():
         predicted = predict_molecules(models, labels, device=device)
         own_error, own_sigma = residuals(predicted, labels, "gap")
         if "gap" in curves:

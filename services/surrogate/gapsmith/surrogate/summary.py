@@ -17,7 +17,7 @@ def evaluated(model: SurrogateNetwork, molecules: Molecules, device: str) -> dic
 
 
 def summary(predicted: Predicted, calibration: Calibration, molecules: Molecules) -> dict[str, float]:
-    """Mean absolute errors in base units, and the gap's NLL; quantities that no molecule has are left out."""
+    """Errors in base units and NLL of every head; quantities that no molecule has are left out."""
     out = {}
     for name in predicted.std:
         error, sigma = residuals(predicted, molecules, name)
@@ -25,8 +25,7 @@ def summary(predicted: Predicted, calibration: Calibration, molecules: Molecules
             continue
         suffix = base_unit(quantity(name).dimension).suffix
         out[f"{name}_mae_{suffix}"] = float(np.abs(error).mean())
-        if name == "gap":
-            sigma = calibration.calibrated(sigma, name)
-            out["gap_rmse_ev"] = float(np.sqrt((error**2).mean()))
-            out["gap_nll"] = float((0.5 * np.log(2 * np.pi * sigma**2) + 0.5 * (error / sigma) ** 2).mean())
+        sigma = calibration.calibrated(sigma, name)
+        out[f"{name}_rmse_{suffix}"] = float(np.sqrt((error**2).mean()))
+        out[f"{name}_nll"] = float((0.5 * np.log(2 * np.pi * sigma**2) + 0.5 * (error / sigma) ** 2).mean())
     return out

@@ -30,8 +30,10 @@ class SurrogateTrainable:
 
     role, architecture = ROLE, ARCHITECTURE
     judged_by: tuple[Metric, ...] = (
-        Metric(name="gap_mae_ev", title="gap MAE", unit=" eV", base_margin=0.05, label_cap=0.2),
-        Metric(name="gap_nll", title="NLL", base_margin=0.1, label_cap=0.5, relative=False),  # nats
+        Metric(
+            "{head}_mae{suffix}", "{noun} MAE", base_margin=0.05, label_cap=0.2, unit=" {unit}", absolute_error=True
+        ),
+        Metric("{head}_nll", "{noun} NLL", base_margin=0.1, label_cap=0.5, relative=False),  # nats
     )
 
     def build(self, config: Mapping[str, Any]) -> nn.Module:
@@ -100,8 +102,8 @@ class SurrogateTrainable:
 
 
 def labelled(labels: Sequence[LabelledGeometry]) -> Molecules:
-    """Labels as molecules; raises InputError if one has no gap."""
+    """Labels as molecules; raises InputError if one has no value of any quantity."""
     for index, label in enumerate(labels):
-        if not np.isfinite(label.targets.get("gap_ev", np.nan)):
-            raise InputError(f"label {index} has no finite gap_ev: {dict(label.targets)}")
+        if not np.isfinite([label.targets[name] for name in label.targets.keys() & data.columns().keys()]).any():
+            raise InputError(f"label {index} has no finite value that a head could learn: {dict(label.targets)}")
     return data.from_geometries([(x.numbers, x.coordinates) for x in labels], [x.targets for x in labels])

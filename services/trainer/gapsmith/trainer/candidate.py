@@ -110,7 +110,7 @@ def finish(
         fingerprints=tuple((float(x[0]), float(x[1])) for x in fingerprints),
         losses=state.losses,
         set_aside=labels.set_aside,
-        judged_by=judged_by(parent.trainable),
+        judged_by=judged_by(parent.trainable, job.property),
         candidate=scores,
         live=live,
         metrics=metrics,
@@ -134,7 +134,7 @@ def measure(
         InputError: the architecture does not measure what it is judged by, or no label is left.
     """
     model.eval()
-    wanted = [metric.name for metric in judged_by(trainable)]
+    wanted = [metric.name for metric in judged_by(trainable, job.property)]
     base = known or trainable.evaluate(model, limit=job.base_molecules, device=job.device)
     each = [found for label in held_out if (found := trainable.evaluate_labels(model, [label]))]
     if not each:

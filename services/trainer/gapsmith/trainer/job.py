@@ -27,6 +27,7 @@ class Job(Document):
     """What is to be trained on what."""
 
     role: str  # of trainable
+    property: str = "gap"  # that the campaign wants: what the models are judged by
     parent_id: UUID
     parent_weights: Path
     parent_sha256: str

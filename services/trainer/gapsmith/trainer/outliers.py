@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 DEVIATIONS: Final = 8.0  # robust standard deviations above the median error
-LEAST_EV: Final = 1.5  # smaller errors are the model's own, on molecules that it does not know
+LEAST: Final = 1.5  # smaller errors are the model's own, on molecules that it does not know
 MAD_TO_DEVIATION: Final = 1.4826  # of a Gaussian
 
 
@@ -19,21 +19,22 @@ class SetAside(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     calculation_id: str
-    gap_ev: float
-    error_ev: float  # of the live model
+    property: str  # that the campaign wants
+    value: float  # in its unit
+    error: float  # of the live model
 
 
-def outliers(errors_ev: Sequence[float]) -> list[int]:
+def outliers(errors: Sequence[float]) -> list[int]:
     """Places of the errors that are far beyond what is usual among them, by median and median absolute deviation.
 
     Args:
-        errors_ev: absolute errors of the live model on each label; errors that are not finite count as outliers.
+        errors: absolute errors of the live model on each label; errors that are not finite count as outliers.
     """
-    errors = np.asarray(errors_ev, dtype=np.float64)
-    finite = np.isfinite(errors)
+    found = np.asarray(errors, dtype=np.float64)
+    finite = np.isfinite(found)
     if not finite.any():
-        return list(range(len(errors)))
-    middle = np.median(errors[finite])
-    deviation = MAD_TO_DEVIATION * np.median(np.abs(errors[finite] - middle))
-    limit = max(LEAST_EV, middle + DEVIATIONS * deviation)
-    return [int(place) for place in np.flatnonzero(~finite | (errors > limit))]
+        return list(range(len(found)))
+    middle = np.median(found[finite])
+    deviation = MAD_TO_DEVIATION * np.median(np.abs(found[finite] - middle))
+    limit = max(LEAST, middle + DEVIATIONS * deviation)
+    return [int(place) for place in np.flatnonzero(~finite | (found > limit))]

@@ -4,14 +4,16 @@ The service starts it in a child process. All ranks train; rank 0 then calibrate
 """
 
 import argparse
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
+from gapsmith.core import properties
 from gapsmith.core.errors import CheckpointError, GapsmithError, InputError
 from gapsmith.trainer import labels as label_files
 from gapsmith.trainer.candidate import Labels, Parent, finish
@@ -105,15 +107,15 @@ def split(folder: Folder, job: Job, parent: Parent) -> Labels:
         raise InputError(f"{folder.labels} holds {len(found)} labels, {folder.job} speaks of others")
     geometries = [LabelledGeometry(label.numbers, label.coordinates, label.targets) for label in found]
     model = parent.model().eval()
-    has_gap = any(metric.name == "gap_mae_ev" for metric in judged_by(parent.trainable))
-    errors = [
-        parent.trainable.evaluate_labels(model, [geometry])["gap_mae_ev"] if has_gap else 0.0 for geometry in geometries
-    ]
+    wanted = [metric.name for metric in judged_by(parent.trainable, job.property) if metric.absolute_error]
+    measured = [parent.trainable.evaluate_labels(model, [one]) if wanted else {} for one in geometries]
+    errors = [sum(one.get(name, math.nan) for name in wanted) for one in measured]
     strange = {
         place: SetAside(
             calculation_id=str(found[place].calculation_id),
-            gap_ev=found[place].targets["gap_ev"],
-            error_ev=errors[place],
+            property=job.property,
+            value=_value(job.property, found[place].targets),
+            error=errors[place],
         )
         for place in outliers(errors)
         if not found[place].confirmed
@@ -124,6 +126,12 @@ def split(folder: Folder, job: Job, parent: Parent) -> Labels:
     if not training or not held_out:
         raise InputError(f"{len(strange)} of {len(found)} labels are outliers, and too few are left to learn from")
     return Labels(training, held_out, tuple(strange.values()))
+
+
+def _value(name: str, targets: Mapping[str, float]) -> float:
+    """A label's value of a property, out of those of the heads that it follows from."""
+    weights = properties.get(name).heads or {name: 1.0}
+    return sum(weight * targets.get(properties.get(head).column, math.nan) for head, weight in weights.items())
 
 
 def plan_of(job: Job) -> TrainingPlan:

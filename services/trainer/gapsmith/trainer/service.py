@@ -15,10 +15,11 @@ import structlog
 
 from gapsmith.bus.inlet import Handler, on
 from gapsmith.bus.service import Commit, Interrupted, TaskService, serve
+from gapsmith.core import properties
 from gapsmith.core.errors import DataError
 from gapsmith.core.messages import TrainingFinished, TrainingRequested
 from gapsmith.core.settings import Settings
-from gapsmith.store import labels, models, outbox, tasks, training_runs
+from gapsmith.store import campaigns, labels, models, outbox, tasks, training_runs
 from gapsmith.store.database import Connection, Database
 from gapsmith.store.labels import Label
 from gapsmith.store.model_story import check_role
@@ -78,6 +79,7 @@ class TrainerService(TaskService):
         with self.database.transaction() as connection:
             live = models.live(connection, event.role)
             found = labels.collect(connection, event.campaign_id)
+            target = campaigns.get(connection, event.campaign_id).config.target
         if live is None:
             return self._nothing(event, f"nothing trained: no {event.role} is live; start the service {event.role}")
         if label_files.held_out(len(found)) == 0:
@@ -85,7 +87,7 @@ class TrainerService(TaskService):
             return self._nothing(event, f"nothing trained: {len(found)} labels, and it takes {least}")
         folder = Folder(self.trainings / str(task.id))
         try:
-            job = self._job(folder, task, event, live, found)
+            job = self._job(folder, task, event, target.property, live, found)
             result = self._train(folder, job, task)
         except StoppedError:
             raise Interrupted from None
@@ -117,7 +119,9 @@ class TrainerService(TaskService):
         """Folder of the trainings that run."""
         return self.settings.home / "trainings"
 
-    def _job(self, folder: Folder, task: Task, event: TrainingRequested, live: Model, found: list[Label]) -> Job:
+    def _job(
+        self, folder: Folder, task: Task, event: TrainingRequested, wanted: str, live: Model, found: list[Label]
+    ) -> Job:
         """The job of the attempt before, if it starts from the model that is live now; else a new one."""
         try:
             job = read(Job, folder.job)
@@ -133,6 +137,7 @@ class TrainerService(TaskService):
         batch_size = math.ceil(self.trainer.batch_size / processes) * processes
         job = Job(
             role=event.role,
+            property=wanted,
             parent_id=live.id,
             parent_weights=Path(live.path),
             parent_sha256=live.sha256,
@@ -301,9 +306,10 @@ def storable(value: Any) -> Any:
 def _strange(result: Result) -> list[str]:
     """In words, the labels that were set aside."""
     return [
-        f"calculation {label.calculation_id} set aside: a gap of {label.gap_ev:.2f} eV, "
-        f"which the live model misses by {label.error_ev:.2f}"
+        f"calculation {label.calculation_id} set aside: a {kind.noun} of {label.value:.2f} {kind.unit}, "
+        f"which the live model misses by {label.error:.2f}"
         for label in result.set_aside
+        for kind in (properties.get(label.property),)
     ]
 
 

@@ -76,9 +76,8 @@ def router(site: Site) -> APIRouter:
         for row in found.rows:
             if row["candidate_id"] != candidate_id and row["smiles"] != smiles:
                 others.setdefault(row["molecule_id"], row)
-        return HTMLResponse(
-            render("molecule/similar.html", rows=list(others.values())[:SIMILAR], kind=kind, predicted=predicted)
-        )
+        rows = list(others.values())[:SIMILAR]
+        return HTMLResponse(render("molecule/similar.html", rows=rows, kind=kind, predicted=predicted))
 
     @routes.get("/geometry/{conformer_id}.sdf")
     def geometry(conformer_id: UUID) -> Response:
