@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from gapsmith.store.database import Connection, Database
 log = structlog.get_logger()
 
 CATCH_UP_EVERY_S = 5.0
+SEARCH_EVERY_S = 600.0  # through the whole outbox, which is long; in between only through what is young
 LOST_AFTER_S = 10.0  # an event that Kafka has not delivered by then is taken from the outbox
 MOST_TRIES = 3
 MOST_LETTERS = 100  # dead letters of a consumer in a minute; more are only counted in the log
@@ -71,7 +73,7 @@ class Inlet:
     def run(self, stop: threading.Event) -> None:
         """Consume until told to stop. Outages are waited out; meanwhile events come out of Postgres."""
         consumer: Consumer | None = None
-        caught_up = -CATCH_UP_EVERY_S
+        caught_up = searched = -inf
         lost_after = 0.0  # at the start everything that was missed
         subscribed = False
         while not stop.is_set():
@@ -80,8 +82,11 @@ class Inlet:
                     self.subscribe()
                     subscribed = True
                 if time.monotonic() - caught_up > CATCH_UP_EVERY_S:
-                    self.catch_up(lost_after)
+                    everything = time.monotonic() - searched > SEARCH_EVERY_S
+                    found = self.catch_up(lost_after, None if everything else 2 * SEARCH_EVERY_S)
                     caught_up, lost_after = time.monotonic(), LOST_AFTER_S
+                    if everything and found < outbox.MOST_UNHANDLED:  # or there are more
+                        searched = caught_up
                 consumer = consumer or Consumer(self.settings, self.consumer, self.topics)
                 records = list(consumer.poll(self.settings.poll_interval_s))
                 if records:
@@ -101,10 +106,10 @@ class Inlet:
         with self.database.transaction() as connection:
             inbox.subscribe(connection, self.consumer, self.topics)
 
-    def catch_up(self, older_than_s: float) -> int:
+    def catch_up(self, older_than_s: float, within_s: float | None = None) -> int:
         """Handle events that this consumer never got; returns how many."""
         with self.database.transaction() as connection:
-            missed = outbox.unhandled(connection, self.consumer, self.topics, older_than_s)
+            missed = outbox.unhandled(connection, self.consumer, self.topics, older_than_s, within_s)
         for event in missed:
             self._deliver(event.envelope)
         return len(missed)

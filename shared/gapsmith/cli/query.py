@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapsmith.core import columns
+from gapsmith.core.lifecycle import CandidateState
 from gapsmith.core.terminal import echo, print_rows
 
 if TYPE_CHECKING:
     from gapsmith.store.database import Connection
     from gapsmith.store.query import CandidateQuery
-
-STATES = "proposed, rejected, scored, selected, labelled, certified, failed, withdrawn"
 
 
 def _ranges(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,8 +31,8 @@ def _ranges(command: Callable[..., Any]) -> Callable[..., Any]:
     "--state",
     "states",
     metavar="STATE[,STATE]",
-    help=f"{STATES}; or hit, or all. 'labelled' is whatever has a DFT label, certified ones included; 'hit' is labelled "
-    "inside its campaign's window. Without it all but the rejected.",
+    help=f"{', '.join(CandidateState)}; or hit, or all. 'labelled' is whatever has a DFT label, certified ones "
+    "included; 'hit' is labelled inside its campaign's window. Without it all but the rejected.",
 )
 @click.option("--campaign", metavar="NAME", help="Of one campaign only.")
 @click.option("--smarts", metavar="PATTERN", help="With this substructure.")

@@ -102,6 +102,15 @@ class Campaign:
         self._document = self._transport.send("PUT", f"{_path(self.name)}/target", target)
         return self
 
+    def extend(
+        self, *, dft_jobs: int | None = None, wall_time: str | None = None, wanted_hits: int | None = None
+    ) -> "Campaign":
+        """Go on, finished or not, with another budget; what it computed counts."""
+        given = {"dft_jobs": dft_jobs, "wall_time": wall_time, "wanted_hits": wanted_hits}
+        changes = {name: value for name, value in given.items() if value is not None}
+        self._document = self._transport.send("PUT", f"{_path(self.name)}/budget", changes)
+        return self
+
     def _command(self, action: str) -> "Campaign":
         self._document = self._transport.send("POST", f"{_path(self.name)}/{action}")
         return self

@@ -3,6 +3,7 @@
 import builtins
 import difflib
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -279,6 +280,15 @@ def read_campaign(path: Path) -> CampaignConfig:
         return parse_campaign(raw)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def changed_budget(config: CampaignConfig, changes: Mapping[str, Any]) -> Budget:
+    """A campaign's budget with some keys changed, as its file writes them; raises InputError."""
+    if not changes:
+        raise InputError("say what changes: dft_jobs, wall_time or wanted_hits")
+    document = config.model_dump(mode="json")
+    document["budget"] |= changes
+    return parse_campaign(document).budget
 
 
 def parse_campaign(raw: dict[str, Any]) -> CampaignConfig:

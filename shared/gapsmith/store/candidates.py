@@ -337,13 +337,5 @@ def copy_results(connection: Connection) -> None:
     connection.execute("UPDATE candidates SET triage_id = triage_id WHERE triage_id IS NOT NULL")
 
 
-def counts(connection: Connection, campaign_id: UUID) -> dict[str, int]:
-    """Number of candidates by state."""
-    rows = connection.execute(
-        "SELECT state, count(*) AS n FROM candidates WHERE campaign_id = %s GROUP BY state", (campaign_id,)
-    ).fetchall()
-    return {row["state"]: int(row["n"]) for row in rows}
-
-
 def _molecule(row: dict[str, Any]) -> Molecule:
     return decode(row["numbers"], row["coordinates_angstrom"], row["bonds"], row["charges"])

@@ -14,6 +14,7 @@ from gapsmith.core.messages import Envelope, Event
 from gapsmith.store.database import Connection
 
 CHANNEL = "gapsmith_outbox"
+MOST_UNHANDLED = 500  # at once
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,31 @@ def backlog(connection: Connection) -> Backlog:
     return Backlog(**row)
 
 
-def unhandled(connection: Connection, consumer: str, topics: Sequence[str], older_than_s: float) -> list[Outgoing]:
-    """Events of some topics that a consumer has not handled though they are old: the broker lost them."""
+def unhandled(
+    connection: Connection, consumer: str, topics: Sequence[str], older_than_s: float, within_s: float | None = None
+) -> list[Outgoing]:
+    """Events of some topics that a consumer has not handled though they are old: the broker lost them.
+
+    Args:
+        connection: in a transaction.
+        consumer: who has not handled them.
+        topics: of the events.
+        older_than_s: younger events may still be on their way.
+        within_s: only events of so long a time; all if None.
+    """
     rows = connection.execute(
         """SELECT o.id, o.topic, o.key, o.envelope FROM outbox o
-           WHERE o.topic = ANY(%s) AND o.created_at < now() - make_interval(secs => %s)
-             AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.event_id = o.id AND i.consumer = %s)
-           ORDER BY o.sequence LIMIT 500""",
-        (list(topics), older_than_s, consumer),
+           WHERE o.topic = ANY(%(topics)s) AND o.created_at < now() - make_interval(secs => %(older)s)
+             AND o.created_at > coalesce(now() - make_interval(secs => %(within)s), '-infinity')
+             AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.event_id = o.id AND i.consumer = %(consumer)s)
+           ORDER BY o.sequence LIMIT %(most)s""",
+        {
+            "most": MOST_UNHANDLED,
+            "topics": list(topics),
+            "older": older_than_s,
+            "within": within_s,
+            "consumer": consumer,
+        },
     ).fetchall()
     return [_outgoing(row) for row in rows]
 

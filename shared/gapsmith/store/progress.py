@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
-from gapsmith.core.lifecycle import Outcome
+from gapsmith.core.lifecycle import CandidateState, Outcome
 from gapsmith.store import campaigns
 from gapsmith.store.database import Connection
 
@@ -24,6 +24,7 @@ class Best:
 class Counts:
     """How many candidates of a campaign are where; every decision and every display counts by this."""
 
+    by_state: dict[str, int]  # candidates in each state that any is in
     waiting_to_score: int
     waiting: int  # scored, not selected
     usable: int  # passed the surrogate's checks: scored, or further
@@ -70,8 +71,10 @@ class Progress(Counts):
     first_dft_at_s: float | None  # seconds after the start of the campaign
 
 
-_COUNTS = """
-    SELECT count(*) FILTER (WHERE c.state = 'proposed') AS waiting_to_score,
+_STATES = ", ".join(f"'{state}', count(*) FILTER (WHERE c.state = '{state}')" for state in CandidateState)
+_COUNTS = f"""
+    SELECT json_build_object({_STATES}) AS by_state,
+           count(*) FILTER (WHERE c.state = 'proposed') AS waiting_to_score,
            count(*) FILTER (WHERE c.state = 'scored') AS waiting,
            count(*) FILTER (WHERE c.state NOT IN ('proposed', 'rejected')) AS usable,
            count(*) FILTER (WHERE c.state IN ('labelled', 'certified')) AS labels,
@@ -98,7 +101,8 @@ def counts(connection: Connection, campaign_id: UUID) -> Counts:
     """Count a campaign's candidates."""
     row = connection.execute(_COUNTS, (campaign_id,)).fetchone()
     assert row is not None  # an aggregate without GROUP BY always gives a row
-    return Counts(**row)
+    by_state = {state: n for state, n in row.pop("by_state").items() if n}
+    return Counts(by_state=by_state, **row)
 
 
 _REASONS = """

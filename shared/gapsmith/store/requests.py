@@ -43,18 +43,19 @@ class Draws:
     open: bool  # whether the surrogate has some of them before it
 
 
-def ask(connection: Connection, event: GenerateRequested | TrainingRequested, *, source: str) -> None:
-    """Ask for molecules or for a training, and write down that it was asked."""
-    generate = isinstance(event, GenerateRequested)
+def generate(connection: Connection, event: GenerateRequested, *, source: str) -> None:
+    """Ask for molecules, and write down that it was asked."""
     connection.execute(
-        "INSERT INTO requests (id, campaign_id, service, parents, labels) VALUES (%s, %s, %s, %s, %s)",
-        (
-            outbox.emit(connection, event, source=source),
-            event.campaign_id,
-            GENERATOR if generate else TRAINER,
-            len(event.parents) if isinstance(event, GenerateRequested) else 0,
-            0 if isinstance(event, GenerateRequested) else event.labels,
-        ),
+        "INSERT INTO requests (id, campaign_id, service, parents) VALUES (%s, %s, %s, %s)",
+        (outbox.emit(connection, event, source=source), event.campaign_id, GENERATOR, len(event.parents)),
+    )
+
+
+def train(connection: Connection, event: TrainingRequested, *, source: str) -> None:
+    """Ask for a training, and write down that it was asked."""
+    connection.execute(
+        "INSERT INTO requests (id, campaign_id, service, labels) VALUES (%s, %s, %s, %s)",
+        (outbox.emit(connection, event, source=source), event.campaign_id, TRAINER, event.labels),
     )
 
 

@@ -154,7 +154,14 @@ class SurrogateContract(TrainableContract):
         np.testing.assert_allclose(found.mean_ev[0], found.mean_ev[2], atol=1e-5)
         np.testing.assert_allclose(found.mean_ev, found.heads["gap_ev"].mean, atol=1e-6)
         for head in found.heads.values():
+            assert np.isfinite([head.mean, head.std, head.low, head.high]).all()
+            assert (head.std > 0).all()
             assert (head.low <= head.high).all()
+            inside = (head.low <= head.mean) & (head.mean <= head.high)
+            assert (inside | (head.low == head.high)).all()  # an impossible mean has an interval at what is possible
+            wide = head.high - head.low  # of 90 %
+            free = (head.low < head.mean) & (head.mean < head.high)
+            assert (wide[free] >= 0.5 * head.std[free]).all()
         assert len(surrogate.predict([])) == 0
 
     def test_a_turned_and_shifted_molecule_is_the_same(self, weights: Path) -> None:

@@ -60,7 +60,15 @@ def test_campaigns_are_commanded_by_operators(api: TestClient, database: Databas
         assert campaign.retarget(4.5, 0.3).document["target"]["value"] == 4.5
         with pytest.raises(TimeoutError, match="still running"):
             campaign.wait(timeout_s=0.2, every_s=0.1)
+        longer = campaign.extend(dft_jobs=77, wall_time="2h").document["config"]["budget"]
+        assert (longer["dft_jobs"], longer["wall_time"]) == (77, 7200.0)
+        with pytest.raises(InvalidRequestError, match="say what changes"):
+            campaign.extend()
+        with pytest.raises(InvalidRequestError, match="wall_time"):
+            campaign.extend(wall_time="soon")
         assert campaign.stop().wait(timeout_s=5).ended
+        with pytest.raises(ConflictError, match="stopped for good"):
+            campaign.extend(dft_jobs=78)
         assert campaign.document["stop_reason"] == "stopped by its user"
         assert "third" in repr(campaign)
         assert "<table>" in campaign._repr_html_()

@@ -319,6 +319,10 @@ def test_pause_resume_retarget_stop(filled: Site) -> None:
         assert '<strong data-stage="hits">1</strong>' in aimed.text
         odd = client.post(f"/campaigns/{NAME}/target", data={"csrf_token": token, "value": "-1", "tolerance": "0.05"})
         assert odd.status_code == 422
+        budget = {"csrf_token": token, "dft_jobs": "77", "wall_time": "2h", "wanted_hits": ""}
+        longer = client.post(f"/campaigns/{NAME}/budget", data=budget)
+        assert 'name="dft_jobs" type="number" min="1" required value="77"' in longer.text
+        assert client.post(f"/campaigns/{NAME}/budget", data={**budget, "wall_time": "soon"}).status_code == 422
         client.post(f"/campaigns/{NAME}/state", data={"csrf_token": token, "state": "stopped"})
         assert state_of(filled, NAME) == "stopped"
         late = client.post(f"/campaigns/{NAME}/state", data={"csrf_token": token, "state": "running"})

@@ -12,6 +12,7 @@ from gapsmith.store.progress import Best, Progress
 
 SMILES = "[O-][n+]1cc[nH]c1"
 NOW = Progress(
+    by_state={},
     state="running",
     stop_reason=None,
     sampled=10,

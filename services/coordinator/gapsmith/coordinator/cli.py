@@ -10,7 +10,7 @@ from gapsmith.core.terminal import echo
 from gapsmith.stack.connect import connected, open_database
 
 if TYPE_CHECKING:
-    pass
+    from gapsmith.store.database import Connection
 
 STEERED_WITHIN_S = 30.0  # that is when the coordinator was heard of, if it is there
 
@@ -73,21 +73,23 @@ def campaign() -> None:
 @campaign.command("list")
 def list_() -> None:
     """All campaigns with their state and counts."""
+    from gapsmith.core.lifecycle import CampaignState
     from gapsmith.core.terminal import print_rows
-    from gapsmith.store import campaigns, candidates, progress
+    from gapsmith.store import campaigns, progress
 
     with connected() as connection:
-        rows = []
+        rows, steered = [], _steered(connection)
         for one in campaigns.every(connection):
-            counts = candidates.counts(connection, one.id)
+            now = progress.counts(connection, one.id)
+            idle = one.state is CampaignState.RUNNING and not steered
             rows.append(
                 {
                     "name": one.name,
-                    "state": str(one.state),
+                    "state": f"{one.state}, but nothing works on it" if idle else str(one.state),
                     "target": f"{one.config.target.kind.noun} {one.config.target}",
-                    "candidates": sum(counts.values()),
-                    "labelled": counts.get("labelled", 0) + counts.get("certified", 0),
-                    "hits": progress.counts(connection, one.id).hits_by_kind,
+                    "candidates": sum(now.by_state.values()),
+                    "labelled": now.labels,
+                    "hits": now.hits_by_kind,
                     "reason": one.stop_reason or "",
                 }
             )
@@ -150,20 +152,15 @@ def extend(name: str, **budget: Any) -> None:
     For example: gapsmith campaign extend quickstart --dft-jobs 40 --wall-time 2h
     """
     from gapsmith.coordinator.commands import begin
-    from gapsmith.core.campaign import parse_campaign
-    from gapsmith.core.errors import InputError
-    from gapsmith.store import campaigns, heartbeats
+    from gapsmith.core.campaign import changed_budget
+    from gapsmith.store import campaigns
 
     changes = {key: value for key, value in budget.items() if value is not None}
-    if not changes:
-        raise InputError("say what changes: --dft-jobs, --wall-time or --wanted-hits")
     with connected() as connection:
         one = campaigns.named(connection, name)
-        document = one.config.model_dump(mode="json")
-        document["budget"] |= changes
-        new = parse_campaign(document).budget
+        new = changed_budget(one.config, changes)
         begin.extend(connection, one, new)
-        steered = any(beat.service == "coordinator" for beat in heartbeats.alive(connection, STEERED_WITHIN_S))
+        steered = _steered(connection)
     echo(begin.Meaning(name, one, new).words())
     if not steered:
         echo("no services run: 'gapsmith up' starts them, and so does 'gapsmith run' with its file")
@@ -179,6 +176,15 @@ def schema(markdown: bool) -> None:
 
     found = CampaignConfig.model_json_schema()
     echo("\n".join(_table(found)) if markdown else json.dumps(found, indent=2))
+
+
+def _steered(connection: "Connection") -> bool:
+    """Whether a coordinator is there, without which nothing works on running campaigns."""
+    from gapsmith.store import heartbeats
+
+    return any(
+        beat.service == "coordinator" and not beat.gone for beat in heartbeats.alive(connection, STEERED_WITHIN_S)
+    )
 
 
 def _table(found: dict[str, Any]) -> list[str]:

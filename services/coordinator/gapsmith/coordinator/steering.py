@@ -164,7 +164,7 @@ def _request(connection: Connection, campaign: Campaign, candidate_id: UUID, lev
 def _generate(connection: Connection, campaign: Campaign, counter: int, *, regrow: bool) -> None:
     config = campaign.config
     parents = pool.parents(connection, campaign, counter=counter) if regrow else ()
-    requests.ask(
+    requests.generate(
         connection,
         GenerateRequested(
             campaign_id=campaign.id,
@@ -191,4 +191,4 @@ def _train(connection: Connection, campaign: Campaign, now: Snapshot) -> None:
             processes=retraining.processes,
             seed=pool.seed(campaign.config, 3, now.labels),
         )
-        requests.ask(connection, request, source=SOURCE)
+        requests.train(connection, request, source=SOURCE)

@@ -4,21 +4,21 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Depends, Request, Response
 
-from gapsmith.core.campaign import CampaignConfig
+from gapsmith.core.campaign import CampaignConfig, changed_budget
 from gapsmith.core.errors import Conflict
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.reasons import STOPPED_BY_USER
 from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.answers import UNCHANGED, answered
-from gapsmith.dashboard.api.models import CampaignDetail, CampaignLine, CampaignList, NewTarget, PinnedLevel
+from gapsmith.dashboard.api.models import CampaignDetail, CampaignLine, CampaignList, NewBudget, NewTarget, PinnedLevel
 from gapsmith.dashboard.api.problems import ProblemRoute, documented
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.security import Principal
-from gapsmith.store import campaigns, candidates
+from gapsmith.store import campaigns
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Connection
 from gapsmith.store.models import live_domains
-from gapsmith.store.progress import progress
+from gapsmith.store.progress import Counts, counts, progress
 
 COMMANDS: Final = {
     "pause": (CampaignState.PAUSED, "Propose and compute nothing new; what runs is finished"),
@@ -41,7 +41,9 @@ def router(context: Context, access: Access) -> APIRouter:
     )
     def listed(request: Request) -> Response:
         with context.database.transaction() as connection:
-            lines = [CampaignLine(**_line(connection, one)) for one in reversed(campaigns.every(connection))]
+            lines = [
+                CampaignLine(**_line(one, counts(connection, one.id))) for one in reversed(campaigns.every(connection))
+            ]
         return answered(request, CampaignList(items=lines))
 
     @routes.get(
@@ -109,6 +111,19 @@ def router(context: Context, access: Access) -> APIRouter:
             campaigns.retarget(connection, one.id, target.value, target.tolerance, source=principal.source)
             return _detail(connection, campaigns.get(connection, one.id))
 
+    @routes.put(
+        "/{name}/budget",
+        response_model=CampaignDetail,
+        responses=documented(400, 404, 409),
+        summary="Go on with a campaign, finished or not, with another budget",
+    )
+    def extend(principal: Operator, name: str, budget: NewBudget) -> CampaignDetail:
+        with context.database.transaction() as connection:
+            one = campaigns.named(connection, name)
+            new = changed_budget(one.config, budget.model_dump(exclude_none=True))
+            campaigns.extend(connection, one.id, new, source=principal.source)
+            return _detail(connection, campaigns.get(connection, one.id))
+
     return routes
 
 
@@ -120,7 +135,7 @@ def _open(connection: Connection, name: str, wanted: CampaignState | None) -> Ca
     return found
 
 
-def _line(connection: Connection, one: Campaign) -> dict[str, Any]:
+def _line(one: Campaign, counts: Counts) -> dict[str, Any]:
     return {
         "name": one.name,
         "id": one.id,
@@ -131,17 +146,18 @@ def _line(connection: Connection, one: Campaign) -> dict[str, Any]:
         "elapsed_s": one.elapsed_s,
         "created_at": one.created_at,
         "ended_at": one.ended_at,
-        "candidates": candidates.counts(connection, one.id),
+        "candidates": counts.by_state,
     }
 
 
 def _detail(connection: Connection, one: Campaign) -> CampaignDetail:
+    now = progress(connection, one.id)
     return CampaignDetail(
-        **_line(connection, one),
+        **_line(one, now),
         config=one.config,
         levels={
             role: PinnedLevel(title=level.title, version=level.version, definition=level)
             for role, level in one.levels.items()
         },
-        progress=progress(connection, one.id),
+        progress=now,
     )

@@ -141,6 +141,18 @@ class NewTarget(BaseModel):
     tolerance: float = Field(gt=0, allow_inf_nan=False, description="a hit lies within value ± tolerance")
 
 
+class NewBudget(BaseModel):
+    """What of a campaign's budget changes; what it has used counts."""
+
+    model_config = {"extra": "forbid"}
+
+    dft_jobs: int | None = Field(None, gt=0, description="triage calculations, those that are done included")
+    wall_time: str | int | None = Field(
+        None, description="running time, the past included: seconds, or 90s, 15m, 1h30m"
+    )
+    wanted_hits: int | None = Field(None, gt=0, description="enough hits, those that are found included")
+
+
 class JobPage(BaseModel):
     """A page of jobs."""
 

@@ -1,4 +1,4 @@
-"""What a person can change: start, pause, resume and stop a campaign, and change its target."""
+"""What a person can change: start, pause, resume and stop a campaign, and change its target and its budget."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from gapsmith.core.campaign import changed_budget
 from gapsmith.core.errors import InputError
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.reasons import STOPPED_BY_USER
@@ -53,6 +54,22 @@ def router(site: Site) -> APIRouter:
         source = operator(request)
         with site.database.transaction() as connection:
             campaigns.retarget(connection, campaigns.named(connection, name).id, value, tolerance, source=source)
+        site.shared.outdate()
+        return RedirectResponse(f"/campaigns/{name}", SEE_OTHER)
+
+    @routes.post("/campaigns/{name}/budget", dependencies=ours)
+    def extend(
+        request: Request,
+        name: str,
+        dft_jobs: Annotated[int, Form(gt=0)],
+        wall_time: Annotated[str, Form()],
+        wanted_hits: Annotated[str, Form()] = "",
+    ) -> Response:
+        source = operator(request)
+        budget = {"dft_jobs": dft_jobs, "wall_time": wall_time, "wanted_hits": wanted_hits or None}
+        with site.database.transaction() as connection:
+            one = campaigns.named(connection, name)
+            campaigns.extend(connection, one.id, changed_budget(one.config, budget), source=source)
         site.shared.outdate()
         return RedirectResponse(f"/campaigns/{name}", SEE_OTHER)
 

@@ -66,6 +66,7 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_unpublished ON outbox (sequence) WHERE published_at IS NULL;
 CREATE INDEX outbox_by_topic ON outbox (topic, sequence);
+CREATE INDEX outbox_by_age ON outbox (topic, created_at);
 CREATE INDEX outbox_by_key ON outbox (key, sequence);
 
 CREATE TABLE inbox (
