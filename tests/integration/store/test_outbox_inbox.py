@@ -188,10 +188,10 @@ def test_a_message_is_only_a_notice_of_what_stands_in_the_outbox(database: Datab
         got.append((event_id, event))
 
     inlet = Inlet(settings, database, f"forged-{uuid4()}", [on(CalculationFinished, handler)], lambda: None)
-    true = CalculationFinished(calculation_id=uuid4(), state="done", gap_ev=4.0)
+    true = CalculationFinished(calculation_id=uuid4(), state="done")
     with database.transaction() as connection:
         known = outbox.emit(connection, true, source="test")
-    lie = CalculationFinished(calculation_id=uuid4(), state="done", gap_ev=1.0)
+    lie = CalculationFinished(calculation_id=uuid4(), state="done")
     unknown = Envelope.wrap(lie, source="nobody")
     other = unknown.model_copy(
         update={"id": known, "type": "gapsmith.generate.requested.v1", "data": {"count": 2 * 10**9}}
