@@ -80,7 +80,7 @@ def test_campaigns_are_commanded_by_operators(api: TestClient, database: Databas
             client.campaigns.get("frist")
         assert [one["name"] for one in client.campaigns.list()] == ["third", SECOND, FIRST]
         told = [one["data"]["state"] for one in client.events(campaign="third")]
-        assert told == ["running", "paused", "running", "running", "stopped"]
+        assert told == ["running", "paused", "running", "running", "running", "stopped"]  # retargeted, extended
         assert {one["source"] for one in client.events(campaign="third")} == {"gapsmith/api/ada"}
 
 
