@@ -19,7 +19,7 @@ from gapsmith.store import tokens
 from gapsmith.store.database import Database
 from gapsmith.store.tokens import Role
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.serial, pytest.mark.service]
 WILDCARDS = ".".join("*" * 14)  # occupied the dashboard for 400 s
 SLOW = f"{'~'.join('*' * 40)}~[N]"
 

@@ -13,6 +13,8 @@ import pytest
 from gapsmith.core import children
 from gapsmith.core.errors import InvalidMolecule, NotFound
 
+pytestmark = pytest.mark.serial
+
 
 @pytest.fixture(autouse=True, scope="module")
 def importable() -> Iterator[None]:

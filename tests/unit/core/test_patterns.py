@@ -54,6 +54,7 @@ def test_a_pattern_that_is_too_large_is_refused_wherever_it_is_written(smarts: s
         assert time.monotonic() - started < 30
 
 
+@pytest.mark.slow
 def test_a_comparison_ends_when_its_time_is_over() -> None:
     wanted = Substructure(SLOW)
     started = time.monotonic()
@@ -62,6 +63,7 @@ def test_a_comparison_ends_when_its_time_is_over() -> None:
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.slow
 def test_a_campaign_with_a_slow_pattern_refuses_molecules_instead_of_holding_up_the_generator() -> None:
     constraints = Constraints(forbidden_smarts=(SLOW,))
     mol = Chem.MolFromSmiles(CAGE)
