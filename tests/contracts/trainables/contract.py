@@ -157,8 +157,10 @@ class SurrogateContract(TrainableContract):
             assert np.isfinite([head.mean, head.std, head.low, head.high]).all()
             assert (head.std > 0).all()
             assert (head.low <= head.high).all()
-            inside = (head.low <= head.mean) & (head.mean <= head.high)
-            assert (inside | (head.low == head.high)).all()  # an impossible mean has an interval at what is possible
+            beyond = (head.mean < head.low) | (
+                head.high < head.mean
+            )  # of an impossible mean, the end is what is possible
+            assert len(np.unique(np.where(head.mean < head.low, head.low, head.high)[beyond])) <= 1
             wide = head.high - head.low  # of 90 %
             free = (head.low < head.mean) & (head.mean < head.high)
             assert (wide[free] >= 0.5 * head.std[free]).all()
