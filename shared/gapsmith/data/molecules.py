@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from gapsmith.data.electronic_records import ElectronicRecords
+
 
 @dataclass(frozen=True)
 class Molecules:
@@ -16,6 +18,7 @@ class Molecules:
     coordinates: np.ndarray  # (atoms, 3) float32, angstrom
     graph: Mapping[str, np.ndarray] = field(default_factory=dict)  # labels of molecules: (molecules,) float64
     node: Mapping[str, np.ndarray] = field(default_factory=dict)  # labels of atoms: (atoms,) or (atoms, 3) float32
+    electronic: ElectronicRecords | None = None  # GFN2-xTB's, for networks that see it
 
     def __len__(self) -> int:
         """Number of molecules."""
@@ -52,7 +55,13 @@ class Molecules:
             self.coordinates[rows],
             {name: values[chosen] for name, values in self.graph.items()},
             {name: values[rows] for name, values in self.node.items()},
+            None if self.electronic is None else self.electronic.take(chosen, rows),
         )
+
+    def seen(self, electronic: ElectronicRecords | None = None) -> "Molecules":
+        """The same with GFN2-xTB's electronic structure, given or computed; without those whose SCF does not converge."""
+        found = electronic or ElectronicRecords.of(self.offsets, self.numbers, self.coordinates)
+        return replace(self, electronic=found).take(np.flatnonzero(found.there))
 
     def only(self, names: Collection[str]) -> "Molecules":
         """The same with labels of these quantities alone."""
@@ -83,6 +92,7 @@ class Molecules:
 
 def joined(parts: Sequence[Molecules]) -> Molecules:
     """The molecules of all parts, in order; labels that a part lacks are unknown."""
+    seen = [part.electronic for part in parts if part.electronic is not None]
     ends = np.cumsum([0, *(part.offsets[-1] for part in parts)])
     offsets = [np.zeros(1, np.int64), *(part.offsets[1:] + end for part, end in zip(parts, ends, strict=False))]
     return Molecules(
@@ -91,6 +101,7 @@ def joined(parts: Sequence[Molecules]) -> Molecules:
         np.concatenate([part.coordinates for part in parts]),
         _joined([(part.graph, len(part)) for part in parts]),
         _joined([(part.node, len(part.numbers)) for part in parts]),
+        ElectronicRecords.joined(seen) if len(seen) == len(parts) else None,
     )
 
 

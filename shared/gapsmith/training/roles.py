@@ -31,7 +31,7 @@ class HeadPrediction:
 class Prediction:
     """Predictions in the order of the molecules."""
 
-    mean_ev: np.ndarray  # (molecules,) float64, the gap
+    mean_ev: np.ndarray  # (molecules,) float64, the gap; NaN where the model lacks what it must know of a molecule
     std_ev: np.ndarray  # (molecules,) float64, calibrated
     homo_ev: np.ndarray  # (molecules,) float64, NaN without such a head
     distance: np.ndarray  # (molecules,) float64, from the training data in latent space, about one inside
@@ -44,6 +44,11 @@ class Prediction:
     def __len__(self) -> int:
         """Number of molecules."""
         return len(self.mean_ev)
+
+    @property
+    def there(self) -> np.ndarray:
+        """(molecules,) bool: of which molecules there is a prediction."""
+        return np.asarray(np.isfinite(self.mean_ev))
 
     def properties(self) -> list[dict[str, Estimate]]:
         """What follows for the registered properties of each molecule."""
@@ -69,7 +74,7 @@ class Surrogate(Protocol):
         ...
 
     def predict(self, geometries: Sequence[Geometry]) -> Prediction:
-        """Predict at GFN2-xTB or DFT geometries.
+        """Predict at GFN2-xTB or DFT geometries; one molecule that cannot be predicted does not hinder the others.
 
         Raises:
             InputError: a molecule lies outside the domain, coordinates are not finite, or atoms coincide.

@@ -43,6 +43,7 @@ def configuration(**trunk: Any) -> dict[str, Any]:
             "cutoff_angstrom": 4.0,
             "attention_heads": 0,
             "latent": 16,
+            "electronic": False,
             **trunk,
         },
         "ensemble": {"members": 5, "bootstrap": True},

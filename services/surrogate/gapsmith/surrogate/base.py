@@ -15,6 +15,7 @@ from gapsmith.datastore.grouped import GroupedSource, open_store
 from gapsmith.datastore.shards import Index
 from gapsmith.datastore.store import SampleStore
 from gapsmith.surrogate import ROLE, sources
+from gapsmith.surrogate.bases import begin_from, begin_with_bases
 from gapsmith.surrogate.batches import MOST_MEMBERS, MixedSource, Share
 from gapsmith.surrogate.calibration import VALIDATION, calibrate
 from gapsmith.surrogate.config import Config, parse
@@ -23,7 +24,7 @@ from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.noise import refit
 from gapsmith.surrogate.stored import StoredShare, StoredSource, labelled, write_molecules
 from gapsmith.surrogate.summary import evaluated
-from gapsmith.training.checkpoint import load_weights, read_card
+from gapsmith.training.checkpoint import read_card
 from gapsmith.training.communicator import Communicator
 from gapsmith.training.protocol import BaseOptions, BatchSource, Recipe
 
@@ -71,6 +72,10 @@ class SurrogateBase:
             raise InputError(f"the surrogate has no split {self._split!r}: train, or first (of EDM's halves)")
         self._parsed: Config = parse(config)
         self.config = self._parsed.as_dict()
+        if self._parsed.trunk.electronic and options.storage != "memory":
+            raise InputError(
+                f"trunk.electronic needs --storage memory: bond orders are not in shards, got {options.storage}"
+            )
         self.recipe = Recipe(**{name: self.config["training"][name] for name in Recipe.__dataclass_fields__})
         self.model = build(config)
         self._about: list[dict[str, Any]] = []
@@ -78,7 +83,7 @@ class SurrogateBase:
         self._start: dict[str, Any] | None = None
         if options.start is not None:
             self._start = read_card(options.start, role=ROLE)
-            load_weights(self.model, options.start)
+            begin_from(self.model, options.start, self._start["config"]["heads"])
         self.model.to(options.device)
         if options.device != "cpu":
             torch.set_float32_matmul_precision("high")  # TF32
@@ -121,10 +126,13 @@ class SurrogateBase:
     def _shares(self) -> dict[str, Share]:
         shares = sources.of(self._parsed, self._split, self._options.molecules)
         self._about = sources.about(shares, self._split)
-        self._domain = domain_of(self._parsed, [share.molecules for share in shares.values()])
+        sets = [share.molecules for share in shares.values()]
+        self._domain = domain_of(self._parsed, sets)
         if self._start is None:
-            normalise(self.model, [share.molecules for share in shares.values()])
+            normalise(self.model, sets)
             self.model.to(self._options.device)
+        else:
+            begin_with_bases(self.model, sets)
         return shares
 
     def domain(self) -> ModelDomain:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gapsmith.core.errors import InputError
 from gapsmith.data.molecules import Molecules, joined
-from gapsmith.surrogate.graph import Graph, graph
+from gapsmith.surrogate.graph import Graph, graph, with_electronic
 from gapsmith.surrogate.quantities import FORCES
 
 MOST_MEMBERS = 64
@@ -66,6 +66,12 @@ class Resident:
         self._graph = {name: self._put(values) for name, values in molecules.graph.items()}
         self._node = {name: self._put(values) for name, values in molecules.node.items()}
         self._bootstrap = self._put(bootstrap)
+        if molecules.electronic is not None:
+            seen = molecules.electronic
+            self._levels, self._seen = self._put(seen.orbital_energies_ev), self._put(seen.atoms)
+            self._pairs, self._orders = self._put(seen.pairs), self._put(seen.bond_orders)
+            self._pair_ends = self._put(np.cumsum(seen.pair_counts, dtype=np.int64))
+            self._pair_counts = self._put(seen.pair_counts.astype(np.int64))
         self._noise = self._put(noise_angstrom.astype(np.float32)) if noise_angstrom.any() else None
 
     def _put(self, array: np.ndarray) -> Tensor:
@@ -80,17 +86,20 @@ class Resident:
         index = (index.pin_memory() if self.device != "cpu" else index).to(self.device, non_blocking=True)
         counts = self._offsets[index + 1] - self._offsets[index]
         atoms = int(sizes.sum())
-        start = torch.repeat_interleave(
-            self._offsets[index] - (torch.cumsum(counts, 0) - counts), counts, output_size=atoms
-        )
-        rows = start + torch.arange(atoms, device=self.device)
+        rows = _rows(self._offsets[index], counts, atoms)
         coordinates = self._coordinates[rows]
         if self._noise is not None:
             sigma = torch.repeat_interleave(self._noise[index], counts, output_size=atoms)
             normal = displacements(self.molecules.sizes[chosen], seed, rank, size, self.device)
             coordinates = coordinates + sigma.unsqueeze(-1) * normal
+        found = graph(self._numbers[rows].long(), coordinates, sizes)
+        if self.molecules.electronic is not None:
+            bonds, total = self._pair_counts[index], int(self.molecules.electronic.pair_counts[share].sum())
+            those = _rows(self._pair_ends[index] - bonds, bonds, total)
+            levels, pairs = self._levels[index], self._pairs[those].long()
+            found = with_electronic(found, levels, self._seen[rows], pairs, self._orders[those], bonds, total)
         return Part(
-            graph(self._numbers[rows].long(), coordinates, sizes),
+            found,
             {name: values[index] for name, values in self._graph.items()}
             | {name: values[rows] for name, values in self._node.items()},
             self._bootstrap[index],
@@ -220,6 +229,12 @@ class ReplaySource:
         if len(chosen[rank::size]) == 0:
             return Batch(())
         return Batch((self._resident.part(chosen, draw_seed(self.seed, step, 0), rank=rank, size=size),))
+
+
+def _rows(starts: Tensor, counts: Tensor, total: int) -> Tensor:
+    """``counts`` (molecules,) rows of each molecule from ``starts`` on, one after the other; ``total`` on the host."""
+    before = torch.repeat_interleave(starts - (torch.cumsum(counts, 0) - counts), counts, output_size=total)
+    return before + torch.arange(total, device=starts.device)
 
 
 def by_size(chosen: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -162,7 +162,7 @@ def fit(
     latents = []
     for source in config.sources:
         own = [name for name in names if source in config.heads[name].sources]
-        molecules = sources.load(source, splits[1])
+        molecules = sources.load(source, splits[1], seen=config.trunk.electronic)
         if molecules is None or not own:
             continue
         molecules = molecules.take(np.arange(min(most, len(molecules))))

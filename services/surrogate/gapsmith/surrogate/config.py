@@ -19,6 +19,7 @@ from gapsmith.surrogate.quantities import ENERGY_OF_FORCES, FORCES, FRONTIER, qu
 
 FOLDER: Final = Path(__file__).parent / "configs"
 DEFAULT: Final = FOLDER / "default.yaml"
+BASES: Final = ("none", "affine", "quadratic")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class TrunkConfig:
     cutoff_angstrom: float
     attention_heads: int  # of GraphGPS attention beside each layer; 0 for none
     latent: int  # features that the heads see
+    electronic: bool  # whether it sees GFN2-xTB's electronic structure beside the geometry
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class HeadConfig:
     unit: str  # of what is reported
     weight: float  # in the loss, where errors are in standard deviations of the quantity
     sources: tuple[str, ...]  # that train it
+    base: str = "none"  # fit of GFN2-xTB's HOMO and LUMO to which the network adds: affine, quadratic
 
     @property
     def known_unit(self) -> Unit:
@@ -139,6 +142,7 @@ def parse(raw: Mapping[str, Any], *, trained: bool = False) -> Config:
             layer=_text(trunk, "trunk", "layer", ("painn", "equivariant_transformer")),
             cutoff_angstrom=_number(trunk, "trunk", "cutoff_angstrom", above=0.5),
             attention_heads=_whole(trunk, "trunk", "attention_heads", least=0),
+            electronic=_flag(trunk, "trunk", "electronic"),
             **{
                 key: _whole(trunk, "trunk", key)
                 for key in ("layers", "features", "vector_features", "radial", "latent")
@@ -169,6 +173,11 @@ def parse(raw: Mapping[str, Any], *, trained: bool = False) -> Config:
             "trunk.features and trunk.vector_features of an equivariant_transformer must be multiples of 8"
         )
     config.heads.update(_heads(top["heads"], config.sources, trained))
+    if config.trunk.electronic and FORCES in config.heads:
+        raise InputError(f"trunk.electronic does not go with {FORCES}: the inputs have no known gradient")
+    for name, head in config.heads.items():
+        if head.base != "none" and not config.trunk.electronic:
+            raise InputError(f"heads.{name}.base needs trunk.electronic: true")
     return config
 
 
@@ -201,7 +210,10 @@ def _heads(raw: Any, sources: Mapping[str, SourceConfig], trained: bool) -> dict
     for name, section in _named(raw, "heads", tuple(known)).items():
         _known(str(name), tuple(known), "heads")
         where, quantity = f"heads.{name}", known[name]
-        values = _section(section, where, tuple(HeadConfig.__dataclass_fields__))
+        values = _section(section, where, tuple(HeadConfig.__dataclass_fields__), optional=("base",))
+        base = _text(values, where, "base", BASES) if "base" in values else "none"
+        if base != "none" and (quantity.form != "intensive" or name == "lumo"):
+            raise InputError(f"{where}.base: only HOMO, gap and their like have one, got {base!r}")
         unit = _text(values, where, "unit", tuple(UNITS))
         if UNITS[unit].dimension != quantity.dimension:
             fitting = [key for key, other in UNITS.items() if other.dimension == quantity.dimension]
@@ -215,7 +227,7 @@ def _heads(raw: Any, sources: Mapping[str, SourceConfig], trained: bool) -> dict
             _known(str(source), tuple(sources), f"{where}.sources")
         if not trained:
             _check_labels(name, own)
-        found[name] = HeadConfig(quantity.kind, unit, _number(values, where, "weight", above=0), tuple(own))
+        found[name] = HeadConfig(quantity.kind, unit, _number(values, where, "weight", above=0), tuple(own), base)
     if "gap" not in found:
         raise InputError("heads lacks gap, which the loop searches by")
     if "lumo" in found and "homo" not in found:
@@ -255,12 +267,12 @@ def _check_labels(head: str, names: Sequence[str]) -> None:
         raise InputError(f"heads.{head}.sources: a head learns one level of theory, these have {of}")
 
 
-def _section(raw: Any, where: str, keys: Sequence[str]) -> Mapping[str, Any]:
+def _section(raw: Any, where: str, keys: Sequence[str], optional: Sequence[str] = ()) -> Mapping[str, Any]:
     if not isinstance(raw, Mapping):
         raise InputError(f"{where or 'the configuration'} must hold keys and values, got {shown(raw)}")
     for key in raw:
         _known(str(key), keys, where)
-    if missing := [key for key in keys if key not in raw]:
+    if missing := [key for key in keys if key not in raw and key not in optional]:
         raise InputError(f"{where or 'the configuration'} lacks {', '.join(missing)}")
     return raw
 

@@ -8,10 +8,13 @@ from safetensors.numpy import load_file
 
 from gapsmith.core.paths import cache
 from gapsmith.data.electronic_records import ElectronicRecords
-from gapsmith.data.molecules import Molecules
+from gapsmith.data.molecules import Molecules, joined
 from gapsmith.surrogate import relaxed
 
 GEOMETRIES: Final = ("qm9", "qm9_gfn2")  # names as in ``sources``
+ADVICE: Final = (
+    "compute some with 'gapsmith data electronic --geometries {geometries} --split {split} --molecules 1000'"
+)
 
 
 def folder(geometries: str, split: str) -> Path:
@@ -29,10 +32,19 @@ def prepare_chunk(geometries: str, split: str, first: int) -> Path:
     return target
 
 
-def load(geometries: str, split: str) -> ElectronicRecords | None:
-    """What is cached of a split, in the order of its source's molecules; None if nothing is."""
+def prepare(geometries: str, split: str, molecules: int) -> None:
+    """Compute the first molecules of a split, unless they are there."""
+    for first in range(0, min(molecules, len(relaxed.qm9(split))), relaxed.CHUNK):
+        prepare_chunk(geometries, split, first)
+
+
+def load(geometries: str, split: str) -> Molecules | None:
+    """The molecules of a split of which it is cached, with it; None if nothing is."""
     files = sorted(folder(geometries, split).glob("*.safetensors"))
-    return ElectronicRecords.joined([ElectronicRecords(**load_file(str(file))) for file in files]) if files else None
+    parts = [
+        _molecules(geometries, split, int(file.stem)).seen(ElectronicRecords(**load_file(str(file)))) for file in files
+    ]
+    return joined(parts) if parts else None
 
 
 def _molecules(geometries: str, split: str, first: int) -> Molecules:

@@ -119,12 +119,13 @@ def evaluate(
     }
     result = Evaluation(split, provenance)
     for name, source in SETS.items():
-        molecules = sources.load(source, split)
+        molecules = sources.load(source, split, seen=predictor.sees_electronic)
         if molecules is not None and set(molecules.labelled()) & set(predictor.model.names):
             result.sets[name] = measure(predictor, molecules, limit, partial(on_progress, name))
     for level, labelled in labels.items():
         name = f"campaigns, {level}"
-        result.sets[name] = measure(predictor, labelled, None, partial(on_progress, name))
+        seen = labelled.seen() if predictor.sees_electronic else labelled
+        result.sets[name] = measure(predictor, seen, None, partial(on_progress, name))
     return result
 
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from gapsmith.core.units import DEBYE_TO_E_ANGSTROM
-from gapsmith.data.sources import Label
+from gapsmith.surrogate import electronic_inputs
 from gapsmith.surrogate.config import Config
 from gapsmith.surrogate.graph import Graph
+from gapsmith.surrogate.quantities import quantity
 
 NOISE_HIDDEN = 32
 FIRST_LOG_VARIANCE = -4.0
@@ -80,11 +81,25 @@ class Head(nn.Module):
 
 
 class IntensiveHead(Head):
-    """A property of the whole that does not grow with it, such as an orbital energy."""
+    """A property of the whole that does not grow with it, such as an orbital energy.
+
+    With a base, what is learned is what is left of it after a fit of GFN2-xTB's HOMO and LUMO.
+    """
+
+    electronic_base: Tensor  # (6,) coefficients of ``electronic_inputs.terms``; only with a base
+
+    def __init__(self, config: Config, base: str = "none") -> None:
+        super().__init__(config)
+        self.base = base
+        if base != "none":
+            self.register_buffer("electronic_base", torch.zeros(electronic_inputs.TERMS, dtype=torch.float64))
 
     def forward(self, features: Features) -> Members:
         """Predictions per molecule."""
         mean = self.readout(features.molecules) * self.scale + self.offset
+        if self.base != "none":
+            terms = electronic_inputs.terms(electronic_inputs.of(features.graph), quadratic=self.base == "quadratic")
+            mean = mean + (terms @ self.electronic_base.to(terms)).unsqueeze(-1)
         return Members(mean, self.log_variance(features.molecules))
 
 
@@ -136,9 +151,10 @@ def neutral(charges: Tensor, graph: Graph) -> Tensor:
     return charges - mean[graph.molecule]
 
 
-def make(label: Label, config: Config) -> Head:
+def make(name: str, config: Config) -> Head:
     """The head of a quantity that is not derived from others."""
-    kinds: dict[str, type[Head]] = {
-        "intensive": IntensiveHead, "extensive": ExtensiveHead, "charge": ChargeHead, "dipole": DipoleHead,
-    }  # fmt: skip
-    return kinds[label.form](config)
+    form = quantity(name).form
+    if form == "intensive":
+        return IntensiveHead(config, config.heads[name].base)
+    kinds: dict[str, type[Head]] = {"extensive": ExtensiveHead, "charge": ChargeHead, "dipole": DipoleHead}
+    return kinds[form](config)

@@ -1,7 +1,8 @@
 """Predictions of an ensemble for many molecules, batched by pairs of atoms, so that memory is bounded by the batch.
 
 An ensemble is one network with many last layers (shallow), several networks (deep), or several with many: members are
-members, whatever they share.
+members, whatever they share. Where only some networks see GFN2-xTB's electronic structure, they make the prediction, and
+their difference from the others adds to the deviation: it grows where the molecules are unlike the training data.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from gapsmith.data.molecules import Molecules
-from gapsmith.surrogate.graph import Graph, graph
+from gapsmith.surrogate.graph import Graph, graph, with_electronic
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.quantities import FORCES, quantity
 
@@ -23,9 +24,26 @@ class Predicted:
     """What the members say together, in the order of the molecules or of their atoms, in base units, uncalibrated."""
 
     mean: dict[str, np.ndarray]  # (molecules,) or (atoms,) float64; forces (atoms, 3)
-    std: dict[str, np.ndarray]  # the same, members' spread and noise together; not of forces
+    std: dict[str, np.ndarray]  # the same, members' spread, noise and difference together; not of forces
     dipole_debye: np.ndarray  # (molecules, 3) float64, zero without such a head
     latent: np.ndarray  # (molecules, latent) float32, of the first network
+
+    def spread(self, molecules: np.ndarray, atoms: np.ndarray) -> "Predicted":
+        """The same for more molecules and atoms: those where it is true, the others are NaN throughout."""
+        if molecules.all():
+            return self
+
+        def whole(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            found = np.full((len(rows), *array.shape[1:]), np.nan, array.dtype)
+            found[rows] = array
+            return found
+
+        rows = {"graph": molecules, "node": atoms}
+        mean, std = (
+            {name: whole(array, rows[quantity(name).kind]) for name, array in part.items()}
+            for part in (self.mean, self.std)
+        )
+        return Predicted(mean, std, whole(self.dipole_debye, molecules), whole(self.latent, molecules))
 
 
 def batches(molecules: Molecules, pairs_per_batch: int) -> Iterator[np.ndarray]:
@@ -47,11 +65,18 @@ def pairs_per_batch(device: str) -> int:
 
 def as_graph(molecules: Molecules, device: str) -> Graph:
     """The molecules as one batch on a device."""
-    return graph(
-        torch.from_numpy(molecules.numbers.astype(np.int64)).to(device),
-        torch.from_numpy(molecules.coordinates.astype(np.float32)).to(device),
-        molecules.sizes,
+
+    def put(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+    found = graph(
+        put(molecules.numbers.astype(np.int64)), put(molecules.coordinates.astype(np.float32)), molecules.sizes
     )
+    if (seen := molecules.electronic) is None:
+        return found
+    counts, pairs = put(seen.pair_counts.astype(np.int64)), put(seen.pairs.astype(np.int64))
+    levels, orders = put(seen.orbital_energies_ev), put(seen.bond_orders)
+    return with_electronic(found, levels, put(seen.atoms), pairs, orders, counts, len(pairs))
 
 
 def predict_molecules(
@@ -62,9 +87,11 @@ def predict_molecules(
     wanted: Collection[str] | None = None,
 ) -> Predicted:
     """Predict ``wanted`` heads of all molecules, or all but forces."""
+    others = [model for model in models if not model.config.trunk.electronic]
+    models, others = ([x for x in models if x not in others], others) if len(others) < len(models) else (models, [])
     names = [name for name in models[0].names if (name != FORCES if wanted is None else name in wanted)]
-    training = [model.training for model in models]
-    for model in models:
+    training = {model: model.training for model in (*models, *others)}
+    for model in training:
         model.eval()
     rows = {"graph": (len(molecules),), "node": (len(molecules.numbers),)}
     shapes = {name: rows[quantity(name).kind] + ((3,) if name == FORCES else ()) for name in names}
@@ -76,7 +103,7 @@ def predict_molecules(
         atoms = np.concatenate([np.arange(molecules.offsets[i], molecules.offsets[i + 1]) for i in chosen])
         with torch.inference_mode(mode=FORCES not in names):
             batch = as_graph(molecules.take(chosen), device)
-            outputs = [model(batch, names) for model in models]
+            outputs, contrasts = [model(batch, names) for model in models], [model(batch, names) for model in others]
         for name in names:
             where = chosen if quantity(name).kind == "graph" else atoms
             means = torch.cat([output.heads[name].mean.detach() for output in outputs], dim=-1)
@@ -87,14 +114,17 @@ def predict_molecules(
                 output.heads[name].log_variance.detach().double().exp() * model.scale(name) ** 2
                 for output, model in zip(outputs, models, strict=True)
             ]
+            middle = means.mean(-1)
             variance = torch.cat(noises, dim=-1).mean(-1) + means.var(-1, unbiased=False)
-            mean[name][where] = means.mean(-1).cpu().numpy()
+            if different := [middle - x.heads[name].mean.mean(-1) for x in contrasts if name in x.heads]:
+                variance = variance + torch.stack(different).square().mean(0)
+            mean[name][where] = middle.cpu().numpy()
             std[name][where] = variance.sqrt().cpu().numpy()
         if "dipole" in names:
             vectors = torch.stack([_vector(output.heads["dipole"].vector) for output in outputs])
             dipole[chosen] = vectors.mean(0).cpu().numpy()
         latent[chosen] = outputs[0].latent.detach().float().cpu().numpy()
-    for model, before in zip(models, training, strict=True):
+    for model, before in training.items():
         model.train(before)
     return Predicted(mean, std, dipole, latent)
 

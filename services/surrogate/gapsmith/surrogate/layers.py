@@ -7,7 +7,7 @@ from typing import Final, Protocol, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention, silu
+from torch.nn.functional import linear, scaled_dot_product_attention, silu
 
 from gapsmith.surrogate.graph import Graph
 
@@ -37,10 +37,25 @@ class RadialBasis(nn.Module):
         return torch.exp(-self.widths * (x - self.centres).square()) * envelope.unsqueeze(-1)
 
 
+class Filter(nn.Linear):
+    """What the radial functions of a pair, and functions of its bond order, make of a message.
+
+    The part of the bond order begins at zero, so that a network without it can be trained further with it.
+    """
+
+    def __init__(self, radial: int, bond: int, out: int) -> None:
+        super().__init__(radial, out, bias=False)
+        self.electronic = nn.Parameter(torch.zeros(out, bond)) if bond else None
+
+    def forward(self, basis: Tensor) -> Tensor:
+        """(pairs, radial + bond) to (pairs, out)."""
+        return linear(basis, self.weight if self.electronic is None else torch.cat([self.weight, self.electronic], 1))
+
+
 class Pairs(Protocol):
     """Geometry of all pairs, once for all layers."""
 
-    basis: Tensor  # (pairs, radial)
+    basis: Tensor  # (pairs, radial + bond)
     unit: Tensor  # (pairs, 3), from the sender to the receiver
     first: Tensor  # (pairs,)
     second: Tensor  # (pairs,)
@@ -54,11 +69,11 @@ def collect(messages: Tensor, receiver: Tensor, like: Tensor) -> Tensor:
 class PaiNNMessage(nn.Module):
     """Continuous filters over scalars, vectors and directions (Schuett, Unke, Gastegger, ICML 2021, section 4)."""
 
-    def __init__(self, features: int, vector_features: int, radial: int) -> None:
+    def __init__(self, features: int, vector_features: int, radial: int, bond: int) -> None:
         super().__init__()
         self.sizes = [features, vector_features, vector_features]
         self.send = nn.Sequential(nn.Linear(features, features), nn.SiLU(), nn.Linear(features, sum(self.sizes)))
-        self.filter = nn.Linear(radial, sum(self.sizes), bias=False)
+        self.filter = Filter(radial, bond, sum(self.sizes))
 
     def forward(self, s: Tensor, v: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """What every atom receives: scalars (atoms, F) and vectors (atoms, 3, W)."""
@@ -73,13 +88,13 @@ class PaiNNMessage(nn.Module):
 class TransformerMessage(nn.Module):
     """Attention gated by the distance, without a softmax over neighbours (Thoelke, De Fabritiis, ICLR 2022)."""
 
-    def __init__(self, features: int, vector_features: int, radial: int) -> None:
+    def __init__(self, features: int, vector_features: int, radial: int, bond: int) -> None:
         super().__init__()
         self.sizes = [features, vector_features, vector_features]
         self.query = nn.Linear(features, features)
         self.key = nn.Linear(features, features)
         self.value = nn.Linear(features, sum(self.sizes))
-        self.filter = nn.Linear(radial, features + sum(self.sizes), bias=False)
+        self.filter = Filter(radial, bond, features + sum(self.sizes))
         self.mix = nn.Linear(features, features)
 
     def forward(self, s: Tensor, v: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
@@ -151,10 +166,12 @@ class Update(nn.Module):
 class Interaction(nn.Module):
     """One round: messages, attention if wanted, update."""
 
-    def __init__(self, layer: str, features: int, vector_features: int, radial: int, attention_heads: int) -> None:
+    def __init__(
+        self, layer: str, features: int, vector_features: int, radial: int, bond: int, attention_heads: int
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(features)
-        self.message = LAYERS[layer](features, vector_features, radial)
+        self.message = LAYERS[layer](features, vector_features, radial, bond)
         self.attention = GlobalAttention(features, attention_heads) if attention_heads else None
         self.update = Update(features, vector_features)
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from gapsmith.data.molecules import Molecules
+from gapsmith.surrogate.bases import fit_base
 from gapsmith.surrogate.batches import Batch, Part
-from gapsmith.surrogate.heads import Members
+from gapsmith.surrogate.heads import IntensiveHead, Members
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.quantities import FORCES, quantity
 
@@ -102,6 +103,8 @@ def normalise(model: SurrogateNetwork, molecules: list[Molecules]) -> None:
                     fit, *_ = np.linalg.lstsq(some.composition(model.config.most_element)[known], values, rcond=None)
                     left = values - some.composition(model.config.most_element)[known] @ fit
                     head.reference.copy_(torch.from_numpy(fit))
+                elif isinstance(head, IntensiveHead) and head.base != "none":
+                    left = values - fit_base(head, some, name)[known]
                 elif form == "intensive":
                     head.offset.fill_(float(values.mean()))
             head.scale.fill_(max(LEAST_SCALE, float(np.nanstd(left))))

@@ -2,18 +2,20 @@
 
 from collections.abc import Collection
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.utils import softmax
 
-from gapsmith.surrogate import heads
+from gapsmith.surrogate import electronic_inputs, heads
 from gapsmith.surrogate.config import Config
+from gapsmith.surrogate.electronic_inputs import BOND_FUNCTIONS, ElectronicInputs
 from gapsmith.surrogate.graph import Graph
 from gapsmith.surrogate.heads import Features, Head, Members
 from gapsmith.surrogate.layers import EPSILON, Interaction, RadialBasis
-from gapsmith.surrogate.quantities import ENERGY_OF_FORCES, FORCES, quantity
+from gapsmith.surrogate.quantities import ENERGY_OF_FORCES, FORCES
 
 POOL_HEADS = 8
 DERIVED = ("lumo", FORCES)  # from other heads
@@ -22,7 +24,7 @@ DERIVED = ("lumo", FORCES)  # from other heads
 class PairGeometry(NamedTuple):
     """Geometry of all pairs, once for all layers."""
 
-    basis: Tensor  # (pairs, radial)
+    basis: Tensor  # (pairs, radial), and functions of the bond order beside them where the network sees it
     unit: Tensor  # (pairs, 3), from the sender to the receiver
     first: Tensor  # (pairs,)
     second: Tensor  # (pairs,)
@@ -46,8 +48,11 @@ class Trunk(nn.Module):
         self.low_precision = False
         self.embedding = nn.Embedding(config.most_element + 1, size.features)
         self.radial = RadialBasis(size.radial, size.cutoff_angstrom)
+        self.electronic, bond = None, BOND_FUNCTIONS if size.electronic else 0
+        if size.electronic:
+            self.electronic = ElectronicInputs(size.features, size.latent, size.cutoff_angstrom)
         self.interactions = nn.ModuleList(
-            Interaction(size.layer, size.features, size.vector_features, size.radial, size.attention_heads)
+            Interaction(size.layer, size.features, size.vector_features, size.radial, bond, size.attention_heads)
             for _ in range(size.layers)
         )
         self.atomwise = nn.Sequential(
@@ -62,6 +67,10 @@ class Trunk(nn.Module):
         """Features of atoms and molecules."""
         pairs = self.geometry(graph)
         s = self.embedding(graph.numbers)
+        whole = s.new_zeros(())  # what molecules get beside their atoms
+        if self.electronic is not None:
+            more, whole = self.electronic(electronic_inputs.of(graph), graph)
+            s = s + more
         v = s.new_zeros(len(s), 3, self.vector_features)
         with torch.autocast(s.device.type, torch.bfloat16, enabled=self.low_precision and s.is_cuda):
             for interaction in self.interactions:
@@ -70,7 +79,7 @@ class Trunk(nn.Module):
         score = softmax(self.pool(atoms), graph.molecule, num_nodes=len(graph))  # (atoms, POOL_HEADS)
         focus = (atoms.unflatten(-1, (POOL_HEADS, -1)) * score.unsqueeze(-1)).flatten(-2)
         mean = atoms / graph.sizes[graph.molecule].unsqueeze(-1).to(atoms.dtype)
-        molecules = self.whole(heads.per_molecule(torch.cat([focus, mean], dim=-1), graph))
+        molecules = self.whole(heads.per_molecule(torch.cat([focus, mean], dim=-1), graph)) + whole
         return Features(atoms, v, molecules, graph)
 
     def geometry(self, graph: Graph) -> PairGeometry:
@@ -78,10 +87,14 @@ class Trunk(nn.Module):
         first, second = graph.first, graph.second
         arrow = graph.coordinates[first] - graph.coordinates[second]
         distance = (arrow.square().sum(-1) + 1e-12).sqrt()
+        orders = distance if self.electronic is None else electronic_inputs.of(graph).orders
         if not distance.is_cuda:
             near = (distance < self.cutoff).nonzero().squeeze(-1)
-            first, second, arrow, distance = (x[near] for x in (first, second, arrow, distance))
-        return PairGeometry(self.radial(distance), arrow / distance.unsqueeze(-1), first, second)
+            first, second, arrow, distance, orders = (x[near] for x in (first, second, arrow, distance, orders))
+        basis = self.radial(distance)
+        if self.electronic is not None:
+            basis = torch.cat([basis, self.electronic.bonds(orders, distance)], dim=-1)
+        return PairGeometry(basis, arrow / distance.unsqueeze(-1), first, second)
 
 
 class SurrogateNetwork(nn.Module):
@@ -100,9 +113,7 @@ class SurrogateNetwork(nn.Module):
         self.names = tuple(config.heads)
         self.compiled = False  # whether training runs compiled layers
         self.trunk = Trunk(config)
-        self.heads = nn.ModuleDict(
-            {name: heads.make(quantity(name), config) for name in self.names if name not in DERIVED}
-        )
+        self.heads = nn.ModuleDict({name: heads.make(name, config) for name in self.names if name not in DERIVED})
         self.lumo_noise = None
         if "lumo" in self.names:
             self.lumo_noise = heads.Head(config).noise
@@ -161,4 +172,4 @@ class SurrogateNetwork(nn.Module):
 
 def _differentiable(graph: Graph) -> Graph:
     coordinates = graph.coordinates.detach().requires_grad_()
-    return Graph(graph.numbers, coordinates, graph.molecule, graph.sizes, graph.first, graph.second, graph.largest)
+    return replace(graph, coordinates=coordinates)

@@ -33,6 +33,7 @@ from gapsmith.training.shipped import shipped
 
 CHUNK: Final = 200  # molecules that are predicted together
 STANDARD_OUTPUT: Final = Path("-")
+UNPREDICTED: Final = "GFN2-xTB's SCF does not converge at this geometry, and the model needs its electronic structure"
 
 
 def predict(
@@ -71,7 +72,7 @@ def predict(
             for row, item in zip(predicted_rows(predictor, chunk), chunk, strict=True):
                 inputs |= dict.fromkeys(item.record.fields)
                 rows.write(json.dumps([dict(item.record.fields), row]) + "\n")
-                total, failed = total + 1, failed + (item.error is not None)
+                total, failed = total + 1, failed + (row["error"] is not None)
         rows.seek(0)
         if output is None and sys.stdout.isatty():
             print_rows([brief(predictor, json.loads(line)[1]) for line in rows], empty="no molecules")
@@ -161,7 +162,8 @@ def predicted_rows(predictor: Surrogate, items: Sequence[Item]) -> Iterator[dict
         row: dict[str, Any] = {"name": record.name, "smiles": record.smiles, "error": item.error}
         row["notes"] = "; ".join(record.notes)
         if item.geometry is not None:
-            row |= {"atoms": len(item.geometry[0]), **values(predicted, place)}
+            row["atoms"] = len(item.geometry[0])
+            row |= values(predicted, place) if predicted.there[place] else {"error": UNPREDICTED}
             place += 1
         yield row
 

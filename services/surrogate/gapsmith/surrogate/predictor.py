@@ -1,13 +1,16 @@
 """Every head with its error bar, and whether the network knows such molecules, from a weights file."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gapsmith.core.errors import CheckpointError, InputError
 from gapsmith.core.model_domain import ModelDomain
 from gapsmith.core.units import UNITS
+from gapsmith.data.electronic_records import ElectronicRecords
 from gapsmith.surrogate import ROLE, WEIGHTS, calibration
 from gapsmith.surrogate.calibration import Calibration
 from gapsmith.surrogate.config import Config, parse
@@ -17,6 +20,9 @@ from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.quantities import FORCES, quantity
 from gapsmith.training.checkpoint import load_tensors, load_weights, read_card, save_tensors, sha256, write_card
 from gapsmith.training.roles import Geometry, HeadPrediction, Prediction
+
+if TYPE_CHECKING:
+    from gapsmith.core.electronic import ElectronicStructure
 
 
 class Predictor:
@@ -71,8 +77,22 @@ class Predictor:
         """What it predicts, names with unit."""
         return tuple(self.config.column(name) for name in self.model.names if name != FORCES)
 
-    def predict(self, geometries: Sequence[Geometry]) -> Prediction:
+    @property
+    def sees_electronic(self) -> bool:
+        """Whether it needs GFN2-xTB's electronic structure of every molecule."""
+        return any(model.config.trunk.electronic for model in self.models)
+
+    def predict(
+        self, geometries: Sequence[Geometry], electronic: "Sequence[ElectronicStructure | None] | None" = None
+    ) -> Prediction:
         """Predict every head but forces at GFN2-xTB or DFT geometries.
+
+        Args:
+            geometries: atomic numbers and coordinates.
+            electronic: GFN2-xTB's electronic structure there; what is missing and needed is computed, 11 ms a molecule.
+
+        Returns:
+            All molecules; those of which GFN2-xTB's SCF fails where it is needed are NaN throughout.
 
         Raises:
             InputError: a molecule outside the domain, coordinates that are not finite, atoms that coincide.
@@ -81,13 +101,19 @@ class Predictor:
             if reason := self.domain.refusal(numbers):
                 raise InputError(f"molecule {index}: {reason}")
         molecules = from_geometries(geometries)
-        predicted = predict_molecules(self.models, molecules, device=self.device)
+        there = np.ones(len(molecules), bool)
+        if self.sees_electronic:
+            records = ElectronicRecords.of(molecules.offsets, molecules.numbers, molecules.coordinates, electronic)
+            there = records.there
+            molecules = replace(molecules, electronic=records)
+        predicted = predict_molecules(self.models, molecules.take(np.flatnonzero(there)), device=self.device)
         for name in predicted.mean:
             values = predicted.mean[name] + predicted.std.get(name, 0.0)
             if broken := int((~np.isfinite(values)).sum()):
                 raise CheckpointError(
                     f"the surrogate predicts {name} with {broken} values that are not finite; fetch or train it again"
                 )
+        predicted = predicted.spread(there, np.repeat(there, molecules.sizes))
         calibrated = self.calibration
         distance = calibrated.distances(predicted.latent)
         heads, molecular = {}, {}
@@ -103,7 +129,7 @@ class Predictor:
             std_ev=calibrated.std(predicted, "gap"),
             homo_ev=predicted.mean.get("homo", np.full(len(molecules), np.nan)),
             distance=distance,
-            out_of_distribution=distance > calibrated.ood_threshold,
+            out_of_distribution=~(distance <= calibrated.ood_threshold),
             heads=heads,
             offsets=molecules.offsets,
             molecular=molecular,
@@ -141,6 +167,12 @@ def load_network(weights: Path) -> SurrogateNetwork:
 def save_deep(weights: Path, files: Sequence[Path], *, device: str = "cpu") -> Predictor:
     """Make a deep ensemble of networks that were trained from different seeds, calibrate it and save it beside them.
 
+    Args:
+        weights: of the ensemble.
+        files: the networks. If only some see GFN2-xTB's electronic structure, the first must: such networks predict, and the
+            others tell where they cannot be believed.
+        device: of torch.
+
     Raises:
         CheckpointError: a file is no network of this version.
         InputError: files of other folders, or networks with different heads.
@@ -148,8 +180,11 @@ def save_deep(weights: Path, files: Sequence[Path], *, device: str = "cpu") -> P
     if any(file.resolve().parent != weights.resolve().parent for file in files):
         raise InputError(f"the networks of an ensemble must lie beside it, in {weights.parent}")
     models = [load_network(file).to(device) for file in files]
-    if len({model.names for model in models}) != 1:
-        raise InputError("the networks of an ensemble must have the same heads in the same order")
+    kinds = [model.config.trunk.electronic for model in models]
+    if any(kinds) and not kinds[0]:
+        raise InputError(f"{files[0]} sees the geometry alone: the first network must see as much as any other")
+    if len({model.names for model, kind in zip(models, kinds, strict=True) if kind == kinds[0]}) != 1:
+        raise InputError("the networks of an ensemble that predict must have the same heads in the same order")
     fitted, card = calibration.fit(models, device=device)
     save_tensors(weights, calibration.as_tensors(fitted))
     members = [{"file": file.name, "sha256": sha256(file)} for file in files]

@@ -97,15 +97,23 @@ class SurrogateService(ModelService[Surrogate]):
                 after = replace(molecule, coordinates=outcome.coordinates)
                 accepted.append(Accepted(candidate_id, molecule_id, after, outcome))
         predicted = predictor.predict([(one.molecule.numbers, one.molecule.coordinates) for one in accepted])
-        predictions = [
-            candidates.Prediction(one.id, values, bool(out))
-            for one, values, out in zip(accepted, predicted.properties(), predicted.out_of_distribution, strict=True)
+        refused += [
+            (one.id, ReasonCode.RELAXATION_FAILED)  # the relaxed geometry's electronic structure
+            for one, there in zip(accepted, predicted.there, strict=True)
+            if not there
+        ]
+        scored = [
+            (one, candidates.Prediction(one.id, values, bool(out)))
+            for one, values, out, there in zip(
+                accepted, predicted.properties(), predicted.out_of_distribution, predicted.there, strict=True
+            )
+            if there
         ]
 
         def commit(connection: Connection) -> None:
             for candidate_id, reason in refused:
                 candidates.reject(connection, candidate_id, reason)
-            for one, prediction in zip(accepted, predictions, strict=True):
+            for one, prediction in scored:
                 conformer_id = candidates.add_conformer(
                     connection,
                     one.molecule,
@@ -119,10 +127,9 @@ class SurrogateService(ModelService[Surrogate]):
             if live is not None and live.id not in {model_id, self.unusable}:  # promoted in the meantime
                 again = uuid5(task.id, str(live.id))
                 tasks.add(connection, again, service=self.name, kind="rescore", payload={}, priority=10)
-            scored = CandidatesScored(
-                campaign_id=campaign_id, candidate_ids=tuple(one.id for one in accepted), model_id=model_id
-            )
-            outbox.emit(connection, scored, source=self.name)
+            ids = tuple(one.id for one, _ in scored)
+            event = CandidatesScored(campaign_id=campaign_id, candidate_ids=ids, model_id=model_id)
+            outbox.emit(connection, event, source=self.name)
 
         return commit
 
@@ -131,15 +138,13 @@ class SurrogateService(ModelService[Surrogate]):
         with self.database.transaction() as connection:
             waiting = selection.to_rescore(connection, model_id)
         predicted = predictor.predict([(molecule.numbers, molecule.coordinates) for _, _, molecule in waiting])
-        predictions = [
-            candidates.Prediction(candidate_id, values, bool(out))
-            for (candidate_id, _, _), values, out in zip(
-                waiting, predicted.properties(), predicted.out_of_distribution, strict=True
-            )
-        ]
+        found, predictions = predicted.properties(), []
         by_campaign: dict[UUID, list[UUID]] = {}
-        for candidate_id, campaign_id, _ in waiting:
-            by_campaign.setdefault(campaign_id, []).append(candidate_id)
+        for index, (candidate_id, campaign_id, _) in enumerate(waiting):
+            if predicted.there[index]:  # else the earlier model's prediction stands
+                out = bool(predicted.out_of_distribution[index])
+                predictions.append(candidates.Prediction(candidate_id, found[index], out))
+                by_campaign.setdefault(campaign_id, []).append(candidate_id)
 
         def commit(connection: Connection) -> None:
             candidates.predict(connection, predictions, model_id)

@@ -9,14 +9,28 @@ from gapsmith.core.errors import DataError, InputError
 from gapsmith.core.units import UNITS
 from gapsmith.data.molecules import Molecules
 from gapsmith.data.sources import find
+from gapsmith.surrogate import electronic
 from gapsmith.surrogate.batches import Share
 from gapsmith.surrogate.config import Config
 
+LEAST = 1000  # molecules of QM9 whose electronic structure is computed where it is needed and not cached: 11 s
 
-def load(name: str, split: str) -> Molecules | None:
-    """A source's molecules of a split; None if nothing of it is there."""
+
+def load(name: str, split: str, *, seen: bool = False) -> Molecules | None:
+    """A source's molecules of a split; None if nothing of it is there.
+
+    Args:
+        name: of the source.
+        split: of it.
+        seen: with GFN2-xTB's electronic structure: what is cached of QM9, and all of other sources.
+    """
     source = find(name)
-    molecules = source.load(split)
+    if not seen:
+        molecules = source.load(split)
+    elif name in electronic.GEOMETRIES:
+        molecules = electronic.load(name, split)
+    else:
+        molecules = found.seen() if (found := source.load(split)) is not None else None
     if molecules is None:
         return None
     return molecules.scaled({quantity: UNITS[label.unit].in_base for quantity, label in source.labels.items()})
@@ -24,14 +38,20 @@ def load(name: str, split: str) -> Molecules | None:
 
 def main(config: Config, split: str) -> Molecules:
     """Molecules of a configuration's first source: those that models are judged by, and replayed in fine-tuning."""
-    return there(next(iter(config.sources)), split)
+    name, seen = next(iter(config.sources)), config.trunk.electronic
+    if seen and name == "qm9":
+        electronic.prepare(name, split, LEAST)
+    return there(name, split, seen=seen)
 
 
-def there(name: str, split: str) -> Molecules:
-    """A source's molecules; raises DataError if there are none, with what to do about it."""
-    molecules = load(name, split)
+def there(name: str, split: str, *, seen: bool = False) -> Molecules:
+    """A source's molecules, see ``load``; raises DataError if there are none, with what to do about it."""
+    molecules = load(name, split, seen=seen)
     if molecules is None:
-        raise DataError(f"source {name} has no molecules of the split {split}: {find(name).advice.format(split=split)}")
+        advice = electronic.ADVICE if seen and name in electronic.GEOMETRIES else find(name).advice
+        raise DataError(
+            f"source {name} has no molecules of the split {split}: {advice.format(split=split, geometries=name)}"
+        )
     return molecules
 
 
@@ -44,7 +64,7 @@ def of(config: Config, split: str, most: int | None = None) -> dict[str, Share]:
     """
     found = {}
     for name, source in config.sources.items():
-        molecules = there(name, split)
+        molecules = there(name, split, seen=config.trunk.electronic)
         if most is not None:
             molecules = molecules.take(np.arange(min(most, len(molecules))))
         elements = {SYMBOLS[number] for number in np.unique(molecules.numbers)}

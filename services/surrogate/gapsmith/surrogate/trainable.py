@@ -14,7 +14,7 @@ from gapsmith.surrogate import ARCHITECTURE, ROLE, data, sources
 from gapsmith.surrogate.base import SurrogateBase, build
 from gapsmith.surrogate.batches import Batch, ReplaySource
 from gapsmith.surrogate.calibration import calibrate
-from gapsmith.surrogate.config import DEFAULT, load
+from gapsmith.surrogate.config import DEFAULT, Config, load
 from gapsmith.surrogate.loss import losses
 from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.predictor import Predictor
@@ -63,9 +63,10 @@ class SurrogateTrainable:
         device: str,
     ) -> BatchSource:
         """New labels and the model's first source; raises InputError without labels, or if the share is not in [0, 1)."""
+        config = cast(SurrogateNetwork, model).config
         return ReplaySource(
-            labelled(labels),
-            sources.main(cast(SurrogateNetwork, model).config, "train"),
+            labelled(labels, config),
+            sources.main(config, "train"),
             batch_size=batch_size,
             replay_fraction=replay_fraction,
             seed=seed,
@@ -88,22 +89,29 @@ class SurrogateTrainable:
         return evaluated(cast(SurrogateNetwork, model), molecules, device)
 
     def evaluate_labels(self, model: nn.Module, labels: Sequence[LabelledGeometry]) -> dict[str, float]:
-        """The same on labelled molecules."""
+        """The same on labelled molecules; nothing of those whose electronic structure it needs and GFN2-xTB lacks."""
         network = cast(SurrogateNetwork, model)
         known = network.config.elements
         for index, label in enumerate(labels):
             if strange := sorted({SYMBOLS[number] for number in label.numbers} - set(known)):
                 raise InputError(f"label {index} contains {', '.join(strange)}; the network knows {', '.join(known)}")
-        return evaluated(network, labelled(labels), str(next(model.parameters()).device))
+        molecules = labelled(labels, network.config)
+        return evaluated(network, molecules, str(next(model.parameters()).device)) if len(molecules) else {}
 
     def finish(self, model: nn.Module, labels: Sequence[LabelledGeometry]) -> dict[str, Any]:
         """Recalibrate standard deviations, intervals and the out-of-distribution score, in place."""
-        return {"calibration": calibrate(cast(SurrogateNetwork, model), labelled(labels) if labels else None)}
+        network = cast(SurrogateNetwork, model)
+        return {"calibration": calibrate(network, labelled(labels, network.config) if labels else None)}
 
 
-def labelled(labels: Sequence[LabelledGeometry]) -> Molecules:
-    """Labels as molecules; raises InputError if one has no value of any quantity."""
+def labelled(labels: Sequence[LabelledGeometry], config: Config) -> Molecules:
+    """Labels as molecules, as a network of that configuration sees them.
+
+    Raises:
+        InputError: one has no value of any quantity.
+    """
     for index, label in enumerate(labels):
         if not np.isfinite([label.targets[name] for name in label.targets.keys() & data.columns().keys()]).any():
             raise InputError(f"label {index} has no finite value that a head could learn: {dict(label.targets)}")
-    return data.from_geometries([(x.numbers, x.coordinates) for x in labels], [x.targets for x in labels])
+    found = data.from_geometries([(x.numbers, x.coordinates) for x in labels], [x.targets for x in labels])
+    return found.seen() if config.trunk.electronic else found
