@@ -46,7 +46,7 @@ def diatomics(count: int, seed: int) -> Molecules:
 def qm9(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of QM9's splits: the same made-up molecules under other seeds."""
     seeds = {"train": 0, "validation": 1, "test": 2}
-    monkeypatch.setattr(sources, "load", lambda name, split: diatomics(300, seeds[split]))
+    monkeypatch.setattr(sources, "load", lambda name, split, seen=False: diatomics(300, seeds[split]))
 
 
 @pytest.fixture(scope="module")
