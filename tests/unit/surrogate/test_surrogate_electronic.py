@@ -75,6 +75,7 @@ def trained(config: dict[str, Any], seed: int = 1) -> SurrogateNetwork:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+    model.ood_threshold.fill_(3.0)  # as calibration does
     return model.eval()
 
 
@@ -182,6 +183,7 @@ def test_a_head_with_a_base_starts_as_the_best_fit(
     found = inference.predict_molecules([new], known)
     assert found.mean["gap"] == pytest.approx(truth, abs=0.02)
     assert found.mean["lumo"] == pytest.approx(truth + homo - 1, abs=0.04)
+    new.ood_threshold.fill_(3.0)  # as calibration does
     save_tensors(tmp_path / "new.safetensors", new.state_dict())
     again = build(seeing(small.only_gap(), base)).eval()
     load_weights(again, tmp_path / "new.safetensors")
