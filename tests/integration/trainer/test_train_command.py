@@ -143,7 +143,7 @@ def test_killed_rank_is_replaced_and_the_training_ends_as_if_nothing_had_happene
         (["--steps", "5", "--set", "training.batch_size=none"], "batch_size must be a number"),
         (["--time-budget", "soon"], "--time-budget soon"),
         (["--resume"], "holds no training to resume"),
-        (["--steps", "5", "--config", "missing.yaml"], "missing.yaml cannot be read"),
+        (["--steps", "5", "--config", "missing.yaml"], "missing.yaml: no such file"),
         (["--steps", "5", "--np", "2", "--backend", "single"], "trains in one process"),
         (["--steps", "5", "--np", "2", "--hosts", "a:2"], "at least two machines"),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gapsmith.core.errors import CheckpointError
-from gapsmith.surrogate import predictor
+from gapsmith.surrogate.inference import predict_molecules
 from gapsmith.surrogate.predictor import Predictor
 
 METHANE = (
@@ -18,15 +18,13 @@ METHANE = (
 @pytest.mark.parametrize("part", ["mean", "std"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_predictions_that_are_not_finite_are_an_error(monkeypatch: pytest.MonkeyPatch, part: str, value: float) -> None:
-    real = predictor.predict_molecules
-
     def broken(*arguments: Any, **options: Any) -> Any:
-        found = real(*arguments, **options)
+        found = predict_molecules(*arguments, **options)
         getattr(found, part)["gap"][0] = value
         return found
 
     loaded = Predictor.load()
     assert np.isfinite(loaded.predict([METHANE]).mean_ev).all()
-    monkeypatch.setattr(predictor, "predict_molecules", broken)
+    monkeypatch.setattr("gapsmith.surrogate.predictor.predict_molecules", broken)
     with pytest.raises(CheckpointError, match="predicts gap with 1 values that are not finite"):
         loaded.predict([METHANE])
