@@ -128,8 +128,9 @@ def test_every_file_has_a_right_answer() -> None:
 
 
 def test_an_empty_file_is_said_to_be_empty() -> None:
-    with pytest.raises(InputError, match=r"sdf_empty\.sdf is empty"):
+    with pytest.raises(InputError, match=r"sdf_empty\.sdf is empty") as empty:
         list(read_molecules(CASES / "sdf_empty.sdf"))
+    assert empty.value.code.exit_code == 1
 
 
 def test_the_radical_is_a_doublet_and_the_dianion_keeps_its_charge() -> None:

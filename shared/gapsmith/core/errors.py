@@ -2,6 +2,7 @@
 
 GapsmithError
 ├── InputError            a file, a field or an option that a person wrote: what, where, what is allowed
+│   ├── EmptyInput        a file or a stream without any record
 │   ├── InvalidMolecule   atoms and bonds that are not a molecule, with a reason that can be counted
 │   ├── NotFound          a name or an id that does not exist (any more)
 │   └── Conflict          a change that the present state does not allow
@@ -37,6 +38,7 @@ class ErrorCode(StrEnum):
         return member
 
     INPUT = "input", 422, 2, "The input cannot be used"
+    EMPTY = "empty-input", 422, 1, "There is nothing to read"
     INVALID_MOLECULE = "invalid-molecule", 422, 2, "Not a valid molecule"
     TOO_SLOW = "too-slow", 422, 2, "The query takes too long", "ask for less at once, for example within one campaign"
     MALFORMED = "malformed-request", 400, 2, "The request cannot be read"
@@ -78,6 +80,12 @@ class InputError(GapsmithError):
     """Input from a person is wrong; the message says what, where and what to do."""
 
     code = ErrorCode.INPUT
+
+
+class EmptyInput(InputError):
+    """A file or a stream without any record: nothing is wrong, and nothing can be done."""
+
+    code = ErrorCode.EMPTY
 
 
 class NotFound(InputError):

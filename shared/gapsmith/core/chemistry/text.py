@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
-from gapsmith.core.errors import InputError
+from gapsmith.core.errors import EmptyInput, InputError
 
 _PEEK: Final = 1 << 16  # bytes that the encoding is told from
 _GZIP: Final = b"\x1f\x8b"
@@ -89,7 +89,7 @@ def opened(source: Path | BinaryIO, name: str) -> Iterator[Lines]:
             buffered = io.BufferedReader(gzip.GzipFile(fileobj=buffered), _PEEK)
         start = buffered.peek(_PEEK)[:_PEEK]
         if not start.strip():
-            raise InputError(f"{name} is empty")
+            raise EmptyInput(f"{name} is empty")
         with io.TextIOWrapper(buffered, _encoding(start, name), errors="gapsmith-latin") as text:
             yield Lines(text)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
