@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from rdkit import Chem
 
+from gapsmith.coordinator.cli import campaign as command
 from gapsmith.coordinator.commands.report import hits_table, write_report
 from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.messages import CandidatesProposed
+from gapsmith.core.settings import settings
+from gapsmith.store import heartbeats, progress
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.results import base_rate, wilson
 
@@ -95,3 +99,32 @@ def test_wilson_interval_of_known_rates() -> None:
     assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
     assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
     assert wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
+
+
+def test_the_list_counts_as_the_database_does_and_says_when_nothing_works_on_a_campaign(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = finished(world)
+    open_one = world.campaign(name="open")
+    monkeypatch.setenv("GAPSMITH_POSTGRES_URL", world.database.url)
+    settings.cache_clear()
+
+    def listed() -> dict[str, dict[str, str]]:
+        answer = CliRunner().invoke(command, ["list"], catch_exceptions=False)
+        rows = csv.DictReader(answer.stdout.splitlines(), delimiter="\t")
+        return {row["name"]: row for row in rows}
+
+    try:
+        rows = listed()
+        assert rows[open_one.name]["state"] == "running, but nothing works on it"
+        counted = world.rows(
+            "SELECT state, count(*)::int AS n FROM candidates WHERE campaign_id = %s GROUP BY 1", done.id
+        )
+        with world.database.transaction() as connection:
+            now = progress.counts(connection, done.id)
+            heartbeats.beat(connection, "coordinator", "steers")
+        assert now.by_state == {row["state"]: row["n"] for row in counted}
+        assert rows[done.name]["candidates"] == str(sum(now.by_state.values()))
+        assert listed()[open_one.name]["state"] == "running"
+    finally:
+        settings.cache_clear()
