@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import psutil
@@ -30,11 +30,11 @@ def measure() -> dict[str, float]:
             after, took = _seconds(home), time.monotonic() - started
         finally:
             subprocess.run([*gapsmith, "down"], env=environment, check=True)
-    found: Counter[str] = Counter()
+    found: defaultdict[str, float] = defaultdict(float)
     for process, seconds in after.items():
         found[_name(process[1])] += 100 * (seconds - before.get(process, 0.0)) / took
-    shares = {name: round(share, 2) for name, share in found.most_common() if round(share, 2) > 0}
-    return {"in_all": round(sum(found.values()), 2), **shares}
+    shares = sorted(((round(share, 2), name) for name, share in found.items()), reverse=True)
+    return {"in_all": round(sum(found.values()), 2), **{name: share for share, name in shares if share > 0}}
 
 
 def _seconds(home: Path) -> dict[tuple[int, tuple[str, ...]], float]:

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from math import inf
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -27,6 +28,8 @@ log = structlog.get_logger()
 
 CATCH_UP_EVERY_S = 5.0
 SEARCH_EVERY_S = 600.0  # through the whole outbox, which is long; in between only through what is young
+POLL_S = 0.5  # of one question to the broker
+JOINING_S = 10.0  # for so long it is asked all the time, to become a member of the group
 LOST_AFTER_S = 10.0  # an event that Kafka has not delivered by then is taken from the outbox
 MOST_TRIES = 3
 MOST_LETTERS = 100  # dead letters of a consumer in a minute; more are only counted in the log
@@ -71,35 +74,39 @@ class Inlet:
         self._letters: list[float] = []  # when the last ones were written
 
     def run(self, stop: threading.Event) -> None:
-        """Consume until told to stop. Outages are waited out; meanwhile events come out of Postgres."""
-        consumer: Consumer | None = None
+        """Consume until told to stop. Outages are waited out; meanwhile events come out of Postgres.
+
+        Asking the broker takes processor time from it and from here. So it is asked while there is something, and when
+        Postgres notifies of a publication; else only every few seconds.
+        """
         caught_up = searched = -inf
         lost_after = 0.0  # at the start everything that was missed
-        subscribed = False
         while not stop.is_set():
             try:
-                if not subscribed:
+                with ExitStack() as held:
                     self.subscribe()
-                    subscribed = True
-                if time.monotonic() - caught_up > CATCH_UP_EVERY_S:
-                    everything = time.monotonic() - searched > SEARCH_EVERY_S
-                    found = self.catch_up(lost_after, None if everything else 2 * SEARCH_EVERY_S)
-                    caught_up, lost_after = time.monotonic(), LOST_AFTER_S
-                    if everything and found < outbox.MOST_UNHANDLED:  # or there are more
-                        searched = caught_up
-                consumer = consumer or Consumer(self.settings, self.consumer, self.topics)
-                records = list(consumer.poll(self.settings.poll_interval_s))
-                if records:
-                    self.handle(records)
-                    consumer.commit()
+                    listening = held.enter_context(outbox.news(self.database.url, outbox.PUBLISHED))
+                    consumer: Consumer | None = None
+                    joined_by = time.monotonic() + JOINING_S
+                    while not stop.is_set():
+                        if time.monotonic() - caught_up > CATCH_UP_EVERY_S:
+                            everything = time.monotonic() - searched > SEARCH_EVERY_S
+                            found = self.catch_up(lost_after, None if everything else 2 * SEARCH_EVERY_S)
+                            caught_up, lost_after = time.monotonic(), LOST_AFTER_S
+                            if everything and found < outbox.MOST_UNHANDLED:  # or there are more
+                                searched = caught_up
+                        if consumer is None:
+                            consumer = Consumer(self.settings, self.consumer, self.topics)
+                            held.callback(consumer.close)
+                        records = list(consumer.poll(POLL_S))
+                        if records:
+                            self.handle(records)
+                            consumer.commit()
+                        elif time.monotonic() > joined_by:
+                            outbox.wait(listening, self.settings.poll_interval_s, stop)
             except (UnavailableError, psycopg.Error) as error:
                 log.warning("inlet waits", reason=str(error))
-                if consumer is not None:
-                    consumer.close()
-                    consumer = None
                 stop.wait(1.0)
-        if consumer is not None:
-            consumer.close()
 
     def subscribe(self) -> None:
         """Have the events that this consumer handles kept until it has."""

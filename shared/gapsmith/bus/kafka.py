@@ -11,7 +11,7 @@ from gapsmith.core.errors import UnavailableError
 from gapsmith.core.settings import Settings
 
 GROUP_PREFIX = "gapsmith."  # of consumer groups
-SESSION_MS, HEARTBEAT_MS = 6_000, 1_000  # joining a group takes half the session time-out on the embedded broker
+SESSION_MS, HEARTBEAT_MS = 6_000, 2_000  # joining a group takes half the session time-out on the embedded broker
 
 
 @dataclass(frozen=True)

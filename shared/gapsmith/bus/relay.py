@@ -15,6 +15,7 @@ from gapsmith.store.database import Database
 
 log = structlog.get_logger()
 
+RETRY_S = 0.5  # after an outage, at first
 PRUNE_EVERY_S = 3600.0
 PRUNED_TOGETHER = 1000  # of one transaction
 
@@ -51,7 +52,7 @@ def prune(database: Database, kept_days: float) -> int:
 def run(settings: Settings, database: Database, stop: threading.Event) -> None:
     """Relay until told to stop; outages of Kafka or Postgres are waited out."""
     producer: Producer | None = None
-    pause = settings.poll_interval_s
+    pause = RETRY_S
     pruned_at = -PRUNE_EVERY_S
     while not stop.is_set():
         try:
@@ -60,12 +61,12 @@ def run(settings: Settings, database: Database, stop: threading.Event) -> None:
                 while not stop.is_set():
                     while publish_waiting(database, producer):
                         pass
-                    pause = settings.poll_interval_s
+                    pause = RETRY_S
                     if time.monotonic() - pruned_at > PRUNE_EVERY_S:
                         pruned_at = time.monotonic()
                         if forgotten := prune(database, settings.events_kept_days):
                             log.info("old events forgotten", events=forgotten)
-                    outbox.wait(listening, settings.poll_interval_s)
+                    outbox.wait(listening, settings.poll_interval_s, stop)
         except (UnavailableError, psycopg.Error) as error:
             log.warning("relay waits", reason=str(error))
             if producer is not None:

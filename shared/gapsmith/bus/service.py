@@ -57,6 +57,10 @@ class Service(ABC):
     def work(self) -> bool:
         """Do one unit of long work, if there is any; True if there was."""
 
+    def pause_s(self) -> float:
+        """How long to wait for an event when there is no work, before work is looked for again."""
+        return self.settings.poll_interval_s
+
     def beat(self, connection: Connection) -> None:
         """Renew leases; called with every heartbeat from another thread than ``work``."""
 
@@ -86,7 +90,7 @@ class Service(ABC):
                 busy = False
                 self.stopping.wait(1.0)
             if not busy:
-                self.wake.wait(self.settings.poll_interval_s)
+                self.wake.wait(self.pause_s())
         for thread in threads:
             thread.join(timeout=5.0)
         try:

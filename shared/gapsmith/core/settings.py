@@ -66,7 +66,7 @@ class Settings(EnvironmentSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
     log_json: bool = Field(True, description="structured logs as JSON lines; otherwise for people")
     poll_interval_s: float = Field(
-        0.5, gt=0, le=MOST_S, description="how often work is looked for without a notification"
+        5.0, gt=0, le=MOST_S, description="how often work is looked for without a notification"
     )
     heartbeat_s: float = Field(5.0, gt=0, le=MOST_S, description="heartbeat of services and of leases")
     lease_s: float = Field(45.0, gt=0, le=MOST_S, description="a lease that was not renewed for so long is taken back")

@@ -1,6 +1,8 @@
 """Outbox: an event is stored in the transaction of the change it tells of; a relay publishes it afterwards."""
 
 import json
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -165,7 +167,16 @@ def news(url: str) -> Iterator[Connection]:
         yield connection
 
 
-def wait(listening: Connection, timeout_s: float) -> None:
-    """Wait until events were emitted, or for so long; ``listening`` comes from ``news``."""
-    for _ in listening.notifies(timeout=timeout_s, stop_after=1):
-        pass
+def wait(listening: Connection, timeout_s: float, stop: threading.Event | None = None) -> bool:
+    """Wait until events were emitted, for so long, or until told to stop; whether there were any.
+
+    Args:
+        listening: of ``news``.
+        timeout_s: at most.
+        stop: looked at every half a second.
+    """
+    until = time.monotonic() + timeout_s
+    while (left := until - time.monotonic()) > 0 and not (stop is not None and stop.is_set()):
+        for _ in listening.notifies(timeout=min(left, 0.5) if stop is not None else left, stop_after=1):
+            return True
+    return False

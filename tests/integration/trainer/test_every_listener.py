@@ -62,7 +62,7 @@ def home(service_folder: Path, horovod: None, tmp_path: Path, monkeypatch: pytes
         monkeypatch.delenv(f"GAPSMITH_{name}", raising=False)
     file = tmp_path / "campaign.yaml"
     file.write_text(yaml.safe_dump(CAMPAIGN))
-    started = []
+    started: list[subprocess.Popen[bytes]] = []
     try:
         subprocess.run(gapsmith("up"), check=True, timeout=200)
         commands = [gapsmith("run", str(file), "--results", str(tmp_path / "results"))]

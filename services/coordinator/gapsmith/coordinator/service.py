@@ -39,6 +39,7 @@ class CoordinatorService(Service):
     def __init__(self, settings: Settings, database: Database) -> None:
         super().__init__(settings, database)
         self._ticked = -TICK_S
+        self._steers = False  # a campaign that runs
 
     def handlers(self) -> Sequence[Handler]:
         """Handlers of events."""
@@ -84,8 +85,13 @@ class CoordinatorService(Service):
                 raise  # the base class waits
             except Exception:  # the other campaigns go on
                 log.exception("campaign cannot be steered", campaign=campaign.name)
+        self._steers = bool(running)
         self.doing = f"steers {len(running)} campaigns" if running else "idle"
         return False
+
+    def pause_s(self) -> float:
+        """Until the next tick; the start of a campaign is an event."""
+        return min(TICK_S / 2, self.settings.poll_interval_s) if self._steers else self.settings.poll_interval_s
 
     def _steer(self, connection: Connection, campaign_id: UUID, *, tick_s: float | None = None) -> None:
         with concerning(campaign_id=campaign_id):

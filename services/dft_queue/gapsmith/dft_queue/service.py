@@ -57,6 +57,10 @@ class DftQueueService(Service):
             self.sweep()
         return False
 
+    def pause_s(self) -> float:
+        """Until the next sweep."""
+        return min(SWEEP_EVERY_S, self.settings.poll_interval_s)
+
     def wake_workers(self) -> None:
         """Ring for every calculation that was asked for; for those that a broker does not take, the sweep rings later."""
         asked: dict[str, list[UUID]] = defaultdict(list)
