@@ -14,7 +14,7 @@ from gapsmith.stack.supervisor import ServiceState, Supervisor
 from gapsmith.store import heartbeats
 from gapsmith.store.database import Database
 
-LOOK_EVERY_S = 5.0
+LOOK_EVERY_S = 10.0
 
 log = structlog.get_logger(__name__)
 

@@ -1,6 +1,7 @@
 """Runs services as processes: starts a dead one again with back-off, gives up with a reason, leaves nothing behind."""
 
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -22,7 +23,8 @@ from gapsmith.stack.processes import ProcessRecord, log_tail, spawn
 from gapsmith.stack.state import locked, write_private
 from gapsmith.stack.watchdog import MARK_VARIABLE, kill_marked
 
-LOOK_EVERY_S = 0.05
+LOOK_EVERY_S = 0.05  # where a process's end cannot be waited for
+WAIT_S = 1.0  # between two looks at what nothing tells of
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +127,10 @@ class Supervisor:
         ]
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._wake = os.pipe()
         self._held = ExitStack()
+        for end in self._wake:
+            self._held.callback(os.close, end)
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
@@ -146,7 +151,9 @@ class Supervisor:
 
     def stop(self) -> None:
         """End all services and everything they started; returns when nothing is left."""
-        self._stopping.set()
+        if not self._stopping.is_set():
+            self._stopping.set()
+            os.write(self._wake[1], b"x")
         if self._thread.is_alive():
             self._thread.join()
         if self._watchdog is not None and self._watchdog.stdin is not None:
@@ -203,7 +210,8 @@ class Supervisor:
     def _run(self) -> None:
         for service in self._services:
             self._launch(service)
-        while not self._stopping.wait(LOOK_EVERY_S):
+        while not self._stopping.is_set():
+            self._wait()
             self._watch()
             for service in self._services:
                 if service.child is not None and service.child.poll() is not None:
@@ -212,6 +220,24 @@ class Supervisor:
                     service.restarts += 1
                     self._launch(service)
         self._end_all()
+
+    def _wait(self) -> None:
+        """Until a service ends, one is due to be started, or this supervision is to stop; a while at most."""
+        if not hasattr(os, "pidfd_open"):  # not Linux
+            self._stopping.wait(LOOK_EVERY_S)
+            return
+        with ExitStack() as opened:
+            ends = select.poll()
+            ends.register(self._wake[0], select.POLLIN)
+            for service in self._services:
+                if service.child is not None and service.child.returncode is None:
+                    with suppress(OSError):  # no descriptor is free
+                        end = os.pidfd_open(service.child.pid)  # a child keeps its number until it is waited for
+                        opened.callback(os.close, end)
+                        ends.register(end, select.POLLIN)
+            due = [service.due for service in self._services if service.state is ServiceState.WAITING]
+            left = min([WAIT_S, *(max(0.0, moment - time.monotonic()) for moment in due)])
+            ends.poll(1000 * left)
 
     def _launch(self, service: _Service) -> None:
         service.mark = f"{self._id}/{service.spec.name}/{service.restarts}/"

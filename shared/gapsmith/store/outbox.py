@@ -15,7 +15,8 @@ from psycopg.types.json import Jsonb
 from gapsmith.core.messages import Envelope, Event
 from gapsmith.store.database import Connection
 
-CHANNEL = "gapsmith_outbox"
+CHANNEL = "gapsmith_outbox"  # an event was stored
+PUBLISHED = "gapsmith_published"  # the broker has got some
 MOST_UNHANDLED = 500  # at once
 
 
@@ -80,6 +81,7 @@ def unpublished(connection: Connection, limit: int = 500) -> list[Outgoing]:
 def mark_published(connection: Connection, ids: Sequence[UUID]) -> None:
     """Record that the broker has acknowledged these events."""
     connection.execute("UPDATE outbox SET published_at = now() WHERE id = ANY(%s)", (list(ids),))
+    connection.execute("SELECT pg_notify(%s, '')", (PUBLISHED,))
 
 
 def backlog(connection: Connection) -> Backlog:
@@ -156,14 +158,18 @@ def prune(connection: Connection, kept_days: float, limit: int = 1000) -> int:
 
 
 @contextmanager
-def news(url: str) -> Iterator[Connection]:
+def news(url: str, channel: str = CHANNEL) -> Iterator[Connection]:
     """A connection of its own, without transactions, whose ``notifies`` give a hint whenever events were emitted.
+
+    Args:
+        url: of the database.
+        channel: ``CHANNEL``, or ``PUBLISHED`` to be told when the broker has them.
 
     Raises:
         psycopg.OperationalError: the server cannot be reached.
     """
     with psycopg.connect(url, autocommit=True, connect_timeout=5, row_factory=dict_row) as connection:
-        connection.execute(f"LISTEN {CHANNEL}")
+        connection.execute(f"LISTEN {channel}")
         yield connection
 
 

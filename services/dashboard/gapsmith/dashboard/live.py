@@ -15,7 +15,8 @@ from gapsmith.store.database import Connection, Database
 
 log = structlog.get_logger()
 
-POLL_S: Final = 1.0  # without a notification
+POLL_S: Final = 5.0  # without a notification
+RETRY_S: Final = 1.0  # after an outage
 PAUSE_S: Final = 0.3  # between two looks: a burst of events is one update
 LOOK_BACK: Final = 500  # events are numbered before they commit, so that a late one may have a lower number
 
@@ -93,7 +94,7 @@ class Hub:
                 if self.problem is None:
                     log.warning("no news", reason=str(error))
                 self.problem = str(error)
-                self._stop.wait(POLL_S)
+                self._stop.wait(RETRY_S)
             except RuntimeError:  # the loop is closed: the server has ended
                 return
 
@@ -111,7 +112,7 @@ class Hub:
                 self._known.update(found)
                 loop.call_soon_threadsafe(self._tell, found)
             self._stop.wait(PAUSE_S)
-            outbox.wait(connection, POLL_S)
+            outbox.wait(connection, POLL_S, self._stop)
 
     def _tell(self, found: Mapping[int, str | None]) -> None:
         self.sequence = max(self.sequence, *found)
