@@ -1,6 +1,7 @@
 """Outbox: an event is stored in the transaction of the change it tells of; a relay publishes it afterwards."""
 
 import json
+import select
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,9 @@ from gapsmith.store.database import Connection
 
 CHANNEL = "gapsmith_outbox"  # an event was stored
 PUBLISHED = "gapsmith_published"  # the broker has got some
+CHANNEL = "gapsmith_outbox"  # an event was stored
+PUBLISHED = "gapsmith_published"  # the broker has got some
+STOP_S = 0.5  # between two looks whether to stop
 MOST_UNHANDLED = 500  # at once
 
 
@@ -179,10 +183,18 @@ def wait(listening: Connection, timeout_s: float, stop: threading.Event | None =
     Args:
         listening: of ``news``.
         timeout_s: at most.
-        stop: looked at every half a second.
+        stop: looked at every ``STOP_S``.
+
+    Raises:
+        psycopg.OperationalError: the connection is lost.
     """
+    socket = select.poll()
+    socket.register(listening.fileno(), select.POLLIN)
     until = time.monotonic() + timeout_s
-    while (left := until - time.monotonic()) > 0 and not (stop is not None and stop.is_set()):
-        for _ in listening.notifies(timeout=min(left, 0.5) if stop is not None else left, stop_after=1):
+    while not (stop is not None and stop.is_set()):
+        if list(listening.notifies(timeout=0)):  # with a longer time-out psycopg itself would look ten times a second
             return True
+        if (left := until - time.monotonic()) <= 0:
+            return False
+        socket.poll(1000 * min(left, STOP_S))
     return False
