@@ -18,8 +18,6 @@ from gapsmith.store.database import Connection
 
 CHANNEL = "gapsmith_outbox"  # an event was stored
 PUBLISHED = "gapsmith_published"  # the broker has got some
-CHANNEL = "gapsmith_outbox"  # an event was stored
-PUBLISHED = "gapsmith_published"  # the broker has got some
 STOP_S = 0.5  # between two looks whether to stop
 MOST_UNHANDLED = 500  # at once
 
