@@ -7,10 +7,13 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
+from gapsmith.core.errors import InputError
+from gapsmith.generator import ARCHITECTURE, ROLE
 from gapsmith.generator.commands import wishes
 from gapsmith.generator.commands.collecting import Collection, collect
 from gapsmith.generator.commands.request import Request
 from gapsmith.generator.generator import BATCH, Generated, Generator
+from gapsmith.training.protocol import loaded
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,16 @@ class Work:
 
     @classmethod
     def of(cls, request: Request) -> "Work":
-        """Load the generator; raises CheckpointError."""
+        """Load the generator; raises CheckpointError, or InputError if its architecture cannot do what these commands ask."""
         if request.threads is not None:
             torch.set_num_threads(request.threads)
-        return cls(request, Generator.load(request.weights, device=request.device))
+        generator = loaded(request.weights, role=ROLE, device=request.device)
+        if not isinstance(generator, Generator):
+            raise InputError(
+                f"{request.weights} has an architecture without masks, guidance and depth, which this command sets; "
+                f"choose weights of {ARCHITECTURE}"
+            )
+        return cls(request, generator)
 
     def warnings(self) -> list[str]:
         """What a person should know about the wanted properties."""
