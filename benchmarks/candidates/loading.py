@@ -60,13 +60,13 @@ def _bare(connection: Connection) -> Iterator[None]:
     for index in found:
         connection.execute(f"DROP INDEX {index['name']}")
     for table in TABLES:
-        connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
+        connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
     yield
     connection.execute("SET LOCAL maintenance_work_mem = '512MB'")
     for index in found:
         connection.execute(index["definition"])
     for table in TABLES:
-        connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER ALL")
+        connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
 
 
 def _copy(connection: Connection, table: str, columns: str, rows: Iterator[Sequence[Any]]) -> None:
