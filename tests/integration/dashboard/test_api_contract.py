@@ -49,6 +49,7 @@ OPERATIONS = (
     "POST /api/v1/campaigns/{name}/pause",
     "POST /api/v1/campaigns/{name}/resume",
     "POST /api/v1/campaigns/{name}/stop",
+    "PUT /api/v1/campaigns/{name}/budget",
     "PUT /api/v1/campaigns/{name}/target",
     "GET /api/v1/jobs",
     "GET /api/v1/jobs/{job_id}",
