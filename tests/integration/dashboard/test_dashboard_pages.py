@@ -365,6 +365,8 @@ def test_who_has_nothing_but_a_cookie_and_a_form_token_changes_nothing(filled: S
         "tolerance": "0.1",
         "state": "stopped",
         "token": "no",
+        "dft_jobs": "7",
+        "wall_time": "1h",
     }
     values |= {"event_id": "00000000-0000-4000-8000-000000000000", "consumer": "trainer", "constraints.elements": "C"}
 
