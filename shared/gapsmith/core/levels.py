@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final, Literal, Self, cast
@@ -94,7 +94,7 @@ class LevelOfTheory(Strict):
             return {"queue": "xtb", **raw}
         return raw
 
-    @cached_property
+    @property  # not cached: model_copy would carry the hash over to another level
     def version(self) -> str:
         """Hash of what decides a result; 16 hexadecimal digits."""
         return self.identity(GENERATED)

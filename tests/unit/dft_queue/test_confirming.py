@@ -48,6 +48,7 @@ def test_two_routes_that_disagree_are_a_failure_with_both_numbers() -> None:
 
 def test_the_other_route_is_another_level_of_one_engine() -> None:
     triage = shipped()["triage"]
+    assert triage.version  # which a copy must not inherit
     other = triage.other_route
     assert (other.route, other.density_fitting, other.relaxation, other.method) == ("other", None, (), triage.method)
     assert other.version != triage.version
