@@ -5,12 +5,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from sampled import examples
 
 from gapsmith.core.codec import decode, encode
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import DataError, InvalidMolecule
 
-patient = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+patient = settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_cards import DOMAIN
 from rdkit import Chem
+from sampled import examples
 
 from gapsmith.core.chemistry.elements import NUMBERS
 from gapsmith.core.chemistry.embedding import embed
@@ -54,7 +55,7 @@ def same(one: Admitted, other: Admitted) -> bool:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.sampled_from(SMILES), st.integers(0, 2**31 - 1), st.booleans())
 def test_one_molecule_has_one_geometry_however_its_smiles_is_written(smiles: str, seed: int, hydrogens: bool) -> None:
     mol = Chem.MolFromSmiles(smiles)
@@ -79,7 +80,7 @@ def test_stereochemistry_is_what_the_smiles_says_and_mirror_images_are_mirrored(
     assert np.array_equal(np.abs(one), np.abs(other))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.sampled_from([smiles for smiles in SMILES if "." not in smiles]), st.randoms(use_true_random=False))
 def test_embedded_atoms_can_keep_their_numbers(smiles: str, random: object) -> None:
     mol = Chem.MolFromSmiles(smiles)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
+from sampled import examples
 
 from gapsmith.core.chemistry.geometry import (
     APART,
@@ -28,7 +29,7 @@ GEOMETRY = np.array(
 )  # fmt: skip
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.integers(0, 2**31))
 def test_vibrations_rearrange_nothing(seed: int) -> None:
     shaken = GEOMETRY + np.random.default_rng(seed).normal(0, 0.04, GEOMETRY.shape)
@@ -61,7 +62,7 @@ def test_what_is_no_geometry(numbers: list[int], coordinates: object, words: str
     assert re.search(words, found)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.sampled_from(["C", "CCO", "C1CC1", "[Na+]", "c1ccccc1", "O=C=O"]), min_size=1, max_size=5))
 def test_pieces_are_those_of_the_bonds(parts: list[str]) -> None:
     mol = Chem.AddHs(Chem.MolFromSmiles(".".join(parts)))

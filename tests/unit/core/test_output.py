@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
+from sampled import examples
 
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import InputError
@@ -44,7 +45,7 @@ def test_text_that_would_end_a_tag_or_a_record_does_not() -> None:
 coordinates = st.floats(-50, 50).map(lambda x: x + 0.0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(coordinates, min_size=9, max_size=9))
 def test_coordinates_come_back_to_the_bit_with_enough_decimals(values: list[float]) -> None:
     positions = np.round(np.array(values), 12).reshape(3, 3)

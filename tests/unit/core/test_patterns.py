@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from rdkit import Chem
+from sampled import examples
 
 from gapsmith.core.campaign import Constraints
 from gapsmith.core.chemistry.identity import identify
@@ -77,7 +78,7 @@ def test_a_campaign_with_a_slow_pattern_refuses_molecules_instead_of_holding_up_
 PIECES = ["*", "C", "[#6]", "a", "~", ".", "(", ")", "1", "2", "[$(", ")]", "[!C", "]", "=", ",", ";", "[H]"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
 def test_any_pattern_is_answered_or_refused_in_time(smarts: str) -> None:
     started = time.monotonic()

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import AllChem
+from sampled import examples
 
 from gapsmith.core.chemistry.reader import FORMATS, ReadOptions, ending_of, read_molecules
 from gapsmith.core.chemistry.records import Record, from_smiles
@@ -196,7 +197,7 @@ def test_every_row_is_there_with_its_line_and_reason(tmp_path: Path) -> None:
     assert [record.error for record in records[4:]] == [None, None]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_an_open_quotation_mark_swallows_no_molecule(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -421,7 +422,7 @@ def test_reading_goes_on_after_a_broken_frame(tmp_path: Path, broken: str, words
     assert last.error == "it ends after 1 of its 3 atoms"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(-2, 2)), min_size=1, max_size=6))
 def test_wrong_counts_never_give_a_wrong_molecule(
     tmp_path_factory: pytest.TempPathFactory, frames: list[tuple[int, int]]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
+from sampled import examples
 
 from gapsmith.core.errors import DataError, InputError
 from gapsmith.datastore import shards
@@ -16,7 +17,7 @@ from gapsmith.datastore.ragged import Ragged, joined
 from gapsmith.datastore.shards import Index, write_shards
 
 SIZES = st.lists(st.integers(0, 5), min_size=1, max_size=12)
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def damage(path: Path, place: int = -3) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sampled import examples
 
 from gapsmith.core.errors import DataError, InputError, UnavailableError
 from gapsmith.datastore import wire
@@ -28,7 +29,7 @@ from gapsmith.datastore.store import DiskStore, Held, Prefetched, SampleStore, W
 from gapsmith.training.communicator import SingleProcess
 
 INDICES = st.lists(st.integers(0, 82), max_size=30)
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @QUICK

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sampled import examples
 
 from gapsmith.core.calculation import COORDINATE_STEP_ANGSTROM, content_hash
 from gapsmith.core.errors import InputError
@@ -18,7 +19,7 @@ geometries = arrays(np.float64, (5, 3), elements=st.integers(-80_000, 80_000).ma
 shifts = arrays(np.float64, (3,), elements=st.integers(-1000, 1000).map(lambda step: step * 0.37))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(geometries, shifts)
 def test_moving_the_molecule_changes_nothing(geometry: np.ndarray, shift: np.ndarray) -> None:
     numbers = np.array([6, 1, 1, 1, 1])
@@ -26,7 +27,7 @@ def test_moving_the_molecule_changes_nothing(geometry: np.ndarray, shift: np.nda
     assert content_hash(numbers, geometry + shift, 0, 0, TRIAGE, GENERATED) == before
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.integers(0, 2), st.integers(0, 2), st.floats(3, 1000))
 def test_a_real_difference_in_geometry_counts(atom: int, axis: int, steps: float) -> None:
     moved = GEOMETRY.copy()

@@ -42,6 +42,7 @@ def molecule(numbers: list[int], distance: float, charge: int = 0, spin: int = 0
 
 
 @needs_mopac
+@pytest.mark.slow
 def test_pm7_water_is_mopacs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -60,6 +61,7 @@ def test_pm7_water_is_mopacs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @needs_mopac
+@pytest.mark.slow
 def test_open_shells_are_unrestricted(tmp_path: Path) -> None:
     triplet, singlet = (compute(molecule([8, 8], 1.2, spin=spin), tmp_path) for spin in (2, 0))
     assert triplet.energy_hartree < singlet.energy_hartree - 0.01
@@ -103,6 +105,7 @@ def stand_in(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @needs_mopac
+@pytest.mark.slow
 def test_mopac_that_does_not_converge_is_chemistry_in_its_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +118,7 @@ def test_mopac_that_does_not_converge_is_chemistry_in_its_own_words(
 
 
 @needs_mopac
+@pytest.mark.slow
 def test_a_program_that_dies_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(tmp_path, "kill -9 $$", monkeypatch)
     with pytest.raises(CalculationError) as caught:
@@ -124,6 +128,7 @@ def test_a_program_that_dies_is_tried_again(tmp_path: Path, monkeypatch: pytest.
 
 
 @needs_mopac
+@pytest.mark.slow
 def test_missing_parameters_are_poison(tmp_path: Path) -> None:
     uranium = molecule([92, 1, 1], 1.9)
     with pytest.raises(CalculationError, match=r"MISSING VAN DER WAALS RADIUS FOR +U") as caught:
@@ -132,6 +137,7 @@ def test_missing_parameters_are_poison(tmp_path: Path) -> None:
 
 
 @needs_mopac
+@pytest.mark.slow
 def test_a_reached_field_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "h2.mop").write_text("PM7 1SCF\n\n\nH 0 0 0\nH 0 0 0.74\n")
     subprocess.run(["mopac", "h2.mop"], cwd=tmp_path, check=True, capture_output=True, timeout=60)

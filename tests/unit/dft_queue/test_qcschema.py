@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qcelemental.models import v1, v2
+from sampled import examples
 
 from gapsmith.core.chemistry.qcschema import from_document
 from gapsmith.core.chemistry.reader import read_molecules
@@ -62,7 +63,7 @@ def jobs(draw: st.DrawFn) -> CalculationInput:
     return CalculationInput.of(np.array(numbers), np.array(rows), level, charge, spin)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(jobs())
 def test_an_input_is_read_back_the_same(job: CalculationInput) -> None:
     document = json.loads(v1.AtomicInput(**input_fields(job, "gradient")).json())

@@ -31,6 +31,7 @@ def angle(found: CalculationOutput, centre: int, first: int, second: int) -> flo
     return float(np.degrees(np.arccos(u @ v / np.linalg.norm(u) / np.linalg.norm(v))))
 
 
+@pytest.mark.slow
 def test_of_singlet_and_triplet_the_lower_one_is_asked_for(tmp_path: Path) -> None:
     found = {one.name: one for one in entries(CASES / "smi_carbenes.smi", XTB)}
     spins = {name.split("_")[0]: one.spin for name, one in found.items()}
@@ -43,6 +44,7 @@ def test_of_singlet_and_triplet_the_lower_one_is_asked_for(tmp_path: Path) -> No
     assert (stated.spin, stated.findings) == (0, ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("smiles", "spin"),
     [("[NH]", 2), ("[SiH2]", 0), ("[O][O]", 2), ("Cl[C]Cl", 0), ("c1ccccc1[CH]", 2), ("[CH3]", 1), ("C", 0)],

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sampled import examples
 from vocabularies import GHOST_ATOM, MASK_ATOM, VOCABULARY
 
 from gapsmith.generator import diffusion, network
@@ -89,7 +90,7 @@ def test_properties_are_hidden_often_enough_to_do_without_them() -> None:
     assert float(seen.sum(1).ge(2).float().mean()) > 0.2  # several at once
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(SEEDS)
 def test_partial_masks_are_never_empty_nor_padded(seed: int) -> None:
     torch.manual_seed(seed)
@@ -100,7 +101,7 @@ def test_partial_masks_are_never_empty_nor_padded(seed: int) -> None:
     assert not (masks & ~present).any()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(SEEDS)
 def test_matching_turns_and_exchanges_noise_but_keeps_it(seed: int) -> None:
     torch.manual_seed(seed)

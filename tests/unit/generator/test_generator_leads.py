@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from model_cards import DOMAIN
 from rdkit import Chem
 from rdkit.Chem import AllChem
+from sampled import examples
 
 from gapsmith.core.errors import InputError
 from gapsmith.generator.commands.leads import Lead, read_leads
@@ -192,7 +193,7 @@ def test_regions_that_make_no_sense_are_explained(isoxazole: Lead, region: Regio
         use()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(fraction=st.floats(0.01, 1), seed=st.integers(0, 2**32), keep=st.sampled_from([None, "c1ccno1", "[OX2H]"]))
 def test_a_patch_lies_in_what_is_free_and_has_its_share(
     isoxazole: Lead, fraction: float, seed: int, keep: str | None
