@@ -42,8 +42,8 @@ demo: install ## find molecules with a 4 eV gap: the whole loop on this machine
 
 test: horovod ## all tests, on real servers: on two cores, then those beside which nothing may run
 	@code=0; set -x; \
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not serial' || code=$$?; \
-	$(BIN)/python -m pytest -q -m serial || code=$$?; \
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations 10 -m 'not serial' || code=$$?; \
+	$(BIN)/python -m pytest -q --durations 10 -m serial || code=$$?; \
 	exit $$code
 
 unit: dev ## the fast tests, with fewer examples of each property
