@@ -391,7 +391,7 @@ def test_a_killed_first_start_is_started_afresh(service_folder: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_an_ordinary_user_needs_no_root(service_folder: Path) -> None:
     home = service_folder / "ordinary"
-    home.mkdir()
+    home.mkdir(mode=0o700)
     account = pwd.getpwnam("nobody")
     os.chown(home, account.pw_uid, account.pw_gid)
     argv = launched([sys.executable, "-c", UP, str(home)], user="nobody")
@@ -444,6 +444,7 @@ def test_an_unwritable_home_is_named() -> None:
 
 def test_a_server_that_cannot_start_says_why(service_folder: Path) -> None:
     home = service_folder / "broken"
+    home.mkdir(mode=0o700)
     (home / "postgres" / "data").mkdir(parents=True)
     (home / "postgres" / "data" / "PG_VERSION").write_text("11\n")
     stack = EmbeddedStack(home, {"kafka": "x", "celery": "y"})
@@ -455,7 +456,9 @@ def test_a_server_that_cannot_start_says_why(service_folder: Path) -> None:
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     if (
         os.geteuid() != 0
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", tmp_path], capture_output=True).returncode
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", tmp_path], capture_output=True
+        ).returncode
     ):
         pytest.skip("a small disk cannot be mounted here")
     try:
