@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gapsmith.core.domain import Molecule
 
 V2000_DECIMALS = 4
+AS_THEY_ARE = {float, int, type(None)}  # in text files; most cells are of these
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a formula begins with in a spreadsheet
 
 
@@ -44,7 +45,10 @@ def xyz(molecule: "Molecule", comment: str) -> str:
 
 def cells(values: Iterable[object]) -> list[object]:
     """Values of a line of a table: a text that a spreadsheet would run as a formula gets an apostrophe before it."""
-    return [_harmless(value) if isinstance(value, str) else plain(value) for value in values]
+    return [
+        value if type(value) in AS_THEY_ARE else _harmless(value) if isinstance(value, str) else plain(value)
+        for value in values
+    ]
 
 
 def _harmless(text: str) -> str:
