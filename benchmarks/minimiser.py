@@ -123,7 +123,7 @@ def geometric(numbers: np.ndarray, start: np.ndarray, surface: Surface) -> None:
     molecule.xyzs = [start * BOHR_TO_ANGSTROM]
     molecule.build_topology()
 
-    class Given(Engine):  # type: ignore[misc]
+    class Given(Engine):  # type: ignore[misc]  # geomeTRIC has no types
         def calc_new(self, coords: np.ndarray, dirname: str) -> dict[str, Any]:
             energy, gradient = surface(coords.reshape(-1, 3))
             return {"energy": energy, "gradient": gradient.ravel()}
@@ -142,7 +142,7 @@ def ase(name: str) -> Optimiser:
         calculator: Any = importlib.import_module("ase.calculators.calculator")
         optimisers: Any = importlib.import_module("ase.optimize")
 
-        class Given(calculator.Calculator):  # type: ignore[misc]
+        class Given(calculator.Calculator):  # type: ignore[misc]  # ASE has no types
             implemented_properties = ("energy", "forces")
 
             def calculate(

@@ -51,6 +51,12 @@ class Queue:
     def ask(self, level: LevelOfTheory = TRIAGE, priority: int = 0, campaign_id: UUID | None = None) -> UUID:
         """A hydrogen molecule that nobody asked for before."""
         self.made += 1
+        return self.ask_again(level, priority, campaign_id).id
+
+    def ask_again(
+        self, level: LevelOfTheory, priority: int = 0, campaign_id: UUID | None = None
+    ) -> calculations.Calculation:
+        """The newest molecule once more, at a level whose limits may be others."""
         molecule = hydrogen(0.6 + 0.001 * self.made)
         with self.database.transaction() as connection:
             return calculations.request(
@@ -60,18 +66,6 @@ class Queue:
                 conformer_id=candidates.add_conformer(connection, molecule, method=GFN2, molecule_id=None),
                 campaign_id=campaign_id,
                 priority=priority,
-            ).id
-
-    def ask_again(self, level: LevelOfTheory) -> calculations.Calculation:
-        """The newest molecule once more, at a level whose limits may be others."""
-        molecule = hydrogen(0.6 + 0.001 * self.made)
-        with self.database.transaction() as connection:
-            return calculations.request(
-                connection,
-                content_hash=content_hash(molecule.numbers, molecule.coordinates, 0, 0, level, GFN2),
-                level=level,
-                conformer_id=candidates.add_conformer(connection, molecule, method=GFN2, molecule_id=None),
-                campaign_id=None,
             )
 
     def claim(self) -> calculations.Calculation:
