@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gapsmith.core.units import DEBYE_TO_E_ANGSTROM
+from gapsmith.surrogate.graph import graph
+from gapsmith.surrogate.heads import shares
 from gapsmith.surrogate.network import SurrogateNetwork
 
 KINDS: list[dict[str, Any]] = [
@@ -174,3 +176,18 @@ def test_single_precision_batch_equals_single(small: SimpleNamespace) -> None:
         alone = small.outputs(model, molecules[index])
         for name in ("gap", "homo", "dipole", "polarizability", "gfn2_energy"):
             torch.testing.assert_close(together[name][index], alone[name][0], atol=1e-5, rtol=1e-6)
+
+
+@pytest.mark.slow
+@settings(deadline=None)
+@given(seeds, st.lists(sizes, min_size=1, max_size=5))
+def test_shares_of_atoms_are_torch_geometrics_softmax(seed: int, atoms: list[int]) -> None:
+    from torch_geometric.utils import softmax  # takes seconds to import
+
+    torch.manual_seed(seed)
+    whole = graph(torch.ones(sum(atoms), dtype=torch.int64), torch.randn(sum(atoms), 3), np.array(atoms))
+    scores = (50 * torch.randn(sum(atoms), 4, dtype=torch.float64)).requires_grad_()
+    ours, theirs = shares(scores, whole), softmax(scores, whole.molecule, num_nodes=len(atoms))
+    torch.testing.assert_close(ours, theirs)
+    for found in zip(*(torch.autograd.grad(one.square().sum(), scores) for one in (ours, theirs)), strict=True):
+        torch.testing.assert_close(*found)

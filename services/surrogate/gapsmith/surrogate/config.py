@@ -1,6 +1,6 @@
 """A network's configuration: one mapping, from YAML, JSON or a model's card, of which every key is checked.
 
-Plain dataclasses, so that training needs nothing beyond torch, torch_geometric, numpy and safetensors.
+Plain dataclasses, so that training needs nothing beyond torch, numpy and safetensors.
 """
 
 import json

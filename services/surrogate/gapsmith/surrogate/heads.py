@@ -42,6 +42,15 @@ def per_molecule(values: Tensor, graph: Graph) -> Tensor:
     return values.new_zeros(len(graph), *values.shape[1:]).index_add(0, graph.molecule, values)
 
 
+def shares(scores: Tensor, graph: Graph) -> Tensor:
+    """Softmax over the atoms of every molecule: (atoms, k) to (atoms, k)."""
+    place = graph.molecule.unsqueeze(-1).expand_as(scores)
+    none = scores.new_zeros(len(graph), scores.shape[1])
+    largest = none.scatter_reduce(0, place, scores.detach(), "amax", include_self=False)
+    weights = (scores - largest[graph.molecule]).exp()
+    return weights / per_molecule(weights, graph)[graph.molecule]
+
+
 class Readout(nn.Module):
     """One hidden layer, then a last layer for every member."""
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.utils import softmax
 
 from gapsmith.surrogate import electronic_inputs, heads
 from gapsmith.surrogate.config import Config
@@ -76,7 +75,7 @@ class Trunk(nn.Module):
             for interaction in self.interactions:
                 s, v = interaction(s, v, pairs, graph)
         atoms = self.atomwise(torch.cat([s, (v.square().sum(1) + EPSILON).sqrt()], dim=-1))
-        score = softmax(self.pool(atoms), graph.molecule, num_nodes=len(graph))  # (atoms, POOL_HEADS)
+        score = heads.shares(self.pool(atoms), graph)  # (atoms, POOL_HEADS)
         focus = (atoms.unflatten(-1, (POOL_HEADS, -1)) * score.unsqueeze(-1)).flatten(-2)
         mean = atoms / graph.sizes[graph.molecule].unsqueeze(-1).to(atoms.dtype)
         molecules = self.whole(heads.per_molecule(torch.cat([focus, mean], dim=-1), graph)) + whole

@@ -1,6 +1,6 @@
 """One process of a base training: ``python -m gapsmith.trainer.base DIRECTORY``, alone or one of several.
 
-``gapsmith train`` starts it. On a machine with torch, torch_geometric, numpy and safetensors alone it runs by itself::
+``gapsmith train`` starts it. On a machine with torch, numpy and safetensors alone it runs by itself::
 
     python -m gapsmith.trainer.base runs/a --new '{"architecture": "gapsmith.surrogate.trainable:SurrogateTrainable",
         "device": "cuda", "time_budget_s": 1140}'
