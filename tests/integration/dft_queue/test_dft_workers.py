@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -140,6 +140,10 @@ class Queue:
             assert time.monotonic() < deadline, "waited in vain"
             time.sleep(0.1)
 
+    def reach(self, calculation_id: UUID, *states: str) -> None:
+        """Wait until a calculation is in one of some states."""
+        self.wait(lambda: self.get(calculation_id).state in states, 60.0)
+
 
 def computing(worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """The processes of the worker's calculations: children of its fork server."""
@@ -230,6 +234,24 @@ def test_what_is_cancelled_damaged_or_impossible_does_not_stop_the_worker(queue:
     assert "10 electrons cannot have 1 unpaired" in (queue.get(impossible).failure_reason or "")
     assert queue.get(cancelled).state == "cancelled"
     assert queue.finished_events() == [str(cancelled), str(damaged), str(impossible)]
+
+
+def test_a_broker_that_dies_while_something_is_computed_wakes_the_same_worker_again(queue: Queue) -> None:
+    queue.start("service", **QUICK)
+    worker = queue.start("worker", **QUICK)
+    assert queue.settings.postgres_url is not None
+    stack = EmbeddedStack(queue.settings.home, {"postgres": queue.settings.postgres_url.get_secret_value()})
+    for separation in (0.70, 0.72, 0.76, 0.78):
+        stretched = replace(HYDROGEN, coordinates=HYDROGEN.coordinates * separation / 0.74)
+        calculation_id = queue.request(stretched)
+        queue.reach(calculation_id, "running", "done")
+        (pid,) = [server.pid for server in stack.status() if server.name == "celery"]
+        assert pid is not None
+        psutil.Process(pid).kill()  # the message cannot be acknowledged any more
+        queue.reach(calculation_id, "done")
+        stack.up()
+    queue.reach(queue.request(WATER), "done")
+    assert worker.poll() is None
 
 
 def test_a_broker_that_dies_and_forgets_everything_costs_only_time(queue: Queue) -> None:

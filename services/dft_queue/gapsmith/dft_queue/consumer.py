@@ -1,4 +1,4 @@
-"""How a Celery worker connects: our queues are made first, and none for delayed delivery.
+"""How a Celery worker connects: our queues are made first, none for delayed delivery, and a lost connection is noticed.
 
 Celery would make 28 queues more at RabbitMQ for jobs that are to start later, which ours never are.
 """
@@ -39,3 +39,17 @@ class Consumer(_Base):  # type: ignore[misc]  # Celery has no types
         except PreconditionFailed as error:
             raise UnavailableError(mismatch(connection.as_uri(), str(error.reply_text))) from error
         return connection
+
+    def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
+        """Let an acknowledgement that fails end the connection, so that a new one is made.
+
+        Celery only logs it. On Redis and Valkey the message would count against the prefetch limit for ever: nothing more is
+        asked of the broker, so nothing could fail, and the worker would wait for good.
+
+        Args:
+            p: a message's ``ack_log_error`` or ``reject_log_error``.
+            args: a logger, the errors to log and forget, and more.
+            kwargs: for ``p``.
+        """
+        logger, _, *more = args
+        return super().call_soon_ack(p, logger, (), *more, **kwargs)
