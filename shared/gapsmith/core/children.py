@@ -162,7 +162,9 @@ def _serve() -> None:
     for number in (signal.SIGALRM, signal.SIGPROF):
         signal.signal(number, signal.SIG_DFL)  # it ends the process
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MB << 20, MEMORY_MB << 20))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)  # of a calculation's process, whose child this may be
+    memory = MEMORY_MB << 20 if most == resource.RLIM_INFINITY else min(MEMORY_MB << 20, most)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     for line in incoming:
         request = json.loads(line)
         outgoing.write(json.dumps(_answer(request)).encode() + b"\n")

@@ -65,6 +65,31 @@ def _dft() -> Iterator[Column]:
         )  # fmt: skip
 
 
+def _over_conformers() -> Iterator[Column]:
+    """Of levels that search for conformers."""
+    main = properties.registered()[MAIN]
+    mean, deviation = (f"mean_{name}{properties.suffix(main.unit)}" for name in (main.name, f"{main.name}_std"))
+    yield Column(
+        "conformers", "Conformers", int, _ensemble("conformers", "jsonb_array_length({})"),
+        "within the window of the level, if that searches for them",
+    )  # fmt: skip
+    yield Column(
+        mean, f"Mean {main.noun}", float, _ensemble(f"mean,{main.name}", "({})::float8"),
+        "Boltzmann mean over the conformers", main.unit, deviation=deviation,
+    )  # fmt: skip
+    yield Column(
+        deviation, f"Deviation of the mean {main.noun}", float, _ensemble(f"deviation,{main.name}", "({})::float8"),
+        "standard deviation over the Boltzmann distribution", main.unit,
+    )  # fmt: skip
+
+
+def _ensemble(path: str, form: str) -> str:
+    """SQL of a part of the ensemble of the calculation whose value counts."""
+    found = form.format(f"k.result #> '{{ensemble,{path}}}'")
+    counts = "CASE WHEN c.certified_value IS NOT NULL THEN c.certificate_id ELSE c.triage_id END"
+    return f"(SELECT {found} FROM calculations k WHERE k.id = {counts} AND k.state = 'done')"
+
+
 def _predicted() -> Iterator[Column]:
     for one in properties.registered().values():
         hot, (name, deviation) = one.name == MAIN, predicted_names(one)
@@ -97,6 +122,7 @@ ALL: Final = (
         "CASE WHEN c.certified_value IS NOT NULL THEN 'certificate' WHEN c.label_value IS NOT NULL THEN 'triage' END",
         "triage or certificate: the role of the level of theory of the DFT values", shown=True,
     ),
+    *_over_conformers(),
     Column("outcome", "Outcome", str, "v.outcome", "hit_by_label, hit_by_certificate or missed; empty: no hit", shown=True),
     *_predicted(),
     Column(

@@ -36,6 +36,17 @@ class Solvent(Strict):
         return f"{'ddCOSMO' if self.model == 'ddcosmo' else self.model.upper()}({self.name})"
 
 
+class Conformers(Strict):
+    """A search for a molecule's conformers; the lowest one counts."""
+
+    most: int = Field(
+        20, ge=1, le=100, description="relaxed with GFN2-xTB and computed; three times as many are embedded"
+    )
+    window_kcal: float = Field(
+        3.0, gt=0, le=20, description="kcal/mol above the lowest, by GFN2-xTB, up to which they count"
+    )
+
+
 class LevelOfTheory(Strict):
     """One level. Everything but ``name``, ``about``, limits and ``queue`` decides a result and so its identity."""
 
@@ -56,6 +67,9 @@ class LevelOfTheory(Strict):
         "usual", description="of the SCF; other: another first guess, second order at once"
     )
     relaxation: tuple[Stage, ...] = Field((), description="stages before the single point: gfn2-xtb, self")
+    conformers: Conformers | None = Field(
+        None, description="{most: 20, window_kcal: 3}: search for conformers, take the lowest, average over all"
+    )
     most_steps: int = Field(60, gt=0, le=100_000, description="gradients of a relaxation before it counts as failed")
     minimum: bool = Field(False, description="demand that no vibrational mode is imaginary")
     stability: bool = Field(False, description="check that the wave function is a minimum")
@@ -87,6 +101,16 @@ class LevelOfTheory(Strict):
             raise ValueError("gfn2-xtb comes before self")
         return value
 
+    @model_validator(mode="after")
+    def _conformers_are_relaxed(self) -> Self:
+        if self.conformers is not None and self._first_stage != GFN2:
+            raise ValueError("conformers are relaxed with GFN2-xTB first: relaxation must begin with gfn2-xtb")
+        return self
+
+    @property
+    def _first_stage(self) -> str | None:
+        return GFN2 if self.engine == "tblite" and self.relaxation else next(iter(self.relaxation), None)
+
     @model_validator(mode="before")
     @classmethod
     def _short_jobs(cls, raw: Any) -> Any:
@@ -110,6 +134,7 @@ class LevelOfTheory(Strict):
             "fallback_basis",
             "solvent",
             "route",
+            "conformers",
         ):  # levels without these keys, which came later, are the same as before
             if deciding[later] == type(self).model_fields[later].default:
                 del deciding[later]
@@ -147,18 +172,20 @@ class LevelOfTheory(Strict):
 
     def same_single_point(self, other: "LevelOfTheory") -> bool:
         """Whether both give the same energies at one geometry, so that a difference is one of geometries."""
-        geometry = {"relaxation", "most_steps", "minimum", "stability", "properties", "excitations"}
+        geometry = {"relaxation", "conformers", "most_steps", "minimum", "stability", "properties", "excitations"}
         labels = {"name", "about", "memory_mb", "time_limit_s", "queue", "charge", "spin"}
         return self.model_dump(exclude=geometry | labels) == other.model_dump(exclude=geometry | labels)
 
     @property
     def other_route(self) -> "LevelOfTheory":
         """The single point of this level by another first guess, second order and exact integrals, to confirm a result."""
-        single = {"relaxation": (), "properties": (), "minimum": False, "stability": False}
+        single = {"relaxation": (), "conformers": None, "properties": (), "minimum": False, "stability": False}
         return self.model_copy(update={**single, "route": "other", "density_fitting": None})
 
     def stages(self, geometry_method: str) -> tuple[Stage, ...]:
-        """Stages of the relaxation that a geometry of some method does not have behind it."""
+        """Stages of the relaxation that a geometry of some method does not have behind it; conformers begin anew."""
+        if self.conformers is not None:
+            return self.relaxation
         if geometry_method == self.own_geometry:
             return ()
         return tuple(stage for stage in self.relaxation if stage != geometry_method)

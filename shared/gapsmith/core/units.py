@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 HARTREE_TO_EV: Final = 27.211386245988
+HARTREE_TO_KCAL: Final = 627.5094740631  # kcal/mol
 BOHR_TO_ANGSTROM: Final = 0.529177210903
 AU_TO_DEBYE: Final = 2.541746473
 DEBYE_TO_E_ANGSTROM: Final = BOHR_TO_ANGSTROM / AU_TO_DEBYE

@@ -29,7 +29,8 @@ class Label:
 def collect(connection: Connection, campaign_id: UUID | None = None) -> list[Label]:
     """Labels of all campaigns, oldest first; what several candidates share counts once.
 
-    The geometry is that of the triage calculation, as GFN2-xTB relaxed it: what the surrogate sees of a new candidate.
+    The geometry is that of the triage calculation, as GFN2-xTB relaxed it: what the surrogate sees of a new candidate. Where
+    the level searched for conformers it is the lowest one's, to which the label belongs.
 
     Args:
         connection: in a transaction.
@@ -38,7 +39,8 @@ def collect(connection: Connection, campaign_id: UUID | None = None) -> list[Lab
     rows = connection.execute(
         """SELECT k.id, k.properties, coalesce(k.result, '{}') ? 'confirmed_by' AS confirmed,
                   f.numbers, f.coordinates_angstrom, f.bonds, f.charges, asked.level
-           FROM calculations k JOIN conformers f ON f.id = k.conformer_id
+           FROM calculations k
+           JOIN conformers f ON f.id = CASE WHEN k.result ? 'ensemble' THEN k.result_conformer_id ELSE k.conformer_id END
            CROSS JOIN LATERAL (
                SELECT g.levels #>> '{triage,title}' AS level FROM candidates c JOIN campaigns g ON g.id = c.campaign_id
                WHERE c.triage_id = k.id AND c.label_value IS NOT NULL AND (%(campaign)s::uuid IS NULL

@@ -105,10 +105,11 @@ def uncertified(connection: Connection, campaign_id: UUID) -> list[UUID]:
 
 
 def structure(connection: Connection, candidate_id: UUID) -> Structure:
-    """The relaxed geometry of a candidate that was scored."""
+    """The relaxed geometry of a candidate that was scored; its lowest conformer, if its label's level searched for that."""
     row = connection.execute(
         """SELECT f.id, f.method, f.numbers, f.coordinates_angstrom, f.bonds, f.charges
-           FROM candidates c JOIN conformers f ON f.id = c.relaxed_conformer_id WHERE c.id = %s""",
+           FROM candidates c LEFT JOIN calculations k ON k.id = c.triage_id AND k.state = 'done' AND k.result ? 'ensemble'
+           JOIN conformers f ON f.id = coalesce(k.result_conformer_id, c.relaxed_conformer_id) WHERE c.id = %s""",
         (candidate_id,),
     ).fetchone()
     assert row is not None  # scored candidates have a relaxed geometry

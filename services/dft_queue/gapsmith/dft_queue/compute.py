@@ -17,12 +17,14 @@ from gapsmith.core.errors import CalculationError, FailureClass
 from gapsmith.core.levels import GFN2, Stage
 from gapsmith.core.lowest_mode import along, lowest_mode
 from gapsmith.core.multiplicity import name_of
+from gapsmith.core.properties import computed
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.core.xtb import Evaluator, downhill, off_symmetry
 from gapsmith.core.xtb import relax as relax_xtb
 from gapsmith.dft_queue.engines import find
 from gapsmith.dft_queue.engines.protocol import SaddlePoint, Surface
 from gapsmith.dft_queue.engines.tblite_engine import solvent_of
+from gapsmith.dft_queue.ensemble import search
 from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput
 
 SPIN_CONTAMINATION: Final = 0.1  # of S^2, above which it is told
@@ -50,10 +52,17 @@ def compute(job: CalculationInput, folder: Path, *, memory_mb: int = 3000) -> Ca
     surface = engine.surface(job, memory_mb)
     positions, steps, values = job.positions, 0, {}
     stages = job.level.stages(job.geometry_method) if len(job.numbers) > 1 else ()
+    searched = None
+    if stages and job.level.conformers is not None:
+        searched = search(job, engine, folder, memory_mb=memory_mb)
+        positions, stages = searched.positions, stages[1:]  # GFN2-xTB's
     for attempt in range(1 + MOST_DESCENTS):
         relaxed = _relaxed(job, surface, positions, stages[-1:] if attempt else stages)
         positions, steps, values = relaxed.positions, steps + relaxed.steps, dict(relaxed.values)
         findings = list(relaxed.findings)
+        if searched is not None:
+            values = {**searched.values, **values}
+            findings[:0] = searched.findings
         try:
             if relaxed.own and not relaxed.rearranged:
                 values["lowest_wavenumber_cm1"] = _lowest_wavenumber_cm1(job, surface, positions, findings)
@@ -70,12 +79,14 @@ def compute(job: CalculationInput, folder: Path, *, memory_mb: int = 3000) -> Ca
                 lambda moved: surface.gradient(moved * BOHR_TO_ANGSTROM)[0],
             )
             positions *= BOHR_TO_ANGSTROM
+    moved = tuple((float(x), float(y), float(z)) for x, y, z in positions) if stages or searched is not None else None
     return CalculationOutput(
         **values | dict(found.values),
         rearranged=relaxed.rearranged,
         findings=(*findings, *found.findings),
-        files=found.files,
-        coordinates_angstrom=tuple((float(x), float(y), float(z)) for x, y, z in positions) if stages else None,
+        files=(*found.files, *(() if searched is None else searched.files)),
+        ensemble=None if searched is None else searched.ensemble.with_final(computed(found.values)),
+        coordinates_angstrom=moved,
         relaxation_steps=steps,
         wall_s=time.perf_counter() - wall,
         cpu_s=_cpu_s() - cpu,

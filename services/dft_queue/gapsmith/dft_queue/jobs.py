@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from gapsmith.core.chemistry.geometry import MOST_ATOMS, electron_fault, fault
+from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CalculationError, FailureClass
 from gapsmith.core.levels import GENERATED, LevelOfTheory
 
@@ -23,6 +24,8 @@ class CalculationInput(BaseModel):
     charge: int = 0
     spin: int = Field(0, description="unpaired electrons")
     geometry_method: str = Field(GENERATED, description="what the geometry is a minimum of")
+    bonds: tuple[tuple[int, int, int], ...] = Field((), description="first atom, second atom, order; empty if unknown")
+    formal_charges: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -44,6 +47,21 @@ class CalculationInput(BaseModel):
             spin=spin,
             geometry_method=geometry_method,
         )
+
+    def with_bonds(self, molecule: Molecule) -> Self:
+        """The same, with the bonds of a molecule of these atoms."""
+        bonds = tuple((int(first), int(second), int(order)) for first, second, order in molecule.bonds)
+        return self.model_copy(update={"bonds": bonds, "formal_charges": tuple(map(int, molecule.charges))})
+
+    def molecule(self) -> Molecule:
+        """Atoms and bonds, which the geometry tells if nothing else does; raises InvalidMolecule if it does not."""
+        from gapsmith.core.chemistry.perception import perceive_bonds
+
+        numbers = np.array(self.numbers, dtype=np.uint8)
+        if not self.bonds:
+            return perceive_bonds(numbers, self.positions, self.charge)
+        charges = np.array(self.formal_charges, dtype=np.int8)
+        return Molecule(numbers, self.positions, charges, np.array(self.bonds, dtype=np.int16))
 
     @property
     def positions(self) -> np.ndarray:
@@ -77,6 +95,42 @@ class Excitation(BaseModel):
     oscillator_strength: float
 
 
+class ComputedConformer(BaseModel):
+    """A conformer of an ensemble."""
+
+    model_config = ConfigDict(frozen=True)
+
+    energy_kcal: float = Field(description="above the lowest, kcal/mol, at the level")
+    weight: float = Field(description="Boltzmann weight; two mirror images of one conformer count twice")
+    values: dict[str, float] = Field(description="of properties, by name, in their units")
+
+
+class Ensemble(BaseModel):
+    """Conformers of a molecule, the lowest first, and what follows from all of them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    embedded: int = Field(description="starting geometries by distance geometry")
+    relaxed: int = Field(description="of them, relaxed with GFN2-xTB")
+    temperature_k: float
+    conformers: tuple[ComputedConformer, ...]
+    mean: dict[str, float] = Field(description="Boltzmann means of properties, by name")
+    deviation: dict[str, float] = Field(description="standard deviations over the Boltzmann distribution")
+
+    def with_final(self, values: dict[str, float]) -> Self:
+        """The same, with the final values of properties where there is one conformer only, which was not computed before."""
+        if len(self.conformers) > 1:
+            return self
+        only = self.conformers[0].model_copy(update={"values": values})
+        nothing = dict.fromkeys(values, 0.0)
+        return self.model_copy(update={"conformers": (only,), "mean": values, "deviation": nothing})
+
+    def range(self, name: str) -> tuple[float, float]:
+        """Least and greatest value of a property."""
+        values = [one.values[name] for one in self.conformers if name in one.values]
+        return min(values), max(values)
+
+
 class CalculationOutput(BaseModel):
     """What a calculation found. None stands for what its engine or level does not give."""
 
@@ -99,6 +153,7 @@ class CalculationOutput(BaseModel):
     zero_point_energy_hartree: float | None = None
     excitations: tuple[Excitation, ...] | None = None
     coordinates_angstrom: tuple[Position, ...] | None = Field(None, description="after relaxation, if there was one")
+    ensemble: Ensemble | None = Field(None, description="conformers, where the level asks for them")
     relaxation_steps: int = Field(0, description="gradients of the level's own relaxation")
     rung: str | None = Field(None, description="of the SCF ladder that converged the final single point")
     rearranged: str | None = Field(None, description="bonds that broke or formed in the relaxation, in words")

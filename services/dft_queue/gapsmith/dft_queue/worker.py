@@ -109,6 +109,8 @@ class Worker:
                 )
             numbers, coordinates = start.molecule.numbers, start.molecule.coordinates
             job = CalculationInput.of(numbers, coordinates, level, calculation.charge, calculation.spin, start.method)
+            if level.conformers is not None:
+                job = job.with_bonds(start.molecule)
             output = run_in_child(job, running.folder, self._limits(job), running.stop)
             with self.database.transaction() as connection:
                 expected = candidates.predicted_gap_ev(connection, calculation.id)

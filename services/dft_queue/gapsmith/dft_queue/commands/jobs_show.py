@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from gapsmith.core import properties
 from gapsmith.core.errors import DataError, UnavailableError
 from gapsmith.core.levels import LevelOfTheory
 from gapsmith.core.output import xyz
@@ -45,6 +46,8 @@ def lines(one: Story) -> list[str]:
     out += [f"queue      {one.queue}, priority {one.priority}, asked for {_when(one.created_at)}"]
     if one.state == "done":
         out += ["", "results", *_results(one)]
+        if (ensemble := one.extra.get("ensemble")) is not None:
+            out += ["", "conformers", *_conformers(ensemble)]
         if one.findings:
             out += ["", "findings", *(f"  {finding}" for finding in one.findings)]
         out += [
@@ -109,10 +112,28 @@ def _results(one: Story) -> Iterator[str]:
     if one.rung:
         yield f"  SCF converged on rung {one.rung}"
     for name, value in one.extra.items():
+        if name == "ensemble":
+            continue
         quantity, unit = next(
             ((name.removesuffix(end), f" {unit}") for end, unit in UNITS if name.endswith(end)), (name, "")
         )
         yield f"  {quantity.replace('_', ' ')} {_value(value)}{unit}"
+
+
+def _conformers(ensemble: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each conformer and the means over all."""
+    shown = {
+        name: kind for name, kind in properties.registered().items() if name in ensemble["mean"] and not kind.heads
+    }
+    yield f"  {ensemble['embedded']} embedded, {ensemble['relaxed']} relaxed with GFN2-xTB; the lowest first"
+    for number, one in enumerate(ensemble["conformers"], start=1):
+        values = ", ".join(f"{kind.noun} {one['values'][name]:.3f} {kind.unit}" for name, kind in shown.items())
+        yield f"  {number}. {one['energy_kcal']:.2f} kcal/mol, weight {one['weight']:.3f}: {values}"
+    means = ", ".join(
+        f"{kind.noun} {ensemble['mean'][name]:.3f} ± {ensemble['deviation'][name]:.3f} {kind.unit}"
+        for name, kind in shown.items()
+    )
+    yield f"  Boltzmann mean and standard deviation at {ensemble['temperature_k']:g} K: {means}"
 
 
 def _value(value: Any) -> str:

@@ -25,9 +25,11 @@ from gapsmith.training.files import replacing
 STANDARD_OUTPUT: Final = Path("-")
 NUMBERS: Final = ("gap_ev", "homo_ev", "lumo_ev", "energy_hartree", "dipole_debye", "cpu_s")  # columns of the database
 MORE_NUMBERS: Final = ("s_squared", "lowest_wavenumber_cm1")  # of the rest of a result
+OVER_CONFORMERS: Final = ("conformers", "mean_gap_ev", "mean_gap_std_ev")  # of levels that search for them
 COLUMNS: Final = (
     "name", "smiles", "formula", "charge", "multiplicity", "level", "state", "gap_ev", "homo_ev", "lumo_ev", "energy_hartree",
-    "dipole_debye", "s_squared", "lowest_wavenumber_cm1", "rung", "reason", "findings", "cpu_s", "reused", "calculation_id",
+    "dipole_debye", "s_squared", "lowest_wavenumber_cm1", *OVER_CONFORMERS, "rung", "reason", "findings", "cpu_s", "reused",
+    "calculation_id",
 )  # fmt: skip
 NOTHING: Final = Molecule(np.zeros(0, np.uint8), np.zeros((0, 3)), np.zeros(0, np.int8), np.zeros((0, 3), np.int16))
 
@@ -62,6 +64,9 @@ def _row(one: Asked, level: str, job: Story | None) -> Row:
         return values | {"charge": None, "multiplicity": None, "state": "refused", "reason": entry.refusal}
     values |= {name: getattr(job, name) for name in ("state", "rung", *NUMBERS)}
     values |= {name: job.extra.get(name) for name in MORE_NUMBERS}
+    if (ensemble := job.extra.get("ensemble")) is not None:
+        found = len(ensemble["conformers"]), ensemble["mean"].get("gap"), ensemble["deviation"].get("gap")
+        values |= dict(zip(OVER_CONFORMERS, found, strict=True))
     ended_badly = job.state in (CalculationState.FAILED, CalculationState.CANCELLED)
     reason = ": ".join(filter(None, (job.failure_class, job.failure_reason))) if ended_badly else None
     return values | {
@@ -104,8 +109,8 @@ def _parquet(path: Path, found: Sequence[Row], _: Sequence[Asked], __: Connectio
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = dict.fromkeys((*NUMBERS, *MORE_NUMBERS), pa.float64())
-    kinds |= {"charge": pa.int64(), "multiplicity": pa.int64(), "reused": pa.bool_()}
+    kinds = dict.fromkeys((*NUMBERS, *MORE_NUMBERS, *OVER_CONFORMERS), pa.float64())
+    kinds |= {"conformers": pa.int64(), "charge": pa.int64(), "multiplicity": pa.int64(), "reused": pa.bool_()}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
     records = [{key: str(value) if isinstance(value, UUID) else value for key, value in row.items()} for row in found]
     pq.write_table(pa.Table.from_pylist(records, schema=schema), path)
