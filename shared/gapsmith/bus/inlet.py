@@ -5,7 +5,6 @@ at most cause a look at what happened anyway.
 """
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from gapsmith.core.errors import InputError, UnavailableError
 from gapsmith.core.logs import concerning
 from gapsmith.core.messages import DEAD_LETTER_TOPIC, Envelope, Event, Notice
 from gapsmith.core.settings import Settings
+from gapsmith.core.stopping import StopFlag
 from gapsmith.store import inbox, outbox
 from gapsmith.store.database import Connection, Database
 
@@ -73,11 +73,11 @@ class Inlet:
         self.on_handled = on_handled
         self._letters: list[float] = []  # when the last ones were written
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: StopFlag) -> None:
         """Consume until told to stop. Outages are waited out; meanwhile events come out of Postgres.
 
         Asking the broker takes processor time from it and from here. So it is asked while there is something, and when
-        Postgres notifies of a publication; else only every few seconds.
+        Postgres notifies that events were stored or published; else only now and then.
         """
         caught_up = searched = -inf
         lost_after = 0.0  # at the start everything that was missed
@@ -85,11 +85,12 @@ class Inlet:
             try:
                 with ExitStack() as held:
                     self.subscribe()
-                    listening = held.enter_context(outbox.news(self.database.url, outbox.PUBLISHED))
+                    news = held.enter_context(outbox.news(self.database.url, outbox.CHANNEL, outbox.PUBLISHED))
                     consumer: Consumer | None = None
+                    records: list[Record] = []
                     joined_by = time.monotonic() + JOINING_S
                     while not stop.is_set():
-                        if time.monotonic() - caught_up > CATCH_UP_EVERY_S:
+                        if time.monotonic() - caught_up > news.interval_s(CATCH_UP_EVERY_S):
                             everything = time.monotonic() - searched > SEARCH_EVERY_S
                             found = self.catch_up(lost_after, None if everything else 2 * SEARCH_EVERY_S)
                             caught_up, lost_after = time.monotonic(), LOST_AFTER_S
@@ -98,12 +99,14 @@ class Inlet:
                         if consumer is None:
                             consumer = Consumer(self.settings, self.consumer, self.topics)
                             held.callback(consumer.close)
+                        if not records and time.monotonic() > joined_by:
+                            told = news.wait(self.settings.poll_interval_s, stop)
+                            if told == {outbox.CHANNEL} or stop.is_set():  # the broker does not have it yet
+                                continue
                         records = list(consumer.poll(POLL_S))
                         if records:
                             self.handle(records)
                             consumer.commit()
-                        elif time.monotonic() > joined_by:
-                            outbox.wait(listening, self.settings.poll_interval_s, stop)
             except (UnavailableError, psycopg.Error) as error:
                 log.warning("inlet waits", reason=str(error))
                 stop.wait(1.0)

@@ -1,7 +1,6 @@
 """The relay: publishes what lies in the outbox, soon after its transaction has committed."""
 
 import json
-import threading
 import time
 
 import psycopg
@@ -10,6 +9,7 @@ import structlog
 from gapsmith.bus.kafka import Producer, Record
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.settings import Settings
+from gapsmith.core.stopping import StopFlag
 from gapsmith.store import outbox
 from gapsmith.store.database import Database
 
@@ -49,7 +49,7 @@ def prune(database: Database, kept_days: float) -> int:
             return forgotten
 
 
-def run(settings: Settings, database: Database, stop: threading.Event) -> None:
+def run(settings: Settings, database: Database, stop: StopFlag) -> None:
     """Relay until told to stop; outages of Kafka or Postgres are waited out."""
     producer: Producer | None = None
     pause = RETRY_S
@@ -57,7 +57,7 @@ def run(settings: Settings, database: Database, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             producer = producer or Producer(settings)
-            with outbox.news(database.url) as listening:
+            with outbox.news(database.url, outbox.CHANNEL) as news:
                 while not stop.is_set():
                     while publish_waiting(database, producer):
                         pass
@@ -66,7 +66,7 @@ def run(settings: Settings, database: Database, stop: threading.Event) -> None:
                         pruned_at = time.monotonic()
                         if forgotten := prune(database, settings.events_kept_days):
                             log.info("old events forgotten", events=forgotten)
-                    outbox.wait(listening, settings.poll_interval_s, stop)
+                    news.wait(settings.poll_interval_s, stop)
         except (UnavailableError, psycopg.Error) as error:
             log.warning("relay waits", reason=str(error))
             if producer is not None:

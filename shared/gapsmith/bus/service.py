@@ -19,6 +19,7 @@ from gapsmith.core import crash
 from gapsmith.core.errors import GapsmithError, UnavailableError
 from gapsmith.core.logs import concerning, configure_logging
 from gapsmith.core.settings import Settings
+from gapsmith.core.stopping import StopFlag
 from gapsmith.store import heartbeats, tasks
 from gapsmith.store.database import Connection, Database
 from gapsmith.store.tasks import Task
@@ -40,7 +41,7 @@ class Service(ABC):
     def __init__(self, settings: Settings, database: Database) -> None:
         self.settings = settings
         self.database = database
-        self.stopping = threading.Event()
+        self.stopping = StopFlag()
         self.wake = threading.Event()
         self.instance = f"{socket.gethostname()}-{os.getpid()}"
         self.doing = "idle"

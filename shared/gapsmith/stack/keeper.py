@@ -5,6 +5,8 @@ import threading
 import structlog
 
 from gapsmith.core.errors import GapsmithError
+from gapsmith.core.stopping import StopFlag
+from gapsmith.stack.processes import wait_for_an_end
 from gapsmith.stack.stack import EmbeddedStack
 
 log = structlog.get_logger(__name__)
@@ -15,13 +17,13 @@ class Keeper:
 
     Args:
         stack: to watch.
-        interval_s: between two looks.
+        interval_s: between two looks at what no process's end tells of.
     """
 
-    def __init__(self, stack: EmbeddedStack, interval_s: float = 1.0) -> None:
+    def __init__(self, stack: EmbeddedStack, interval_s: float = 5.0) -> None:
         self._stack = stack
         self._interval_s = interval_s
-        self._stopped = threading.Event()
+        self._stopped = StopFlag()
         self._thread = threading.Thread(target=self._run, name="stack-keeper", daemon=True)
         self.problem: str | None = None  # why a server could not be started again, for display
 
@@ -35,9 +37,10 @@ class Keeper:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._interval_s):
+        while not self._stopped.is_set():
             crashed = self._stack.crashed()
             if not crashed:
+                wait_for_an_end(self._stack.pids(), self._stopped, self._interval_s)
                 continue
             log.warning("embedded servers are gone and are started again", servers=crashed)
             try:

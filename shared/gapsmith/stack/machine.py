@@ -24,6 +24,7 @@ from gapsmith.stack.supervisor import ServiceSpec, ServiceState, Supervisor, run
 SERVICE_GROUP = "gapsmith.services"
 NICE = {"dashboard": 5, "generator": 5, "surrogate": 5, "trainer": 10}  # DFT and the coordinator come first
 STOP_WITHIN_S = 40.0
+NOTES_EVERY_S = 5.0
 
 
 class Machine:
@@ -176,7 +177,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with _written_down(own.home), Machine(connected) as machine:
         said: set[str] = set()
-        while not stop.wait(1.0):
+        while not stop.wait(NOTES_EVERY_S):
             for note in machine.notes():
                 if note not in said:
                     said.add(note)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
@@ -15,7 +16,9 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 from gapsmith.core.errors import UnavailableError
+from gapsmith.core.stopping import StopFlag
 
+LOOK_EVERY_S = 0.05  # where a process's end cannot be waited for
 LOG_BYTES = 10 * 1024 * 1024  # a log larger than this is set aside before a process writes on
 
 
@@ -108,6 +111,22 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, interval_s: floa
             return False
         time.sleep(interval_s)
     return True
+
+
+def wait_for_an_end(pids: Iterable[int], stop: StopFlag, timeout_s: float) -> None:
+    """Wait until one of some processes ends, or the flag is set, or for so long; where that is not told, only a moment."""
+    if not hasattr(os, "pidfd_open"):  # not Linux
+        stop.wait(min(LOOK_EVERY_S, timeout_s))
+        return
+    with contextlib.ExitStack() as opened:
+        ends = select.poll()
+        ends.register(stop.fileno(), select.POLLIN)
+        for pid in pids:
+            with contextlib.suppress(OSError):  # it has ended and is noticed otherwise, or no descriptor is free
+                end_of = os.pidfd_open(pid)
+                opened.callback(os.close, end_of)
+                ends.register(end_of, select.POLLIN)
+        ends.poll(1000 * timeout_s)
 
 
 def working_in(folder: Path, program: str) -> list[psutil.Process]:

@@ -169,6 +169,7 @@ class Valkey:
             "appendonly": "no",
             "maxmemory-policy": "noeviction",
             "set-proc-title": "no",
+            "hz": 1,  # of its housekeeping; requests are answered at once
         }
         write_private(configuration, "".join(f"{key} {value}\n" for key, value in lines.items()))
         return [str(self._binary()), str(configuration)]

@@ -208,6 +208,11 @@ class EmbeddedStack:
         ours = {server.name for server in self._servers}
         return [name for name, record in state.servers.items() if name in ours and record.process.process() is None]
 
+    def pids(self) -> list[int]:
+        """Process ids of the servers that run."""
+        records = State.read(self._state_file).servers.values()
+        return [record.process.pid for record in records if record.process.process() is not None]
+
     def _addresses(self, state: State) -> Addresses:
         known = {
             server.name: server.address(state.servers[server.name].port) for server in self._servers

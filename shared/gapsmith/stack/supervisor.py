@@ -1,7 +1,6 @@
 """Runs services as processes: starts a dead one again with back-off, gives up with a reason, leaves nothing behind."""
 
 import os
-import select
 import subprocess
 import sys
 import threading
@@ -17,14 +16,15 @@ from uuid import uuid4
 import structlog
 
 from gapsmith.core.errors import InputError, UnavailableError
+from gapsmith.core.stopping import StopFlag
 from gapsmith.stack.launch import launched
 from gapsmith.stack.pidfiles import PidFile
-from gapsmith.stack.processes import ProcessRecord, log_tail, spawn
+from gapsmith.stack.processes import ProcessRecord, log_tail, spawn, wait_for_an_end
 from gapsmith.stack.state import locked, write_private
 from gapsmith.stack.watchdog import MARK_VARIABLE, kill_marked
 
-LOOK_EVERY_S = 0.05  # where a process's end cannot be waited for
-WAIT_S = 1.0  # between two looks at what nothing tells of
+LOOK_EVERY_S = 0.05  # while processes are ended
+WAIT_S = 5.0  # between two looks at what nothing tells of
 
 log = structlog.get_logger(__name__)
 
@@ -126,11 +126,8 @@ class Supervisor:
             _Service(spec, log_dir / f"{spec.name}.log", PidFile(self._run_dir / f"{spec.name}.pid")) for spec in specs
         ]
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._wake = os.pipe()
+        self._stopping = StopFlag()
         self._held = ExitStack()
-        for end in self._wake:
-            self._held.callback(os.close, end)
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
@@ -151,9 +148,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """End all services and everything they started; returns when nothing is left."""
-        if not self._stopping.is_set():
-            self._stopping.set()
-            os.write(self._wake[1], b"x")
+        self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
         if self._watchdog is not None and self._watchdog.stdin is not None:
@@ -222,22 +217,12 @@ class Supervisor:
         self._end_all()
 
     def _wait(self) -> None:
-        """Until a service ends, one is due to be started, or this supervision is to stop; a while at most."""
-        if not hasattr(os, "pidfd_open"):  # not Linux
-            self._stopping.wait(LOOK_EVERY_S)
-            return
-        with ExitStack() as opened:
-            ends = select.poll()
-            ends.register(self._wake[0], select.POLLIN)
-            for service in self._services:
-                if service.child is not None and service.child.returncode is None:
-                    with suppress(OSError):  # no descriptor is free
-                        end = os.pidfd_open(service.child.pid)  # a child keeps its number until it is waited for
-                        opened.callback(os.close, end)
-                        ends.register(end, select.POLLIN)
-            due = [service.due for service in self._services if service.state is ServiceState.WAITING]
-            left = min([WAIT_S, *(max(0.0, moment - time.monotonic()) for moment in due)])
-            ends.poll(1000 * left)
+        """Until a service or the watchdog ends, one is due to be started, or this supervision is to stop; a while at most."""
+        children = [service.child for service in self._services if service.child is not None]
+        children += [self._watchdog] if self._watchdog is not None else []
+        due = [service.due for service in self._services if service.state is ServiceState.WAITING]
+        left = min([WAIT_S, *(max(0.0, moment - time.monotonic()) for moment in due)])
+        wait_for_an_end([child.pid for child in children if child.returncode is None], self._stopping, left)
 
     def _launch(self, service: _Service) -> None:
         service.mark = f"{self._id}/{service.spec.name}/{service.restarts}/"

@@ -55,26 +55,32 @@ def beat(
 ) -> None:
     """Say that a process, by default this one, is alive and what it does; forget processes of this host that are gone."""
     here = socket.gethostname()
-    connection.execute(
-        """INSERT INTO heartbeats (service, host, pid, queues, activity, campaign_id, calculation_ids)
-           VALUES (%s, %s, %s, %s, %s, %s, %s)
-           ON CONFLICT (service, host, pid) DO UPDATE SET queues = EXCLUDED.queues, activity = EXCLUDED.activity,
-               campaign_id = EXCLUDED.campaign_id, calculation_ids = EXCLUDED.calculation_ids, seen_at = now()""",
-        (
-            service,
-            host or here,
-            pid or os.getpid(),
-            list(queues),
-            activity,
-            campaign_id,
-            list(calculation_ids),
-        ),
-    )
-    connection.execute("DELETE FROM heartbeats WHERE seen_at < now() - interval '1 day'")
-    for row in connection.execute(
-        "SELECT service, pid FROM heartbeats WHERE host = %s AND seen_at < now() - make_interval(secs => %s)",
-        (here, SILENT_S),
-    ).fetchall():
+    silent = connection.execute(
+        """WITH beating AS (
+               INSERT INTO heartbeats (service, host, pid, queues, activity, campaign_id, calculation_ids)
+               VALUES (%(service)s, %(host)s, %(pid)s, %(queues)s, %(activity)s, %(campaign_id)s, %(calculation_ids)s)
+               ON CONFLICT (service, host, pid) DO UPDATE SET queues = EXCLUDED.queues, activity = EXCLUDED.activity,
+                   campaign_id = EXCLUDED.campaign_id, calculation_ids = EXCLUDED.calculation_ids, seen_at = now()),
+           others AS (
+               SELECT * FROM heartbeats WHERE (service, host, pid) <> (%(service)s, %(host)s, %(pid)s)
+                                          AND seen_at < now() - make_interval(secs => %(silent)s)),
+           forgotten AS (
+               DELETE FROM heartbeats h USING others o WHERE (h.service, h.host, h.pid) = (o.service, o.host, o.pid)
+                                                         AND o.seen_at < now() - interval '1 day')
+           SELECT service, pid FROM others WHERE host = %(here)s""",
+        {
+            "service": service,
+            "host": host or here,
+            "here": here,
+            "pid": pid or os.getpid(),
+            "queues": list(queues),
+            "activity": activity,
+            "campaign_id": campaign_id,
+            "calculation_ids": list(calculation_ids),
+            "silent": SILENT_S,
+        },
+    ).fetchall()
+    for row in silent:
         if not _exists(row["pid"]):
             end(connection, row["service"], host=here, pid=row["pid"])
 

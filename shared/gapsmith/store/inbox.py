@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from gapsmith.store.database import Connection
+from gapsmith.store.outbox import PUBLISHED
 
 
 def take(connection: Connection, event_id: UUID, consumer: str) -> bool:
@@ -20,12 +21,13 @@ def take(connection: Connection, event_id: UUID, consumer: str) -> bool:
 
 
 def subscribe(connection: Connection, consumer: str, topics: Sequence[str]) -> None:
-    """Say which topics a consumer handles: their events are kept until it has."""
+    """Say which topics a consumer handles: their events are kept until it has. Wakes inlets, whose group may change."""
     connection.execute("DELETE FROM subscriptions WHERE consumer = %s AND topic <> ALL(%s)", (consumer, list(topics)))
     connection.execute(
         "INSERT INTO subscriptions (consumer, topic) SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
         (consumer, list(topics)),
     )
+    connection.execute(f"NOTIFY {PUBLISHED}")
 
 
 def refuse(connection: Connection, event_id: UUID, consumer: str, error: str) -> None:
@@ -46,4 +48,5 @@ def offer_again(connection: Connection, event_id: UUID, consumer: str) -> bool:
            WHERE i.event_id = %s AND i.consumer = %s AND i.error IS NOT NULL AND o.id = i.event_id RETURNING i.event_id""",
         (event_id, consumer),
     ).fetchone()
+    connection.execute(f"NOTIFY {PUBLISHED}")
     return row is not None

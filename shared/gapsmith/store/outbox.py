@@ -2,7 +2,6 @@
 
 import json
 import select
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +13,13 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from gapsmith.core.messages import Envelope, Event
+from gapsmith.core.stopping import StopFlag
 from gapsmith.store.database import Connection
 
 CHANNEL = "gapsmith_outbox"  # an event was stored
 PUBLISHED = "gapsmith_published"  # the broker has got some
-STOP_S = 0.5  # between two looks whether to stop
+BUSY_S = 20.0  # after a notification, for what may have been lost is looked for after ten
+QUIET = 6  # times the usual interval when nothing was notified for longer
 MOST_UNHANDLED = 500  # at once
 
 
@@ -159,40 +160,49 @@ def prune(connection: Connection, kept_days: float, limit: int = 1000) -> int:
     return int(row["n"])
 
 
-@contextmanager
-def news(url: str, channel: str = CHANNEL) -> Iterator[Connection]:
-    """A connection of its own, without transactions, whose ``notifies`` give a hint whenever events were emitted.
+class News:
+    """Waits for notifications on a connection of its own, without transactions; of ``news``."""
 
-    Args:
-        url: of the database.
-        channel: ``CHANNEL``, or ``PUBLISHED`` to be told when the broker has them.
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._heard = time.monotonic()  # of something
+
+    def interval_s(self, usual_s: float) -> float:
+        """How long to do without a look: as usual after a notification, longer when nothing happens.
+
+        Every commit that emits, publishes or subscribes notifies, so a look without a notification is a precaution.
+        """
+        return usual_s if time.monotonic() - self._heard < BUSY_S else QUIET * usual_s
+
+    def wait(self, usual_s: float, stop: StopFlag) -> set[str]:
+        """Wait for a notification, for ``interval_s``, or until told to stop; the channels that notified.
+
+        Raises:
+            psycopg.OperationalError: the connection is lost.
+        """
+        sockets = select.poll()
+        sockets.register(self.connection.fileno(), select.POLLIN)
+        sockets.register(stop.fileno(), select.POLLIN)
+        until = time.monotonic() + self.interval_s(usual_s)
+        while not stop.is_set():
+            # with a time-out psycopg itself would look ten times a second
+            if told := {one.channel for one in self.connection.notifies(timeout=0)}:
+                self._heard = time.monotonic()
+                return told
+            if (left := until - time.monotonic()) <= 0:
+                break
+            sockets.poll(1000 * left)
+        return set()
+
+
+@contextmanager
+def news(url: str, *channels: str) -> Iterator[News]:
+    """Listen whenever events are emitted (``CHANNEL``) or published (``PUBLISHED``).
 
     Raises:
         psycopg.OperationalError: the server cannot be reached.
     """
     with psycopg.connect(url, autocommit=True, connect_timeout=5, row_factory=dict_row) as connection:
-        connection.execute(f"LISTEN {channel}")
-        yield connection
-
-
-def wait(listening: Connection, timeout_s: float, stop: threading.Event | None = None) -> bool:
-    """Wait until events were emitted, for so long, or until told to stop; whether there were any.
-
-    Args:
-        listening: of ``news``.
-        timeout_s: at most.
-        stop: looked at every ``STOP_S``.
-
-    Raises:
-        psycopg.OperationalError: the connection is lost.
-    """
-    socket = select.poll()
-    socket.register(listening.fileno(), select.POLLIN)
-    until = time.monotonic() + timeout_s
-    while not (stop is not None and stop.is_set()):
-        if list(listening.notifies(timeout=0)):  # with a longer time-out psycopg itself would look ten times a second
-            return True
-        if (left := until - time.monotonic()) <= 0:
-            return False
-        socket.poll(1000 * min(left, STOP_S))
-    return False
+        for channel in channels:
+            connection.execute(f"LISTEN {channel}")
+        yield News(connection)

@@ -17,6 +17,7 @@ from gapsmith.bus.relay import prune, publish_waiting
 from gapsmith.core.errors import InputError
 from gapsmith.core.messages import DEAD_LETTER_TOPIC, CalculationFinished, Envelope
 from gapsmith.core.settings import Settings
+from gapsmith.core.stopping import StopFlag
 from gapsmith.store import outbox
 from gapsmith.store.database import Connection, Database
 from gapsmith.store.health import letters
@@ -25,10 +26,11 @@ pytestmark = [pytest.mark.serial, pytest.mark.service, pytest.mark.timeout(120)]
 
 # A consumer whose handler counts in the database and dies hard in the middle of some transactions.
 CONSUMER = """
-import os, sys, threading
+import os, sys
 from gapsmith.bus.inlet import Inlet, on
 from gapsmith.core.messages import CalculationFinished
 from gapsmith.core.settings import Settings
+from gapsmith.core.stopping import StopFlag
 from gapsmith.store.database import Database
 settings = Settings()
 database = Database.from_settings(settings)
@@ -39,7 +41,7 @@ def handler(connection, event_id, event):
     seen += 1
     if seen == int(sys.argv[1]):
         os.kill(os.getpid(), 9)
-Inlet(settings, database, "counting", [on(CalculationFinished, handler)], lambda: None).run(threading.Event())
+Inlet(settings, database, "counting", [on(CalculationFinished, handler)], lambda: None).run(StopFlag())
 """
 
 
@@ -130,7 +132,7 @@ def test_poison_goes_to_the_dead_letters_and_the_loop_goes_on(database: Database
     publish_waiting(database, producer)
     producer.close()
     inlet = Inlet(settings, database, f"poisoned-{bad_id}", [on(CalculationFinished, handler)], lambda: None)
-    stop = threading.Event()
+    stop = StopFlag()
     thread = threading.Thread(target=inlet.run, args=(stop,))
     thread.start()
     try:

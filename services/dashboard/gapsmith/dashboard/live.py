@@ -10,8 +10,9 @@ from typing import Final
 import psycopg
 import structlog
 
+from gapsmith.core.stopping import StopFlag
 from gapsmith.store import events, outbox
-from gapsmith.store.database import Connection, Database
+from gapsmith.store.database import Database
 
 log = structlog.get_logger()
 
@@ -40,7 +41,7 @@ class Hub:
         self._database = database
         self._readers: set[Reader] = set()
         self._known: set[int] = set()
-        self._stop = threading.Event()
+        self._stop = StopFlag()
         self._begun = asyncio.Event()
         self.sequence = 0  # of the newest event; 0: it was not looked yet, or nothing ever happened
         self.problem: str | None = None  # why there is no news
@@ -88,8 +89,8 @@ class Hub:
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         while not self._stop.is_set():
             try:
-                with outbox.news(self._database.url) as connection:
-                    self._follow(connection, loop)
+                with outbox.news(self._database.url, outbox.CHANNEL) as news:
+                    self._follow(news, loop)
             except psycopg.Error as error:
                 if self.problem is None:
                     log.warning("no news", reason=str(error))
@@ -98,21 +99,21 @@ class Hub:
             except RuntimeError:  # the loop is closed: the server has ended
                 return
 
-    def _follow(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def _follow(self, news: outbox.News, loop: asyncio.AbstractEventLoop) -> None:
         if not self.sequence:
-            self.sequence = events.newest(connection)
+            self.sequence = events.newest(news.connection)
             self._known = set(range(max(1, self.sequence - LOOK_BACK), self.sequence + 1))
         loop.call_soon_threadsafe(self._begun.set)
         while not self._stop.is_set():
             low = max(0, self.sequence - LOOK_BACK)
             self._known = {number for number in self._known if number > low}
-            found = events.unseen(connection, low, list(self._known))
+            found = events.unseen(news.connection, low, list(self._known))
             self.problem = None
             if found:
                 self._known.update(found)
                 loop.call_soon_threadsafe(self._tell, found)
             self._stop.wait(PAUSE_S)
-            outbox.wait(connection, POLL_S, self._stop)
+            news.wait(POLL_S, self._stop)
 
     def _tell(self, found: Mapping[int, str | None]) -> None:
         self.sequence = max(self.sequence, *found)

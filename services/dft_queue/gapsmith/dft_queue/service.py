@@ -79,10 +79,10 @@ class DftQueueService(Service):
     def sweep(self) -> None:
         """End the attempts of silent workers; ring again for overdue calculations that no message stands for."""
         with self.database.transaction() as connection:
-            for calculation_id in calculations.sweep(connection):
-                log.warning("lease expired", calculation_id=str(calculation_id))
-        with self.database.transaction() as connection:
+            swept = calculations.sweep(connection)
             overdue = calculations.waiting(connection, OVERDUE_S)
+        for calculation_id in swept:
+            log.warning("lease expired", calculation_id=str(calculation_id))
         for queue in QUEUES:
             mine = [calculation_id for calculation_id, its in overdue if its == queue]
             if mine and (missing := len(mine) - depth(self.app, queue)) > 0:

@@ -246,6 +246,7 @@ class Worker:
             loglevel=logging.WARNING,
             quiet=True,
             without_gossip=True,
+            without_heartbeat=True,  # ours is in Postgres
             without_mingle=True,
         )
         worker.start()
