@@ -174,17 +174,36 @@ class FailureClass(StrEnum):
     POISON = "poison"  # it killed its worker repeatedly, or its input is broken: quarantined
 
 
+class FailureCode(StrEnum):
+    """What a calculation failed by, to count by and to find advice by."""
+
+    MEMORY = "memory"
+    TIME = "time"
+    DISK = "disk"
+    PROCESS = "process"  # it was ended from outside, or its worker went silent
+    MOLECULE = "molecule"  # no atoms, too many, or some too close to each other
+    SPIN = "spin"  # charge and unpaired electrons do not go together
+    LEVEL = "level"  # it cannot compute this molecule
+    SADDLE = "saddle"
+    RELAXATION = "relaxation"
+    SCF = "scf"
+    UNCONFIRMED = "unconfirmed"  # a surprising gap that another route does not give
+    OTHER = "other"
+
+
 class CalculationError(GapsmithError):
     """A quantum-chemical calculation failed.
 
     Args:
         failure_class: decides whether the calculation is tried again.
         reason: one sentence for a person.
+        failure_code: by which advice is found.
     """
 
     code = ErrorCode.CALCULATION
 
-    def __init__(self, failure_class: FailureClass, reason: str) -> None:
+    def __init__(self, failure_class: FailureClass, reason: str, failure_code: FailureCode = FailureCode.OTHER) -> None:
         super().__init__(reason)
         self.failure_class = failure_class
+        self.failure_code = failure_code
         self.reason = reason

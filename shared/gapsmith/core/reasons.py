@@ -6,8 +6,6 @@ Calculations that failed are counted by ``core.errors.FailureClass``, which is t
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-MEMORY_KEY: Final = "memory_mb"  # in the reason of every calculation that failed for want of memory
-
 
 class ReasonCode(StrEnum):
     """Why a campaign ended, or why a candidate or its certificate got no further."""

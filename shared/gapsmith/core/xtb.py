@@ -15,7 +15,7 @@ from tblite.interface import Calculator, Result
 from gapsmith.core.chemistry.elements import bond_lengths_angstrom
 from gapsmith.core.chemistry.geometry import APART, distances, fault, pieces
 from gapsmith.core.chemistry.model_hessian import model_hessian
-from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.errors import CalculationError, FailureClass, FailureCode
 from gapsmith.core.lowest_mode import Mode, lowest_mode
 from gapsmith.core.units import AU_TO_DEBYE, BOHR_TO_ANGSTROM, HARTREE_TO_EV
 
@@ -74,9 +74,9 @@ def relax(
     """
     numbers, start = np.asarray(numbers, dtype=np.int64), np.asarray(coordinates, dtype=np.float64)
     if reason := fault(numbers, start):
-        raise _failed(reason)
+        raise _failed(reason, FailureCode.MOLECULE)
     if (int(numbers.sum()) - charge - spin) % 2:
-        raise _failed(f"{int(numbers.sum()) - charge} electrons cannot have {spin} unpaired")
+        raise _failed(f"{int(numbers.sum()) - charge} electrons cannot have {spin} unpaired", FailureCode.SPIN)
     evaluate = Evaluator(
         numbers, start / BOHR_TO_ANGSTROM, charge, spin, spin_polarised=spin_polarised, solvent=solvent
     )
@@ -104,7 +104,9 @@ def relax(
             lowest = None if mode is None else mode.wavenumber_cm1
             return Relaxed(relaxed, energy, gap, values, evaluate.calls, lowest, rmsd(start, relaxed))
         positions = downhill(positions, mode, lambda moved: evaluate(moved)[0])
-    raise _failed(f"the relaxation ends at saddle points, {1 + MOST_DESCENTS} times one after the other")
+    raise _failed(
+        f"the relaxation ends at saddle points, {1 + MOST_DESCENTS} times one after the other", FailureCode.SADDLE
+    )
 
 
 def off_symmetry(coordinates: np.ndarray) -> np.ndarray:
@@ -153,7 +155,7 @@ class Evaluator:
             if spin_polarised:
                 self._calculator.add("spin-polarization", 1.0)
         except (TBLiteRuntimeError, TBLiteTypeError, TBLiteValueError) as error:
-            raise _failed(f"GFN2-xTB refuses the molecule: {error}") from error
+            raise _failed(f"GFN2-xTB refuses the molecule: {error}", FailureCode.LEVEL) from error
 
     def __call__(self, positions: np.ndarray) -> tuple[float, np.ndarray]:
         """Energy (hartree) and gradient (n, 3) (hartree / bohr); raises CalculationError if the SCF fails."""
@@ -167,11 +169,11 @@ class Evaluator:
                     raise
                 result = self._calculator.singlepoint()  # the old density may be what hindered it
         except TBLiteRuntimeError as error:
-            raise _failed(f"GFN2-xTB's SCF fails at step {self.calls}: {error}") from error
+            raise _failed(f"GFN2-xTB's SCF fails at step {self.calls}: {error}", FailureCode.SCF) from error
         self.result = result
         energy, gradient = float(result.get("energy")), np.asarray(result.get("gradient"))
         if not (np.isfinite(energy) and np.isfinite(gradient).all()):
-            raise _failed(f"GFN2-xTB's energy is not finite at step {self.calls}")
+            raise _failed(f"GFN2-xTB's energy is not finite at step {self.calls}", FailureCode.SCF)
         homo, lumo = self.frontier_ev()
         self.last = (energy, lumo - homo)
         return energy, gradient
@@ -281,11 +283,11 @@ def single_point(numbers: np.ndarray, coordinates: np.ndarray) -> tuple[float, n
     """
     numbers, positions = np.asarray(numbers, dtype=np.int64), np.asarray(coordinates, dtype=np.float64)
     if reason := fault(numbers, positions):
-        raise _failed(reason)
+        raise _failed(reason, FailureCode.MOLECULE)
     evaluate = Evaluator(numbers, positions / BOHR_TO_ANGSTROM)
     energy, gradient = evaluate(positions / BOHR_TO_ANGSTROM)
     return energy * HARTREE_TO_EV, -gradient * (HARTREE_TO_EV / BOHR_TO_ANGSTROM), evaluate.last[1]
 
 
-def _failed(reason: str) -> CalculationError:
-    return CalculationError(FailureClass.CHEMISTRY, reason)
+def _failed(reason: str, code: FailureCode = FailureCode.RELAXATION) -> CalculationError:
+    return CalculationError(FailureClass.CHEMISTRY, reason, code)

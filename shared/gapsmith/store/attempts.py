@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from gapsmith.core.errors import CalculationError
 from gapsmith.store.database import Connection
 
 BAD_IN_A_ROW: Final = 5  # attempts on a host that were lost or failed for a passing reason, one after another ...
@@ -22,6 +23,7 @@ class Attempt:
     host: str
     outcome: str  # running, done, failed, lost, released or cancelled
     failure_class: str | None
+    failure_code: str | None
     reason: str | None
     rung: str | None
     log_tail: str | None
@@ -42,26 +44,35 @@ def end(
     calculation_id: UUID,
     outcome: str,
     *,
-    failure_class: str | None = None,
+    failure: CalculationError | None = None,
     reason: str | None = None,
     rung: str | None = None,
     log_tail: str = "",
     cpu_s: float | None = None,
 ) -> None:
-    """Write down how the running attempt ended."""
+    """Write down how the running attempt ended, and why: by a failure or for another reason."""
     connection.execute(
-        """UPDATE attempts SET outcome = %s, failure_class = %s, reason = %s, rung = %s, log_tail = nullif(%s, ''),
-                  cpu_s = %s, ended_at = now()
+        """UPDATE attempts SET outcome = %s, failure_class = %s, failure_code = %s, reason = %s, rung = %s,
+                  log_tail = nullif(%s, ''), cpu_s = %s, ended_at = now()
            WHERE calculation_id = %s AND outcome = 'running'""",
-        (outcome, failure_class, reason, rung, log_tail, cpu_s, calculation_id),
+        (
+            outcome,
+            failure and failure.failure_class,
+            failure and failure.failure_code,
+            failure.reason if failure else reason,
+            rung,
+            log_tail,
+            cpu_s,
+            calculation_id,
+        ),
     )
 
 
 def of(connection: Connection, calculation_ids: Sequence[UUID]) -> dict[UUID, list[Attempt]]:
     """All attempts at each calculation that had any, oldest first."""
     rows = connection.execute(
-        """SELECT calculation_id, owner, host, outcome, failure_class, reason, rung, log_tail, cpu_s, started_at, ended_at
-           FROM attempts WHERE calculation_id = ANY(%s) ORDER BY id""",
+        """SELECT calculation_id, owner, host, outcome, failure_class, failure_code, reason, rung, log_tail, cpu_s,
+                  started_at, ended_at FROM attempts WHERE calculation_id = ANY(%s) ORDER BY id""",
         (list(calculation_ids),),
     ).fetchall()
     found: dict[UUID, list[Attempt]] = defaultdict(list)

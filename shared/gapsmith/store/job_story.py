@@ -61,6 +61,7 @@ class Story:
     rearranged: str | None
     findings: Sequence[str]
     failure_class: str | None
+    failure_code: str | None
     failure_reason: str | None
     wall_s: float | None
     cpu_s: float | None
@@ -103,8 +104,8 @@ _STORY = """
            k.lease_owner, extract(epoch FROM k.lease_expires_at - now())::float8 AS lease_left_s,
            extract(epoch FROM k.not_before - now())::float8 AS due_in_s, k.rung, k.gap_ev, k.homo_ev, k.lumo_ev,
            k.energy_hartree, k.dipole_debye, coalesce(k.result, '{}') AS extra, k.rearranged, k.findings, k.failure_class,
-           k.failure_reason, k.wall_s, k.cpu_s, k.host, coalesce(k.software, '{}') AS software, k.created_at, k.started_at,
-           k.finished_at, now() AS now, k.conformer_id, k.result_conformer_id
+           k.failure_code, k.failure_reason, k.wall_s, k.cpu_s, k.host, coalesce(k.software, '{}') AS software, k.created_at,
+           k.started_at, k.finished_at, now() AS now, k.conformer_id, k.result_conformer_id
     FROM calculations k JOIN conformers f ON f.id = k.conformer_id
     LEFT JOIN molecules m ON m.id = f.molecule_id
     LEFT JOIN levels l ON l.version = k.level_version

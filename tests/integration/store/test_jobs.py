@@ -15,7 +15,7 @@ from gapsmith.cli.main import cli
 from gapsmith.core.calculation import content_hash
 from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.domain import Molecule
-from gapsmith.core.errors import CalculationError, DataError, FailureClass, InputError
+from gapsmith.core.errors import CalculationError, DataError, FailureClass, FailureCode, InputError
 from gapsmith.core.levels import GFN2, LevelOfTheory, shipped
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.settings import settings
@@ -75,10 +75,11 @@ class Queue:
         assert found is not None
         return found
 
-    def fail(self, failure_class: FailureClass, reason: str) -> UUID:
+    def fail(self, failure_class: FailureClass, reason: str, code: FailureCode = FailureCode.OTHER) -> UUID:
         """A worker fails on the most urgent one."""
+        failure = CalculationError(failure_class, reason, code)
         taken = self.claim()
-        assert store_failure(self.database, taken, "node7-42-a", CalculationError(failure_class, reason), "last words")
+        assert store_failure(self.database, taken, "node7-42-a", failure, "last words")
         with self.database.transaction() as connection:
             connection.execute("UPDATE calculations SET not_before = now()")
         return taken.id
@@ -150,10 +151,10 @@ def everything(queue: Queue) -> dict[str, UUID]:
     found = {"done": queue.ask()}
     queue.finish()
     found["failed"] = queue.ask(CERTIFICATE)
-    queue.fail(FailureClass.CHEMISTRY, "the SCF did not converge on any rung")
+    queue.fail(FailureClass.CHEMISTRY, "the SCF did not converge on any rung", FailureCode.SCF)
     found["quarantined"] = queue.ask()
     for _ in range(calculations.BUDGET[FailureClass.COMPUTE_LOST]):
-        queue.fail(FailureClass.COMPUTE_LOST, "it was killed by signal 9")
+        queue.fail(FailureClass.COMPUTE_LOST, "it was killed by signal 9", FailureCode.PROCESS)
     found["cancelled"] = queue.ask()
     assert len(_by_id(queue, found["cancelled"], "cancel")) == 1
     found["running"] = queue.ask(priority=9)
@@ -298,6 +299,19 @@ def test_why_explains_every_state(queue: Queue) -> None:
     assert why["failed"].strip() in both
 
 
+def test_advice_follows_from_the_code_and_not_from_the_words(queue: Queue) -> None:
+    for code, advice in {
+        FailureCode.MEMORY: "memory_mb of the level",
+        FailureCode.TIME: "time_limit_s of the level",
+        FailureCode.SPIN: "the right --charge and --spin",
+        FailureCode.LEVEL: "gapsmith dft levels",
+        FailureCode.OTHER: "look at the reason and the end of its log",
+    }.items():
+        queue.ask()
+        job = queue.fail(FailureClass.POISON, "the program says: SCF, memory, basis set, disk", code)
+        assert advice in " ".join(queue.say("why", job).split())
+
+
 def test_why_a_queued_job_waits(queue: Queue) -> None:
     with queue.database.transaction() as connection:
         campaign = campaigns.create(
@@ -406,7 +420,7 @@ def test_states_are_all_known(queue: Queue) -> None:
 def test_what_failed_for_want_of_memory_is_computed_again_when_it_is_asked_for_again(queue: Queue) -> None:
     larger = TRIAGE.model_copy(update={"name": "triage-big", "memory_mb": 9000})
     job = queue.ask()
-    queue.fail(FailureClass.POISON, f"needs more memory than the limit of 3000 MB; {RAISE_MEMORY}")
+    queue.fail(FailureClass.POISON, f"needs more memory than the limit of 3000 MB; {RAISE_MEMORY}", FailureCode.MEMORY)
     again = queue.ask_again(larger)
     assert (again.id, again.state) == (job, "queued")
     with queue.database.transaction() as connection:
@@ -414,5 +428,5 @@ def test_what_failed_for_want_of_memory_is_computed_again_when_it_is_asked_for_a
     assert level is not None
     assert level.memory_mb == 9000
     queue.ask()
-    queue.fail(FailureClass.POISON, "the basis set has no functions for Og")
+    queue.fail(FailureClass.POISON, "the basis set has no functions for Og", FailureCode.LEVEL)
     assert queue.ask_again(larger).state == "failed"

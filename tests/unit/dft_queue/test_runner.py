@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.errors import CalculationError, FailureClass, FailureCode
 from gapsmith.core.levels import shipped
 from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput
 from gapsmith.dft_queue.runner import Limits, Stopped, run_in_child, server, tail
@@ -65,7 +65,7 @@ def test_a_calculation_runs_in_a_child_within_a_gigabyte() -> None:
 
 def test_too_little_memory_is_named() -> None:
     error = failure(Limits(memory_mb=120))
-    assert error.failure_class == FailureClass.POISON
+    assert (error.failure_class, error.failure_code) == (FailureClass.POISON, FailureCode.MEMORY)
     assert "memory limit of 120 MB" in error.reason
     assert "GAPSMITH_DFT_MEMORY_MB" in error.reason
 
@@ -75,14 +75,14 @@ def test_a_child_that_overstays_is_killed() -> None:
         run(HEAVY, Limits(wall_s=0.3))
     assert not children()
     error = caught.value
-    assert error.failure_class == FailureClass.TRANSIENT
+    assert (error.failure_class, error.failure_code) == (FailureClass.TRANSIENT, FailureCode.TIME)
     assert "not done after 0.3 s" in error.reason
 
 
 def test_a_child_that_uses_too_much_cpu_time_is_quarantined() -> None:
     with pytest.raises(CalculationError, match="CPU-time limit of 1 s") as caught:
         run(HEAVY, Limits(cpu_s=1.0))
-    assert caught.value.failure_class == FailureClass.POISON
+    assert (caught.value.failure_class, caught.value.failure_code) == (FailureClass.POISON, FailureCode.TIME)
 
 
 def when_started(act: object) -> threading.Thread:
@@ -100,7 +100,7 @@ def test_a_child_that_somebody_kills_counts_as_lost() -> None:
     thread = when_started(lambda child: child.send_signal(signal.SIGKILL))
     error = failure(Limits())
     thread.join()
-    assert error.failure_class == FailureClass.COMPUTE_LOST
+    assert (error.failure_class, error.failure_code) == (FailureClass.COMPUTE_LOST, FailureCode.PROCESS)
     assert "SIGKILL" in error.reason
 
 

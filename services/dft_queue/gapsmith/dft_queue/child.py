@@ -15,10 +15,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from gapsmith.core.reasons import MEMORY_KEY
-
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-RAISE_MEMORY = f"the level's {MEMORY_KEY}, or GAPSMITH_DFT_MEMORY_MB, raises it"
+RAISE_MEMORY = "the level's memory_mb, or GAPSMITH_DFT_MEMORY_MB, raises it"
 WORKING_MB = 100  # least that a calculation needs beside what is imported
 LOG, OUTCOME, FILES = "log", "outcome.json", "files"  # names in the calculation's folder
 
@@ -30,7 +28,7 @@ def main(text: str, folder: Path, memory_mb: int, cpu_s: float) -> None:
     _die_with_worker()
     try:
         refused = _limit(memory_mb, cpu_s)
-        result = {"failure": ["poison", refused]} if refused else _outcome(text, folder, memory_mb)
+        result = {"failure": ["poison", refused, "memory"]} if refused else _outcome(text, folder, memory_mb)
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
@@ -48,8 +46,8 @@ def main(text: str, folder: Path, memory_mb: int, cpu_s: float) -> None:
 
 
 def _outcome(text: str, folder: Path, memory_mb: int) -> dict[str, Any]:
-    """Compute; what came of it as JSON's types: ``{"output": ...}`` or ``{"failure": [class, reason]}``."""
-    from gapsmith.core.errors import CalculationError, FailureClass
+    """Compute; what came of it as JSON's types: ``{"output": ...}`` or ``{"failure": [class, reason, code]}``."""
+    from gapsmith.core.errors import CalculationError, FailureClass, FailureCode
     from gapsmith.dft_queue.compute import compute
     from gapsmith.dft_queue.jobs import CalculationInput
 
@@ -59,14 +57,14 @@ def _outcome(text: str, folder: Path, memory_mb: int) -> dict[str, Any]:
         job = CalculationInput.model_validate_json(text)
         return {"output": compute(job, files, memory_mb=memory_mb).model_dump(mode="json")}
     except CalculationError as error:
-        return {"failure": [error.failure_class, error.reason]}
+        return {"failure": [error.failure_class, error.reason, error.failure_code]}
     except MemoryError:
         reason = f"needs more memory than the limit of {memory_mb} MB"
-        return {"failure": [FailureClass.POISON, f"{reason}; {RAISE_MEMORY}"]}
+        return {"failure": [FailureClass.POISON, f"{reason}; {RAISE_MEMORY}", FailureCode.MEMORY]}
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
             raise
-        return {"failure": [FailureClass.TRANSIENT, f"writing a file failed: {error}"]}
+        return {"failure": [FailureClass.TRANSIENT, f"writing a file failed: {error}", FailureCode.DISK]}
 
 
 def _redirect(folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from gapsmith.core.chemistry.geometry import rearranged
-from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.errors import CalculationError, FailureClass, FailureCode
 from gapsmith.core.levels import GFN2, Stage
 from gapsmith.core.lowest_mode import along, lowest_mode
 from gapsmith.core.multiplicity import name_of
@@ -72,7 +72,8 @@ def compute(job: CalculationInput, folder: Path, *, memory_mb: int = 3000) -> Ca
         except SaddlePoint as saddle:
             print(saddle, flush=True)
             if not stages or attempt == MOST_DESCENTS:
-                raise CalculationError(FailureClass.CHEMISTRY, f"the geometry is {saddle}") from saddle
+                reason = f"the geometry is {saddle}"
+                raise CalculationError(FailureClass.CHEMISTRY, reason, FailureCode.SADDLE) from saddle
             positions = downhill(
                 positions / BOHR_TO_ANGSTROM,
                 saddle.mode,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.errors import CalculationError, FailureClass, FailureCode
 from gapsmith.dft_queue.jobs import CalculationOutput
 
 DEVIATIONS: Final = 6.0  # of the prediction, beyond which a gap is surprising
@@ -33,6 +33,7 @@ def confirmed(first: CalculationOutput, again: CalculationOutput) -> Calculation
             FailureClass.CHEMISTRY,
             f"{SURPRISING}, and two routes of the SCF do not agree: {first.gap_ev:.3f} eV, then {other} by another first "
             f"guess, second order and exact integrals (energy {lower_ev:+.5f} hartree lower)",
+            FailureCode.UNCONFIRMED,
         )
     finding = f"{SURPRISING} and was confirmed by another route: {again.gap_ev:.3f} eV"
     return first.model_copy(

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gapsmith.core.chemistry.geometry import MOST_ATOMS, electron_fault, fault
 from gapsmith.core.domain import Molecule
-from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.errors import CalculationError, FailureClass, FailureCode
 from gapsmith.core.levels import GENERATED, LevelOfTheory
 
 Position = tuple[float, float, float]
@@ -70,19 +70,24 @@ class CalculationInput(BaseModel):
 
     def refusal(self) -> str | None:
         """Why no engine can compute it, or None."""
+        return self._malformed() or electron_fault(sum(self.numbers), self.charge, self.spin)
+
+    def _malformed(self) -> str | None:
         if not 1 <= len(self.numbers) <= MOST_ATOMS:
             return f"{len(self.numbers)} atoms; between 1 and {MOST_ATOMS} are allowed"
-        if reason := fault(np.array(self.numbers), self.positions):
-            return reason
-        return electron_fault(sum(self.numbers), self.charge, self.spin)
+        return fault(np.array(self.numbers), self.positions)
 
     def check(self) -> None:
         """Refuse what cannot be computed; raises CalculationError (poison)."""
         from gapsmith.dft_queue.engines import find
 
         engine = find(self.level.engine)
-        if reason := self.refusal() or engine.fault(self.level) or engine.refusal(self):
-            raise CalculationError(FailureClass.POISON, reason)
+        if reason := self._malformed():
+            raise CalculationError(FailureClass.POISON, reason, FailureCode.MOLECULE)
+        if reason := electron_fault(sum(self.numbers), self.charge, self.spin):
+            raise CalculationError(FailureClass.POISON, reason, FailureCode.SPIN)
+        if reason := engine.fault(self.level) or engine.refusal(self):
+            raise CalculationError(FailureClass.POISON, reason, FailureCode.LEVEL)
 
 
 class Excitation(BaseModel):

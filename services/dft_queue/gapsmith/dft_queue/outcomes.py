@@ -76,7 +76,7 @@ def store_failure(
 ) -> bool:
     """Store a failed attempt; False, and nothing stored, if the lease is lost."""
     with database.transaction() as connection:
-        state = calculations.fail(connection, calculation.id, owner, failure.failure_class, failure.reason, log_tail)
+        state = calculations.fail(connection, calculation.id, owner, failure, log_tail)
     return state is not None
 
 

@@ -14,7 +14,7 @@ from geometric.errors import GeomOptNotConvergedError
 
 from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.chemistry.geometry import rearranged
-from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.errors import CalculationError, FailureClass, FailureCode
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.dft_queue.engines.protocol import Surface
 from gapsmith.dft_queue.hessian import xtb_hessian
@@ -116,9 +116,12 @@ def relax(job: CalculationInput, surface: Surface, start: np.ndarray) -> Relaxed
             return Relaxed(engine.positions, engine.steps, engine.rearranged)
         except GeomOptNotConvergedError as error:
             raise CalculationError(
-                FailureClass.CHEMISTRY, f"the relaxation did not converge within {job.level.most_steps} steps"
+                FailureClass.CHEMISTRY,
+                f"the relaxation did not converge within {job.level.most_steps} steps",
+                FailureCode.RELAXATION,
             ) from error
         except (GeometricError, np.linalg.LinAlgError) as error:
-            raise CalculationError(FailureClass.CHEMISTRY, f"the relaxation failed: {error}") from error
+            reason = f"the relaxation failed: {error}"
+            raise CalculationError(FailureClass.CHEMISTRY, reason, FailureCode.RELAXATION) from error
     end = np.asarray(progress.xyzs[-1])
     return Relaxed(end, engine.steps, rearranged(np.array(job.numbers), start, end))

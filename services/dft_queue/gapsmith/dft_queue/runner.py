@@ -14,7 +14,7 @@ from multiprocessing import connection, forkserver
 from pathlib import Path
 from typing import Any
 
-from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.errors import CalculationError, FailureClass, FailureCode
 from gapsmith.dft_queue import child
 from gapsmith.dft_queue.jobs import CalculationInput, CalculationOutput
 
@@ -89,7 +89,7 @@ def run_in_child(
         process.close()
     if status is None:
         reason = f"not done after {limits.wall_s:g} s, the time limit; {RAISE_TIME}"
-        raise CalculationError(FailureClass.TRANSIENT, reason)
+        raise CalculationError(FailureClass.TRANSIENT, reason, FailureCode.TIME)
     if status == 0:
         return _read(folder / child.OUTCOME)
     raise _death(status, tail(folder), limits)
@@ -108,7 +108,8 @@ def tail(folder: Path) -> str:
 def _read(path: Path) -> CalculationOutput:
     raw = json.loads(path.read_text())
     if "failure" in raw:
-        raise CalculationError(FailureClass(raw["failure"][0]), raw["failure"][1])
+        failure_class, reason, code = raw["failure"]
+        raise CalculationError(FailureClass(failure_class), reason, FailureCode(code))
     return CalculationOutput.model_validate(raw["output"])
 
 
@@ -116,15 +117,16 @@ def _death(status: int, log: str, limits: Limits) -> CalculationError:
     last = log.splitlines()[-1].strip() if log else "it wrote nothing"
     if status == -signal.SIGXCPU:
         reason = f"used up its CPU-time limit of {limits.cpu_s:g} s; {RAISE_TIME}"
-        return CalculationError(FailureClass.POISON, reason)
+        return CalculationError(FailureClass.POISON, reason, FailureCode.TIME)
     if status < 0:
         name = signal.Signals(-status).name
-        return CalculationError(FailureClass.COMPUTE_LOST, f"its process was ended by {name}; last output: {last}")
+        reason = f"its process was ended by {name}; last output: {last}"
+        return CalculationError(FailureClass.COMPUTE_LOST, reason, FailureCode.PROCESS)
     if "MemoryError" in log or "failed to map segment" in log or "Cannot allocate memory" in log:
         reason = f"the memory limit of {limits.memory_mb} MB is too small; {child.RAISE_MEMORY}"
-        return CalculationError(FailureClass.POISON, reason)
+        return CalculationError(FailureClass.POISON, reason, FailureCode.MEMORY)
     if "No space left on device" in log or "Disk quota exceeded" in log:
-        return CalculationError(FailureClass.TRANSIENT, f"the disk is full; last output: {last}")
+        return CalculationError(FailureClass.TRANSIENT, f"the disk is full; last output: {last}", FailureCode.DISK)
     return CalculationError(FailureClass.TRANSIENT, f"its process ended with status {status}; last output: {last}")
 
 

@@ -8,7 +8,7 @@ from pyscf import dft, gto, lib
 from pyscf.df import addons
 
 from gapsmith.core.chemistry.elements import SYMBOLS
-from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.errors import CalculationError, FailureClass, FailureCode
 from gapsmith.core.levels import LevelOfTheory
 from gapsmith.dft_queue.basis import by_name, core_potentials, of_level
 from gapsmith.dft_queue.gpu import gpu4pyscf_version, on_cpu, on_gpu
@@ -145,7 +145,8 @@ def converge(mol: Any, level: LevelOfTheory, *, start: Any = None, ladder: tuple
             return Converged(on_cpu(field), rung.name)
         density = field.make_rdm1()
     tried = ", ".join(rung.name for rung in ladder)
-    raise CalculationError(FailureClass.CHEMISTRY, f"the SCF did not converge; tried in this order: {tried}")
+    reason = f"the SCF did not converge; tried in this order: {tried}"
+    raise CalculationError(FailureClass.CHEMISTRY, reason, FailureCode.SCF)
 
 
 def orthonormalised(field: Any, mol: Any) -> Any:

@@ -21,9 +21,8 @@ import structlog
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_shutting_down
 
-from gapsmith.core.errors import CalculationError, DataError, FailureClass, InputError, UnavailableError
+from gapsmith.core.errors import CalculationError, DataError, FailureClass, FailureCode, InputError, UnavailableError
 from gapsmith.core.logs import concerning, configure_logging
-from gapsmith.core.reasons import MEMORY_KEY
 from gapsmith.core.settings import Settings
 from gapsmith.dft_queue import child
 from gapsmith.dft_queue.app import QUEUES, TASK, make_app
@@ -123,7 +122,12 @@ class Worker:
                     calculations.release(connection, calculation.id, running.owner)
         except (CalculationError, DataError, InputError, OSError) as error:
             failure = _classified(error)
-            bound.warning("calculation failed", failure_class=failure.failure_class, reason=failure.reason)
+            bound.warning(
+                "calculation failed",
+                failure_class=failure.failure_class,
+                code=failure.failure_code,
+                reason=failure.reason,
+            )
             log_tail = tail(running.folder)
             self._insist(running, lambda: store_failure(self.database, calculation, running.owner, failure, log_tail))
         else:
@@ -151,7 +155,7 @@ class Worker:
             again = run_in_child(check, folder, self._limits(check), running.stop)
         except CalculationError as error:
             raise CalculationError(
-                error.failure_class, f"{SURPRISING}, and another route fails: {error.reason}"
+                error.failure_class, f"{SURPRISING}, and another route fails: {error.reason}", FailureCode.UNCONFIRMED
             ) from error
         return confirmed(output, again)
 
@@ -166,9 +170,9 @@ class Worker:
             reason = (
                 f"it needs about {RESIDENT * needed_mb:.0f} MB of memory; worker {self.host} has {there_mb} MB for each "
                 f"of the {self.settings.dft_workers} calculations at a time: lower GAPSMITH_DFT_WORKERS there, or "
-                f"use a larger machine; the level's {MEMORY_KEY} does not change that"
+                f"use a larger machine; the level's memory_mb does not change that"
             )
-            raise CalculationError(FailureClass.POISON, reason)
+            raise CalculationError(FailureClass.POISON, reason, FailureCode.MEMORY)
         return Limits(level.memory_mb or max(self.settings.dft_memory_mb, needed_mb), seconds, seconds)
 
     def _insist(self, running: Running, store: Any) -> bool:

@@ -2,8 +2,8 @@
 
 from uuid import UUID, uuid4
 
+from gapsmith.core.errors import FailureCode
 from gapsmith.core.levels import LevelOfTheory
-from gapsmith.core.reasons import MEMORY_KEY
 from gapsmith.store import levels
 from gapsmith.store.calculations.rows import COLUMNS, Calculation
 from gapsmith.store.calculations.working import announce, cancel
@@ -13,8 +13,8 @@ _WAITED_FOR = """
     FROM candidates c JOIN calculations k ON k.id = CASE c.state WHEN 'selected' THEN c.triage_id ELSE c.certificate_id END
     WHERE c.state IN ('selected', 'labelled')"""
 
-_AGAIN = f"""(calculations.state = 'cancelled' OR (calculations.state = 'failed'
-              AND coalesce(calculations.failure_reason, '') LIKE '%%{MEMORY_KEY}%%'))"""
+_AGAIN = f"""(calculations.state = 'cancelled'
+              OR (calculations.state = 'failed' AND calculations.failure_code = '{FailureCode.MEMORY}'))"""
 
 
 def request(
@@ -46,6 +46,7 @@ def request(
                 losses = CASE WHEN {_AGAIN} THEN 0 ELSE calculations.losses END,
                 transients = CASE WHEN {_AGAIN} THEN 0 ELSE calculations.transients END,
                 failure_class = CASE WHEN {_AGAIN} THEN NULL ELSE calculations.failure_class END,
+                failure_code = CASE WHEN {_AGAIN} THEN NULL ELSE calculations.failure_code END,
                 failure_reason = CASE WHEN {_AGAIN} THEN NULL ELSE calculations.failure_reason END,
                 state = CASE WHEN {_AGAIN} THEN 'queued' ELSE calculations.state END
             RETURNING {COLUMNS}""",

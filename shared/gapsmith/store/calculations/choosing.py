@@ -15,7 +15,7 @@ def queue_again(connection: Connection, where: str, values: Mapping[str, Any]) -
         connection,
         f"k.state IN ('failed', 'cancelled') AND {where}",
         """state = 'queued', losses = 0, transients = 0, not_before = now(), finished_at = NULL, failure_class = NULL,
-           failure_reason = NULL, campaign_id = (SELECT id FROM campaigns WHERE id = k.campaign_id
+           failure_code = NULL, failure_reason = NULL, campaign_id = (SELECT id FROM campaigns WHERE id = k.campaign_id
                                                  AND state IN ('running', 'paused'))""",
         values,
     )
@@ -27,7 +27,7 @@ def give_up(connection: Connection, where: str, values: Mapping[str, Any], reaso
         connection,
         f"k.state IN ('queued', 'running') AND {where}",
         """state = 'cancelled', finished_at = now(), lease_owner = NULL, lease_expires_at = NULL, progress = NULL,
-           failure_class = NULL, failure_reason = %(why)s""",
+           failure_class = NULL, failure_code = NULL, failure_reason = %(why)s""",
         {**values, "why": reason},
         """, ended AS (UPDATE attempts a SET outcome = 'cancelled', reason = %(why)s, ended_at = now()
                        FROM changed WHERE a.calculation_id = changed.id AND a.outcome = 'running')""",

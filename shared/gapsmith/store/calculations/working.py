@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from gapsmith.core import properties
 from gapsmith.core.domain import Level
-from gapsmith.core.errors import FailureClass
+from gapsmith.core.errors import CalculationError, FailureClass, FailureCode
 from gapsmith.core.lifecycle import CalculationState
 from gapsmith.core.messages import CalculationFinished, CalculationRequested
 from gapsmith.store import attempts, outbox
@@ -88,7 +88,7 @@ def finish(connection: Connection, calculation_id: UUID, owner: str, result: Res
         "properties": Jsonb(properties.computed({**asdict(result), **result.extra})),
     }
     changes = "".join(f", {name} = %({name})s" for name in values)
-    changes += ", failure_class = NULL, failure_reason = NULL"
+    changes += ", failure_class = NULL, failure_code = NULL, failure_reason = NULL"
     if not _LEASES.finish(connection, calculation_id, owner, changes, **values):
         return False
     attempts.end(connection, calculation_id, "done", rung=result.rung, cpu_s=result.cpu_s, log_tail=log_tail)
@@ -100,8 +100,7 @@ def fail(
     connection: Connection,
     calculation_id: UUID,
     owner: str,
-    failure_class: FailureClass,
-    reason: str,
+    failure: CalculationError,
     log_tail: str = "",
 ) -> str | None:
     """End an attempt that failed: queued again while its class's budget lasts, else failed for good.
@@ -112,15 +111,9 @@ def fail(
     row = _LEASES.held(connection, calculation_id, owner)
     if row is None:
         return None
+    failure_class, reason = failure.failure_class, failure.reason
     lost = failure_class == FailureClass.COMPUTE_LOST
-    attempts.end(
-        connection,
-        calculation_id,
-        "lost" if lost else "failed",
-        failure_class=failure_class,
-        reason=reason,
-        log_tail=log_tail,
-    )
+    attempts.end(connection, calculation_id, "lost" if lost else "failed", failure=failure, log_tail=log_tail)
     losses, transients = row["losses"] + lost, row["transients"] + (failure_class == FailureClass.TRANSIENT)
     spent = losses if lost else transients
     again = spent < BUDGET.get(failure_class, 0)
@@ -134,10 +127,12 @@ def fail(
         owner,
         again=again,
         changes=""", losses = %(losses)s, transients = %(transients)s, failure_class = %(failure_class)s,
-                   failure_reason = %(reason)s, not_before = now() + make_interval(secs => %(wait_s)s)""",
+                   failure_code = %(code)s, failure_reason = %(reason)s,
+                   not_before = now() + make_interval(secs => %(wait_s)s)""",
         losses=losses,
         transients=transients,
         failure_class=failure_class,
+        code=failure.failure_code,
         reason=reason,
         wait_s=RETRY_AFTER_S * 3 ** (spent - 1) if again else 0.0,
     )
@@ -162,7 +157,8 @@ def sweep(connection: Connection) -> list[UUID]:
     for row in rows:
         at = f"; it was at: {row['progress']}" if row["progress"] else ""
         reason = f"worker {row['lease_owner']} went silent{at}"
-        fail(connection, row["id"], row["lease_owner"], FailureClass.COMPUTE_LOST, reason)
+        silent = CalculationError(FailureClass.COMPUTE_LOST, reason, FailureCode.PROCESS)
+        fail(connection, row["id"], row["lease_owner"], silent)
     return [row["id"] for row in rows]
 
 

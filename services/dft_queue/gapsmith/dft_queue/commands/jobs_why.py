@@ -3,50 +3,39 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from gapsmith.core.errors import FailureClass, FailureCode
 from gapsmith.core.units import duration
 from gapsmith.dft_queue.commands.jobs_show import attempt_lines
 from gapsmith.store.job_story import Story, Surroundings
 
-# What a failure class means; the first of the hints whose word is in the reason says what to do.
 MEANING: Final = {
-    "transient": "It failed for a reason that usually passes, several times, and is not tried again by itself.",
-    "compute_lost": "Its worker was lost with it.",
-    "chemistry": "The calculation itself failed. Trying the same again would fail again, so it is not tried again by itself.",
-    "poison": "It is quarantined: nobody touches it again unless you ask for that.",
+    FailureClass.TRANSIENT: "It failed for a reason that usually passes, several times, and is not tried again by itself.",
+    FailureClass.COMPUTE_LOST: "Its worker was lost with it.",
+    FailureClass.CHEMISTRY: "The calculation itself failed. Trying the same again would fail again, so it is not tried again "
+    "by itself.",
+    FailureClass.POISON: "It is quarantined: nobody touches it again unless you ask for that.",
 }
-HINTS: Final = (
-    (("memory",), "give it more: memory_mb of the level, or GAPSMITH_DFT_MEMORY_MB of the workers; then retry"),
-    (
-        ("time limit", "cpu time", "too long"),
-        "give it longer: time_limit_s of the level, or GAPSMITH_DFT_TIME_LIMIT_S of the workers; then retry",
-    ),
-    (("disk", "no space"), "make room on the worker's disk (its folder for temporary files), then retry"),
-    (
-        ("took its process", "went silent", "killed"),
-        "look at its host: memory, the kernel's log (dmesg), the batch system's limits; retry it where there is more memory",
-    ),
-    (("electrons", "unpaired"), "ask for it again with the right --charge and --spin"),
-    (
-        ("basis set", "no functions", "no parameters"),
-        "choose a level whose method has these elements; gapsmith dft levels lists them",
-    ),
-    (("apart", "atoms are allowed", "no atoms"), "correct the molecule in its file and ask for it again"),
-    (("imaginary",), "its relaxation ended at a saddle point: start from another geometry"),
-    (
-        ("relax", "steps", "geometry"),
-        "look at the geometry (gapsmith jobs show --save) and start nearer to a minimum, or raise most_steps of the level",
-    ),
-    (
-        ("scf", "converge"),
-        "look at geometry, charge and spin, for every rung of the SCF ladder was tried: a molecule that is no closed shell "
-        "needs another spin",
-    ),
-)
+ADVICE: Final = {
+    FailureCode.MEMORY: "give it more: memory_mb of the level, or GAPSMITH_DFT_MEMORY_MB of the workers; then retry",
+    FailureCode.TIME: "give it longer: time_limit_s of the level, or GAPSMITH_DFT_TIME_LIMIT_S of the workers; then retry",
+    FailureCode.DISK: "make room on the worker's disk (its folder for temporary files), then retry",
+    FailureCode.PROCESS: "look at its host: memory, the kernel's log (dmesg), the batch system's limits; retry it where "
+    "there is more memory",
+    FailureCode.MOLECULE: "correct the molecule in its file and ask for it again",
+    FailureCode.SPIN: "ask for it again with the right --charge and --spin",
+    FailureCode.LEVEL: "choose a level whose method has these elements; gapsmith dft levels lists them",
+    FailureCode.SADDLE: "its relaxation ended at a saddle point: start from another geometry",
+    FailureCode.RELAXATION: "look at the geometry (gapsmith jobs show --save) and start nearer to a minimum, or raise "
+    "most_steps of the level",
+    FailureCode.SCF: "look at geometry, charge and spin, for every rung of the SCF ladder was tried: a molecule that is not "
+    "a closed shell needs another spin",
+    FailureCode.UNCONFIRMED: "look at charge and spin, and at the log: the SCF may have found a state that is not the lowest",
+}
 IN_GENERAL: Final = {
-    "transient": "see to the cause, then retry",
-    "compute_lost": "look at its host, then retry",
-    "chemistry": "look at the geometry, the charge and the spin (gapsmith jobs show --save)",
-    "poison": "look at the reason and the end of its log; retry once the cause is gone",
+    FailureClass.TRANSIENT: "see to the cause, then retry",
+    FailureClass.COMPUTE_LOST: "look at its host, then retry",
+    FailureClass.CHEMISTRY: "look at the geometry, the charge and the spin (gapsmith jobs show --save)",
+    FailureClass.POISON: "look at the reason and the end of its log; retry once the cause is gone",
 }
 
 
@@ -111,13 +100,11 @@ def _done(one: Story, around: Surroundings) -> Iterator[str]:
 
 
 def _failed(one: Story, around: Surroundings) -> Iterator[str]:
-    failure_class, reason = one.failure_class or "chemistry", one.failure_reason or "no reason was given"
-    yield f"It failed ({failure_class}): {reason}."
-    yield MEANING.get(failure_class, "")
+    failure_class = FailureClass(one.failure_class or FailureClass.CHEMISTRY)
+    yield f"It failed ({failure_class}): {one.failure_reason or 'no reason was given'}."
+    yield MEANING[failure_class]
     yield from _earlier(one, len(one.attempts))
-    hint = next(
-        (hint for words, hint in HINTS if any(word in reason.lower() for word in words)), IN_GENERAL.get(failure_class)
-    )
+    hint = ADVICE.get(FailureCode(one.failure_code or FailureCode.OTHER), IN_GENERAL[failure_class])
     yield f"What to do: {hint}."
     yield f"To try again: gapsmith jobs retry {str(one.id)[:8]}"
     for place in one.candidacies:

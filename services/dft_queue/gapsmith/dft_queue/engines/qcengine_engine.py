@@ -23,7 +23,7 @@ from qcengine.exceptions import (
     QCEngineException,
 )
 
-from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.errors import CalculationError, FailureClass, FailureCode
 from gapsmith.core.hints import hint
 from gapsmith.core.levels import LevelOfTheory
 from gapsmith.dft_queue.engines.mopac import Mopac
@@ -159,12 +159,12 @@ def _failed(kind: str, text: str) -> CalculationError:
     """Whether to try again, and the program's own words; the end of its output goes into the log."""
     print(str(text)[-LOG_CHARACTERS:], flush=True)
     if kind in (ConvergenceError.error_type, KnownErrorException.error_type) or UNCONVERGED.search(str(text)):
-        failure = FailureClass.CHEMISTRY
+        failure, code = FailureClass.CHEMISTRY, FailureCode.SCF
     elif kind == InputError.error_type:
-        failure = FailureClass.POISON
+        failure, code = FailureClass.POISON, FailureCode.LEVEL
     else:  # random, resources, unknown
-        failure = FailureClass.TRANSIENT
-    return CalculationError(failure, f"the program failed: {_short(str(text))}")
+        failure, code = FailureClass.TRANSIENT, FailureCode.OTHER
+    return CalculationError(failure, f"the program failed: {_short(str(text))}", code)
 
 
 def _short(text: str) -> str:

@@ -18,7 +18,7 @@ from pyscf.df.hessian import rhf as df_rhf
 from pyscf.df.hessian import uhf as df_uhf
 from pyscf.hessian import rhf, thermo, uhf
 
-from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.core.errors import CalculationError, FailureClass, FailureCode
 from gapsmith.core.lowest_mode import Mode
 from gapsmith.dft_queue.properties.response import occupied, prepared, tightened, unrestricted
 
@@ -135,7 +135,9 @@ def _free_mb(field: Any) -> float:
 def _too_little_memory(field: Any, needed: str = "") -> CalculationError:
     limit = f"the memory limit of {field.max_memory:.0f} MB"
     return CalculationError(
-        FailureClass.POISON, f"second derivatives need more than {limit}{needed}; raise the level's memory_mb"
+        FailureClass.POISON,
+        f"second derivatives need more than {limit}{needed}; raise the level's memory_mb",
+        FailureCode.MEMORY,
     )
 
 

@@ -39,7 +39,8 @@ CREATE TABLE calculations (
     result_conformer_id uuid REFERENCES conformers,
     rearranged text,                                 -- bonds that broke or formed in its relaxation
     findings text[] NOT NULL DEFAULT '{}',
-    failure_class text,
+    failure_class text,                              -- whether it is tried again
+    failure_code text,                               -- of the reason, to count by and to find advice by
     failure_reason text,
     wall_s double precision,
     cpu_s double precision,
@@ -61,6 +62,7 @@ CREATE TABLE attempts (
     outcome text NOT NULL DEFAULT 'running'
         CHECK (outcome IN ('running', 'done', 'failed', 'lost', 'released', 'cancelled')),
     failure_class text,
+    failure_code text,
     reason text,
     rung text,                                       -- of the SCF ladder that converged
     log_tail text,
