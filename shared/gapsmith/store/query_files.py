@@ -1,14 +1,10 @@
 """Answers as files, in pieces: however many candidates there are, only some are in memory at once."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
-
-from psycopg.rows import tuple_row
 
 from gapsmith.core import output
 from gapsmith.core.columns import BY_NAME
@@ -52,20 +48,16 @@ class Export:
 
 def separated(connect: Connect, columns: Sequence[str], some: Batches, separator: str = ",") -> Iterator[bytes]:
     """A header and one line per candidate, full precision, empty where there is no value."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter=separator, lineterminator="\n")
-    writer.writerow(columns)
-    texts = any(BY_NAME[name].type is str for name in columns)
-    select = statement(columns, text=True)  # Postgres makes the texts: that is several times as fast
+    # Postgres writes the lines: that is several times as fast
+    copy = f"COPY ({statement(columns, text=True)}) TO STDOUT (FORMAT csv, DELIMITER '{separator}')"
+    header = f"{separator.join(columns)}\n".encode()
     for found in some:
-        with connect() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            rows = cursor.execute(select, parameters(found)).fetchall()
-        writer.writerows(rows if not texts else map(output.cells, rows))
-        yield text.getvalue().encode()
-        text.seek(0)
-        text.truncate()
-    if text.tell():
-        yield text.getvalue().encode()
+        with connect() as connection, connection.cursor() as cursor, cursor.copy(copy, parameters(found)) as lines:
+            part = b"".join([header, *lines])
+        yield part
+        header = b""
+    if header:
+        yield header
 
 
 def tab_separated(connect: Connect, columns: Sequence[str], some: Batches) -> Iterator[bytes]:

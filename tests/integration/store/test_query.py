@@ -21,9 +21,11 @@ from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.errors import InputError, UnavailableError
 from gapsmith.core.levels import shipped
 from gapsmith.core.lifecycle import CandidateState
+from gapsmith.core.output import cells
 from gapsmith.core.settings import settings
 from gapsmith.store.database import Database, held
 from gapsmith.store.query import CandidateQuery, Range, find, geometries
+from gapsmith.store.query_files import Export
 
 pytestmark = pytest.mark.service
 
@@ -133,6 +135,38 @@ def test_a_pipe_gets_tab_separated_values(ask: Ask) -> None:
         ("CCC=O", "4.02", "certified"),
         ("CC=O", "4.05", "labelled"),
     ]
+
+
+@pytest.mark.parametrize(("kind", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_lines_are_those_of_pythons_writer_and_run_no_formula(database: Database, kind: str, delimiter: str) -> None:
+    fill(database)
+    reasons = ["=1+1", "-CH3", "@a", "\t=1", '+"a", b\tc\nd', " e ", "é\\."]
+    with database.transaction() as connection:
+        ids = [row["id"] for row in connection.execute("SELECT id FROM candidates").fetchall()]
+        for identifier, reason in zip(ids, reasons, strict=False):
+            connection.execute("UPDATE candidates SET reason = %s WHERE id = %s", (reason, identifier))
+    with database.transaction() as connection:
+        rows = find(held(connection), CandidateQuery())
+        found = b"".join(Export(held(connection), CandidateQuery(), kind).parts()).decode()
+    expected = StringIO()
+    writer = csv.writer(expected, delimiter=delimiter)
+    writer.writerows([list(rows[0]), *(cells(row.values()) for row in rows)])
+    read, wanted = (
+        list(csv.reader(StringIO(text, newline=""), delimiter=delimiter)) for text in (found, expected.getvalue())
+    )
+    assert len(read) == len(rows) + 1 > 5
+    column = read[0].index("reason")
+    assert {"'=1+1", "'-CH3", "'@a", "'\t=1"} <= {line[column] for line in read}
+    for line, other in zip(read, wanted, strict=True):
+        assert [_number(cell) for cell in line] == [_number(cell) for cell in other]
+
+
+def _number(cell: str) -> float | str:
+    """What a reader takes a cell for: Postgres and Python write 1e-05 and 0.00001."""
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
 
 
 def test_a_terminal_gets_a_table(ask: Ask, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
