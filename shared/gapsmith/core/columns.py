@@ -56,12 +56,12 @@ class Column:
 
 
 def _dft() -> Iterator[Column]:
-    for one in properties.registered().values():
+    for one in properties.registered().values():  # covered, which costs little: few candidates have a label
         hot = one.name == MAIN
         about = f"{one.description}; the certificate's if there is one, else the label's"
         yield Column(
             one.column, f"DFT {one.noun}", float, f"c.dft_{one.column}", about, one.unit,
-            sortable=True, filterable=True, shown=hot, covered=hot, decimals=3 if hot else 2, certifiable=True,
+            sortable=True, filterable=True, shown=hot, covered=True, decimals=3 if hot else 2, certifiable=True,
         )  # fmt: skip
 
 
@@ -151,7 +151,7 @@ ALL: Final = (
     ),
     Column("geometry", "Geometry", str, "c.geometry", "method of the best geometry there is", nullable=False),
     Column("created_at", "Proposed", datetime, "c.created_at", "when the molecule was proposed",
-           sortable=True, nullable=False, short="created"),
+           sortable=True, nullable=False, covered=True, short="created"),
     Column("candidate_id", "Candidate", UUID, "c.id", nullable=False),
     Column("molecule_id", "Molecule", int, "c.molecule_id", nullable=False),
     Column(

@@ -18,6 +18,7 @@ from gapsmith.store import candidates
 from gapsmith.store.database import Connection
 
 BATCH: Final = 1000  # rows
+MOST_OF_INDEX: Final = 32  # columns, says Postgres
 VALUE: Final = "value"  # of the target's property, by which hits are found
 
 # A certificate's values come before the label's.
@@ -118,9 +119,12 @@ def _index(connection: Connection) -> None:
     """
     wanted = {}
     names = [VALUE, *(one.sql.removeprefix("c.") for one in _stored())]
-    covered = ["campaign_id", "molecule_id", VALUE, *(one.sql.removeprefix("c.") for one in _stored() if one.covered)]
+    many = sorted(
+        (one for one in _stored() if one.covered), key=lambda one: one.certifiable
+    )  # what all have comes first
+    covered = ["campaign_id", "molecule_id", VALUE, *(one.sql.removeprefix("c.") for one in many)]
     for name in names:
-        others = ", ".join(one for one in covered if one != name)
+        others = ", ".join([one for one in covered if one != name][: MOST_OF_INDEX - 3])
         wanted[f"candidates_by_{name}"] = f"ON candidates (state, {name}, id) INCLUDE ({others})"
     rows = connection.execute(
         """SELECT i.indexrelid::regclass::text AS name, obj_description(i.indexrelid) AS definition FROM pg_index i

@@ -14,6 +14,7 @@ PATTERNS = [
     "c1ccncc1", "C#N", "[NX3;H2]", "[CX3H1]=O", "C1CC1", "[#6]-[#8]", "FC", "[$(C=O)]N", "[H]C=O", "[N+]", "[O-]",
     "[!#6]", "[!C;!N]", "[c,n]", "a", "[a]~[A]", "*", "[H]", "[#1,#6]", "[H][#7]", "*~[H]", "[!$(C=O)]", "C.N", "[R]",
     "[N+0]", "[!+0]", "[!+]", "[13C]", "N~N~N", "[#1]O*", "S", "[nH]", "cO", "[D1]", "[X4]", "c:c:c", "[C;r3]", "[!H0]",
+    "[^1]", "[^2]", "[^3]", "[v4]", "[v3]", "[R2]", "[r5]", "[k5]", "[x3]", "[z1]", "[h2]", "*=;@*", "*!@*", "C=C-C=C",
 ]  # fmt: skip
 
 
@@ -26,6 +27,21 @@ def test_keys_hide_no_match_and_a_substructure_is_what_rdkit_finds(smarts: str) 
         assert wanted.matches([one.smiles], most=1, least=1, seconds=5) == [expected]
         if expected:
             assert covers(molecule_keys(mol), keys), one.smiles
+
+
+UNUSUAL = (
+    "[CH3]", "[CH2]C", "[H][H]", "[H-]", "[2H]OC", "C#[N+][O-]", "[C-]#[O+]", "O=[N+]([O-])c1ccccc1", "[O-]c1ccccc1",
+    "[Na+].[Cl-]", "FS(F)(F)(F)(F)F", "CP(=O)(O)O", "C[Si](C)(C)C", "c1cc[se]c1", "C1=CC=CC=CC=C1", "C=C=C", "[N]c1ccccc1",
+    "C[S@](=O)c1ccc(Cl)cc1", "Cn1cnc2c1c(=O)n(C)c(=O)n2C", "c1ccc2[nH]ccc2c1", "c1cc[n+]([O-])cc1", "C/C=C/C",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("smarts", PATTERNS)
+def test_a_molecule_that_is_read_quickly_is_the_same_to_a_pattern(smarts: str) -> None:
+    smiles = [Chem.CanonSmiles(one) for one in UNUSUAL]  # type: ignore[no-untyped-call]  # RDKit has no type here
+    expected = [matches(Chem.MolFromSmiles(one), smarts) for one in smiles]
+    found = Substructure(smarts).matches(smiles, most=len(smiles) + 1, least=len(smiles), seconds=5)
+    assert found == expected
 
 
 @given(st.sampled_from(molecules()), st.data())

@@ -251,8 +251,29 @@ def child_matches(smarts: str, field: str, smiles: list[str], most: int, least: 
     for one in smiles:
         if hits >= most or (len(found) >= least and time.monotonic() > until):
             break
-        mol = Chem.MolFromSmiles(one)
+        mol = _own(one)
         held = mol is not None and (Chem.AddHs(mol) if explicit else mol).HasSubstructMatch(pattern)
         found.append(bool(held))
         hits += held
     return found
+
+
+# What a pattern may ask about beyond what a canonical SMILES says itself, such as which atoms are aromatic.
+_ASKED: Final = (
+    Chem.SANITIZE_PROPERTIES
+    | Chem.SANITIZE_SYMMRINGS
+    | Chem.SANITIZE_FINDRADICALS
+    | Chem.SANITIZE_SETCONJUGATION
+    | Chem.SANITIZE_SETHYBRIDIZATION
+)
+
+
+def _own(smiles: str) -> Chem.Mol | None:
+    """A molecule of a canonical SMILES that RDKit wrote, in half the time; None if it cannot be read again."""
+    options: Any = Chem.SmilesParserParams()
+    options.sanitize = options.removeHs = False
+    mol = Chem.MolFromSmiles(smiles, options)
+    try:
+        return None if mol is None or Chem.SanitizeMol(mol, _ASKED) else mol
+    except Chem.MolSanitizeException:
+        return None
