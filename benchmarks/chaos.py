@@ -56,10 +56,12 @@ class Chaos:
     Args:
         home: of the stack.
         seed: of what is killed when.
+        pace: factor on pauses, freezes and leases; less than one makes more of a short time.
     """
 
     home: Path
     seed: int
+    pace: float = 1.0
     blows: Counter[str] = field(default_factory=Counter)
     noticed_s: list[float] = field(default_factory=list)
     unnoticed: int = 0
@@ -73,21 +75,21 @@ class Chaos:
         self._environment = {
             **clean,
             **own,
-            "GAPSMITH_LEASE_S": "15",
-            "GAPSMITH_HEARTBEAT_S": "3",
+            "GAPSMITH_LEASE_S": f"{15 * self.pace:g}",
+            "GAPSMITH_HEARTBEAT_S": f"{3 * self.pace:g}",
             "OMP_NUM_THREADS": "1",
         }
 
-    def run(self, seconds: float) -> dict[str, Any]:
-        """Kill for so long, wait for the campaigns, and count."""
+    def run(self, seconds: float, blows: int | None = None) -> dict[str, Any]:
+        """Kill for so long, or so often, wait for the campaigns, and count."""
         self._gapsmith("up")
         try:
             until = time.monotonic() + seconds
-            while time.monotonic() < until:
+            while time.monotonic() < until and (blows is None or self.blows.total() < blows):
                 if self._open() < 2:
                     self._begin()
                 self._strike()
-                time.sleep(self._chance.uniform(*PAUSE_S))
+                time.sleep(self.pace * self._chance.uniform(*PAUSE_S))
             quiet = time.monotonic() + QUIET_S
             while self._open() > 0 and time.monotonic() < quiet:
                 time.sleep(2.0)
@@ -113,7 +115,7 @@ class Chaos:
             else:
                 os.kill(pid, signal.SIGSTOP)
                 self.blows[f"stopped {name}"] += 1
-                time.sleep(self._chance.uniform(*FROZEN_S))
+                time.sleep(self.pace * self._chance.uniform(*FROZEN_S))
                 os.kill(pid, signal.SIGCONT)
 
     def _await_another(self, pid: int, find: Callable[[], int | None]) -> None:

@@ -1,4 +1,4 @@
-"""A short chaos: some dozen processes are killed or stopped, and nothing is lost or done twice."""
+"""A short chaos: twenty processes are killed or stopped, and nothing is lost or done twice."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ def home(service_folder: Path) -> Iterator[Path]:
 
 
 def test_nothing_is_lost_or_done_twice_while_processes_are_killed(home: Path) -> None:
-    found = Chaos(home, seed=7).run(240.0)
+    found = Chaos(home, seed=7, pace=0.4).run(240.0, blows=20)
     assert found["kills"] + found["stops"] >= 20, found
     assert found["events_lost"] == 0, found
     assert found["calculations_twice"] == 0, found

@@ -8,12 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from gapsmith.core.messages import CalculationRequested, GenerateRequested
 from gapsmith.core.settings import Settings
-
-pytestmark = pytest.mark.serial
 
 
 def start(settings: Settings) -> subprocess.Popen[bytes]:

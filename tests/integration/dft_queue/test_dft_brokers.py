@@ -35,7 +35,7 @@ from gapsmith.dft_queue.app import (
 )
 from gapsmith.stack.processes import wait_until
 
-pytestmark = [pytest.mark.serial, pytest.mark.service, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(300)]
 
 PATIENCE_S = 120.0  # a crowded machine may take many times its usual time
 NEW_QUEUE_S = 8.0  # after which RabbitMQ surely has a new queue on disk; confirmed messages are there at once

@@ -19,7 +19,7 @@ from gapsmith.core.settings import Settings
 from gapsmith.store import calculations, candidates, jobs
 from gapsmith.store.database import Database
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 KILLS = 25  # on each broker
 WAITING = 10
@@ -76,7 +76,7 @@ class Cluster:
             "GAPSMITH_KAFKA_BOOTSTRAP": self.settings.kafka_bootstrap or "",
             "GAPSMITH_CELERY_BROKER_URL": self.broker,
             "GAPSMITH_DFT_WORKERS": "1",
-            "GAPSMITH_LEASE_S": "4",
+            "GAPSMITH_LEASE_S": "6",
             "GAPSMITH_HEARTBEAT_S": "0.5",
             "GAPSMITH_POLL_INTERVAL_S": "0.2",
             "OMP_NUM_THREADS": "1",

@@ -14,7 +14,7 @@ import pytest
 from gapsmith.core.electronic import NEIGHBOURS
 from gapsmith.data.label_sets import load
 
-pytestmark = [pytest.mark.serial, pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
 
 TABLE = "smiles\nCCSCC\nCCPCC\nCC(=O)CBr\nCC[SiH2]CC\nC1=CSC=C1C\nC[Se]CCC\n"
 

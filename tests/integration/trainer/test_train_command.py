@@ -15,7 +15,7 @@ import torch
 from gapsmith.training import metrics
 from gapsmith.training.checkpoint import load_tensors, read_card
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
 
 def command(directory: Path, *options: str) -> list[str]:
@@ -85,9 +85,9 @@ def test_weights_card_and_metrics(tmp_path: Path) -> None:
 
 def test_stopped_training_is_resumed_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run(whole, "--steps", "160")
+    run(whole, "--steps", "400")
     monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "0.2")
-    process = subprocess.Popen(command(parts, "--steps", "160"), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(parts, "--steps", "400"), stderr=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: step_of(parts) >= 50)
         (rank,) = ranks_of(parts)
@@ -100,8 +100,8 @@ def test_stopped_training_is_resumed_to_the_same_end(tmp_path: Path, monkeypatch
     assert process.returncode == 130
     assert "--resume" in said
     assert not rank.is_running()
-    assert 50 <= json.loads((parts / "state" / "state.json").read_text())["step"] < 160
-    assert "holds a training: go on with it by --resume" in run(parts, "--steps", "160", code=2).stderr
+    assert 50 <= json.loads((parts / "state" / "state.json").read_text())["step"] < 400
+    assert "holds a training: go on with it by --resume" in run(parts, "--steps", "400", code=2).stderr
     monkeypatch.delenv("TORCH_COMPOSITION_STEP_S")
     run(parts, "--resume")
     assert same(whole / "composition-0.safetensors", parts / "composition-0.safetensors")
@@ -111,9 +111,9 @@ def test_killed_rank_is_replaced_and_the_training_ends_as_if_nothing_had_happene
     tmp_path: Path, horovod: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
-    run(alone, "--steps", "400")
+    run(alone, "--steps", "500")
     monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "0.1")
-    process = subprocess.Popen(command(together, "--steps", "400", "--np", "2"), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command(together, "--steps", "500", "--np", "2"), stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: step_of(together) >= 50)
         first, second = ranks_of(together)
@@ -132,7 +132,7 @@ def test_killed_rank_is_replaced_and_the_training_ends_as_if_nothing_had_happene
     expected, got = (load_tensors(path / "composition-0.safetensors") for path in (alone, together))
     for name, tensor in expected.items():
         torch.testing.assert_close(got[name].float(), tensor.float(), rtol=2e-3, atol=2e-3)
-    assert read_card(together / "composition-0.safetensors", role="composition")["training"]["steps"] == 400
+    assert read_card(together / "composition-0.safetensors", role="composition")["training"]["steps"] == 500
 
 
 @pytest.mark.parametrize(

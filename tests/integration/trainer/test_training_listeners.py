@@ -14,7 +14,7 @@ from listening import Bomb, attack, family, listeners, on_loopback
 
 from gapsmith.trainer.processes import Backend, environment
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
 SECRETS = {
     "GAPSMITH_POSTGRES_URL": "postgresql://me:db-password-8c1f@127.0.0.1:1/none",
