@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from pyscf import lib
 
-from gapsmith.core.levels import shipped
+from gapsmith.core.levels import LevelOfTheory, shipped
 from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.scf import converge, molecule
 
@@ -13,11 +13,11 @@ LEVEL = shipped()["single-point"]
 ROOM_MB = 2000  # beyond what the tests' own process already holds: a calculation's limit counts its whole process
 
 
-def converged(numbers: list[int], positions: list[list[float]], spin: int = 0) -> Any:
-    """The mean field of a neutral molecule at the level ``single-point``; positions in angstrom."""
-    job = CalculationInput.of(np.array(numbers), np.array(positions), LEVEL, spin=spin)
+def converged(numbers: list[int], positions: list[list[float]], spin: int = 0, level: LevelOfTheory = LEVEL) -> Any:
+    """The mean field of a neutral molecule at a level; positions in angstrom."""
+    job = CalculationInput.of(np.array(numbers), np.array(positions), level, spin=spin)
     memory_mb = ROOM_MB + int(lib.current_memory()[1])
-    return converge(molecule(job, job.positions, memory_mb=memory_mb), LEVEL).mean_field
+    return converge(molecule(job, job.positions, memory_mb=memory_mb), level).mean_field
 
 
 def of_both_spins(field: Any) -> Any:

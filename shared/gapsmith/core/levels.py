@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Final, Literal, Self, cast
+from typing import Any, Final, Literal, Self, cast, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from gapsmith.core import documents
 from gapsmith.core.errors import InputError, NotFound
 from gapsmith.core.hints import hint
+from gapsmith.core.states import NUMBER, States
 from gapsmith.core.strictness import Strict
 
 SHIPPED: Final = Path(__file__).with_name("levels.yaml")
@@ -22,7 +23,7 @@ GENERATED, GFN2 = "generated", "gfn2-xtb"  # methods of geometries that are no l
 MOST_MEMORY_MB: Final = 100_000_000
 MOST_TIME_S: Final = 1e8
 Stage = Literal["gfn2-xtb", "self"]
-Property = Literal["polarizability", "frequencies", "excitations", "orbitals"]
+Property = Literal["polarizability", "frequencies", "excitations", "triplets", "orbitals"]
 
 
 class Solvent(Strict):
@@ -74,7 +75,9 @@ class LevelOfTheory(Strict):
     minimum: bool = Field(False, description="demand that no vibrational mode is imaginary")
     stability: bool = Field(False, description="check that the wave function is a minimum")
     properties: tuple[Property, ...] = Field((), description="beyond energies, gap, dipole and charges")
-    excitations: int = Field(5, gt=0, le=100, description="excited states, where they are asked for")
+    states: States = Field(
+        default=States(), description="of excitations and triplets: {method: tddft | tda, number: 5} or {up_to_ev: 6}"
+    )
     options: Mapping[str, Any] = Field(
         default_factory=dict, description="the engine's own; it refuses those it does not know"
     )
@@ -130,6 +133,10 @@ class LevelOfTheory(Strict):
         """
         deciding = self.model_dump(mode="json", exclude={"name", "about", "memory_mb", "time_limit_s", "queue"})
         deciding["relaxation"] = self.stages(geometry_method)
+        states = deciding.pop("states")
+        deciding["excitations"] = states.pop("number") or NUMBER  # which was a key of its own before there were others
+        if self.states.model_copy(update={"number": None}) != States():
+            deciding["states"] = states
         for later in (
             "fallback_basis",
             "solvent",
@@ -172,7 +179,7 @@ class LevelOfTheory(Strict):
 
     def same_single_point(self, other: "LevelOfTheory") -> bool:
         """Whether both give the same energies at one geometry, so that a difference is one of geometries."""
-        geometry = {"relaxation", "conformers", "most_steps", "minimum", "stability", "properties", "excitations"}
+        geometry = {"relaxation", "conformers", "most_steps", "minimum", "stability", "properties", "states"}
         labels = {"name", "about", "memory_mb", "time_limit_s", "queue", "charge", "spin"}
         return self.model_dump(exclude=geometry | labels) == other.model_dump(exclude=geometry | labels)
 
@@ -315,5 +322,14 @@ def _level(name: str, written: Mapping[str, dict[str, Any]], path: Path) -> Leve
             raise InputError(f"levels of theory: {path}: level {name!r}: {error}") from error
         first = error.errors()[0]
         where = documents.place(first["loc"])
-        known = f"; known keys: {', '.join(LevelOfTheory.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        known = f"; known keys: {', '.join(_keys(first['loc'][:-1]))}" if first["type"] == "extra_forbidden" else ""
         raise InputError(f"levels of theory: {path}: level {name!r}: {where}: {first['msg']}{known}") from error
+
+
+def _keys(place: tuple[int | str, ...]) -> list[str]:
+    """The keys that are known at a place of a level."""
+    model: type[BaseModel] = LevelOfTheory
+    for part in place:
+        kind = model.model_fields[str(part)].annotation
+        model = next(one for one in (kind, *get_args(kind)) if isinstance(one, type) and issubclass(one, BaseModel))
+    return list(model.model_fields)

@@ -173,6 +173,71 @@ class Hardness(Property):
         return _weighted(result, self.heads)
 
 
+class FirstSinglet(Property):
+    """Vertical excitation energy of the lowest excited singlet."""
+
+    name, title, unit, symbol = "s1", "S1", "eV", "E(S1)"
+    description = "vertical excitation energy of the lowest excited singlet"
+    possible, usual = (0.0, 30.0), (1.5, 9.0)
+    rank = 7
+    asks = ("excitations",)
+
+    def computed(self, result: Mapping[str, Any]) -> float | None:
+        """Of the lowest one."""
+        return _lowest_state(result, 1, "energy_ev")
+
+
+class FirstTriplet(Property):
+    """Vertical excitation energy of the lowest triplet."""
+
+    name, title, unit, symbol = "t1", "T1", "eV", "E(T1)"
+    description = "vertical excitation energy of the lowest triplet"
+    possible, usual = (-5.0, 30.0), (0.5, 8.0)
+    rank = 8
+    asks = ("triplets",)
+
+    def computed(self, result: Mapping[str, Any]) -> float | None:
+        """Of the lowest one."""
+        return _lowest_state(result, 3, "energy_ev")
+
+
+class SingletTripletGap(Property):
+    """Energy between the lowest excited singlet and the lowest triplet, both vertical."""
+
+    name, title, unit, symbol = "delta_st", "ΔE(ST)", "eV", "ΔE(ST)"
+    description = "S1 - T1, both vertical"
+    possible, usual = (-5.0, 30.0), (0.0, 5.0)
+    rank = 9
+    heads: ClassVar[Mapping[str, float]] = {"s1": 1.0, "t1": -1.0}
+    asks = ("excitations", "triplets")
+
+    def computed(self, result: Mapping[str, Any]) -> float | None:
+        """The difference."""
+        singlet, triplet = (_lowest_state(result, multiplicity, "energy_ev") for multiplicity in (1, 3))
+        return None if singlet is None or triplet is None else singlet - triplet
+
+
+class OscillatorStrength(Property):
+    """Oscillator strength of the excitation into the lowest excited singlet."""
+
+    name, title, unit, symbol = "oscillator_strength", "Oscillator strength", "", "f(S1)"
+    description = "oscillator strength of the excitation into S1, length gauge"
+    possible, usual = (0.0, 20.0), (0.0, 1.0)
+    rank = 10
+    asks = ("excitations",)
+
+    def computed(self, result: Mapping[str, Any]) -> float | None:
+        """Of the lowest excited singlet."""
+        return _lowest_state(result, 1, "oscillator_strength")
+
+
+def _lowest_state(result: Mapping[str, Any], multiplicity: int, key: str) -> float | None:
+    """A value of the lowest excited state of a multiplicity, if there is one."""
+    states = [one for one in result.get("excitations") or () if one.get("multiplicity") == multiplicity]
+    lowest = min(states, key=lambda one: float(one["energy_ev"]), default=None)
+    return None if lowest is None else float(lowest[key])
+
+
 def _weighted(result: Mapping[str, Any], weights: Mapping[str, float]) -> float | None:
     values = {name: result.get(f"{name}_ev") for name in weights}
     if any(value is None for value in values.values()):

@@ -18,8 +18,10 @@ def check_target(config: CampaignConfig, heads: Collection[str] | None) -> None:
     """
     name = config.target.property
     if heads is not None and name not in (known := properties.predictable(heads)):
+        heads_of = " and ".join(properties.get(name).needs)
         raise InputError(
-            f"target.property: the live surrogate does not predict {name!r}; it predicts {', '.join(known) or 'nothing'}"
+            f"target.property: the live surrogate does not predict {name!r}; it predicts {', '.join(known) or 'nothing'}. "
+            f"Train one with a head for {heads_of} on labels of it (docs/training.md)"
         )
     for level in (Level.TRIAGE, Level.CERTIFICATE) if config.dft.certify else (Level.TRIAGE,):
         known = properties.computable(configured()[level].properties)

@@ -15,6 +15,11 @@ RESULT = {
     "lumo_ev": 2.0,
     "gap_ev": 10.0,
     "dipole_debye": 2.1,
+    "excitations": [
+        {"energy_ev": 3.0, "oscillator_strength": 0.0, "multiplicity": 3},
+        {"energy_ev": 3.6, "oscillator_strength": 0.1, "multiplicity": 1},
+        {"energy_ev": 5.0, "oscillator_strength": 0.7, "multiplicity": 1},
+    ],
     "polarizability_bohr3": [[6.0, 1.0, 0.0], [1.0, 9.0, 0.0], [0.0, 0.0, 3.0]],
 }
 VALUES = {
@@ -25,6 +30,10 @@ VALUES = {
     "polarizability": 6.0,  # a third of the trace
     "electronegativity": 3.0,
     "hardness": 5.0,
+    "s1": 3.6,
+    "t1": 3.0,
+    "delta_st": 0.6,
+    "oscillator_strength": 0.1,  # into S1
 }
 
 
@@ -64,5 +73,7 @@ def test_an_unknown_property_is_refused_with_the_nearest() -> None:
 def test_what_models_predict_and_levels_compute() -> None:
     assert properties.predictable(["gap", "homo"]) == ["gap", "homo"]
     assert properties.predictable(["homo", "lumo"]) == ["homo", "lumo", "electronegativity", "hardness"]
+    assert "delta_st" in properties.predictable(["s1", "t1"])
+    assert "delta_st" not in properties.computable(["excitations"])
     assert "polarizability" not in properties.computable([])
     assert "polarizability" in properties.computable(["frequencies", "polarizability"])

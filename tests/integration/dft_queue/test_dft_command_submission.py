@@ -17,11 +17,14 @@ import pytest
 from qcelemental.models.v1 import AtomicResult
 from rdkit import Chem
 
+from gapsmith.core import recipes
 from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.errors import CalculationError, FailureClass, UnavailableError
-from gapsmith.core.levels import shipped
+from gapsmith.core.levels import GENERATED, GFN2, shipped
 from gapsmith.core.lifecycle import CampaignState
+from gapsmith.core.units import HARTREE_TO_EV
 from gapsmith.dft_queue.commands.molecules import Wish, entries
+from gapsmith.dft_queue.commands.recipes import Calculations, combined, follow, levels_of
 from gapsmith.dft_queue.commands.results import COLUMNS, Row, rows, write
 from gapsmith.dft_queue.commands.submitting import Asked, Submission
 from gapsmith.dft_queue.commands.waiting import Pace, PlainView, Standing, wait
@@ -47,7 +50,7 @@ class Bench:
     def submit(self, text: str = SMILES, *, together: int = 3, **options: Any) -> list[Asked]:
         """Ask for the molecules of a file."""
         (self.folder / "a.smi").write_text(text)
-        submission = Submission(self.database, TRIAGE, **options)
+        submission = Submission(self.database, **options)
         read = list(entries(self.folder / "a.smi", TRIAGE))
         for first in range(0, len(read), together):
             submission.add(read[first : first + together])
@@ -73,7 +76,7 @@ class Bench:
             molecule = start.molecule
             assert level is not None
             output = CalculationOutput(
-                energy_hartree=-float(molecule.numbers.sum()),
+                energy_hartree=-float(molecule.numbers.sum()) + 0.3 * taken.charge,
                 gap_ev=7.25,
                 homo_ev=-6.0,
                 lumo_ev=1.25,
@@ -91,12 +94,12 @@ class Bench:
     def rows(self, asked: Sequence[Asked]) -> list[Row]:
         """The results."""
         with self.database.transaction() as connection:
-            return rows(connection, asked, "triage")
+            return rows(connection, asked, TRIAGE.level)
 
     def write(self, name: str, asked: Sequence[Asked]) -> Path:
         """The results as a file."""
         with self.database.transaction() as connection:
-            write(connection, self.folder / name, rows(connection, asked, "triage"), asked)
+            write(connection, self.folder / name, rows(connection, asked, TRIAGE.level), asked)
         return self.folder / name
 
     def count(self, table: str) -> int:
@@ -162,7 +165,7 @@ def test_the_same_file_twice_at_once_is_computed_once(bench: Bench) -> None:
     def submit(lines: str) -> None:
         (bench.folder / f"{hash(lines)}.smi").write_text(lines)
         read = list(entries(bench.folder / f"{hash(lines)}.smi", TRIAGE))
-        submission = Submission(bench.database, TRIAGE)
+        submission = Submission(bench.database)
         barrier.wait()
         submission.add(read)
         found.append(submission.asked)
@@ -222,7 +225,7 @@ def test_files_hold_what_was_found(bench: Bench, capsys: pytest.CaptureFixture[s
     assert [row["name"] for row in table] == [one.entry.name for one in asked]
     assert (table[0]["gap_ev"], table[0]["reused"], table[2]["gap_ev"]) == ("7.25", "false", "")
     with bench.database.transaction() as connection:
-        write(connection, Path("-"), rows(connection, asked, "triage"), asked)
+        write(connection, Path("-"), rows(connection, asked, TRIAGE.level), asked)
     assert list(csv.DictReader(io.StringIO(capsys.readouterr().out))) == table
 
     columns = pq.read_table(bench.write("out.parquet", asked)).to_pydict()
@@ -279,3 +282,71 @@ def test_waiting_ends_with_the_last_job_or_when_stopped(bench: Bench, capsys: py
 def test_a_pace_says_how_long_it_may_take() -> None:
     assert Pace(ended=10, elapsed_s=60.0).words(left=20) == "10.0 a minute, about 2m 00s left"
     assert Pace(ended=0, elapsed_s=60.0).words(left=20) == "time left unknown"
+
+
+def cooked(bench: Bench, name: str, text: str, *, failing: Sequence[int] = ()) -> tuple[list[Row], Calculations]:
+    """Rows of a recipe; calculations of ``failing`` charges do not converge."""
+    recipe = recipes.find(name)
+    by_calculation = levels_of(recipe, TRIAGE.level, shipped())
+    (bench.folder / "a.smi").write_text(text)
+    submission = Submission(bench.database)
+    wish = Wish(next(iter(by_calculation.values())))
+    submission.add(list(entries(bench.folder / "a.smi", wish)))
+
+    def ended() -> bool:
+        bad = [one.job for one in submission.asked if one.entry.charge in failing]
+        bench.compute(*bad)
+        return True
+
+    found = follow(bench.database, submission, recipe, by_calculation, wait=ended)
+    ended()
+    with bench.database.transaction() as connection:
+        return combined(connection, recipe, by_calculation, found), found
+
+
+def test_a_vertical_recipe_computes_the_ion_at_the_molecules_final_geometry(bench: Bench) -> None:
+    (water, radical, pair), found = cooked(bench, "ip", "O water\n[CH3] methyl\nO.O pair\n")
+    assert water["ip_ev"] == pytest.approx(0.3 * HARTREE_TO_EV)
+    assert radical["ip_ev"] == pytest.approx(0.3 * HARTREE_TO_EV)
+    assert (water["state"], water["charge"], water["multiplicity"], water["cpu_s"]) == ("done", 0, 1, 4.0)
+    assert (pair["state"], pair["ip_ev"]) == ("refused", None)
+    assert water["findings"].endswith("cation: a finding; another")
+    cations = [one.entry for one in found["cation"]]
+    assert [(one.charge, one.spin, one.method) for one in cations[:2]] == [(1, 1, GFN2), (1, 0, GFN2)]
+    assert all(one.level is not None and one.level.stages(one.method) == () for one in cations[:2])
+    neutral, cation = (found[name][0].entry.molecule for name in ("neutral", "cation"))
+    assert neutral is not None
+    assert cation is not None
+    np.testing.assert_allclose(cation.coordinates, 1.1 * neutral.coordinates, atol=1e-5)
+
+
+def test_an_adiabatic_recipe_relaxes_the_ion_from_there(bench: Bench) -> None:
+    _, found = cooked(bench, "ea-adiabatic", "O water\n")
+    anion = found["anion"][0].entry
+    assert (anion.charge, anion.spin, anion.method) == (-1, 1, GENERATED)
+
+
+def test_recipes_share_calculations_and_compute_nothing_twice(bench: Bench) -> None:
+    cooked(bench, "ip", "O water\n")
+    before = bench.count("calculations")
+    (again,), _ = cooked(bench, "ip", "O water\n")
+    assert (again["reused"], bench.count("calculations")) == (True, before)
+    cooked(bench, "ea", "O water\n")
+    assert bench.count("calculations") == before + 1  # the anion
+
+
+def test_a_potential_is_computed_in_its_solvent(bench: Bench) -> None:
+    (row,), found = cooked(bench, "oxidation", "O water\n")
+    assert row["oxidation_v"] == pytest.approx(0.3 * HARTREE_TO_EV - 4.988)
+    levels_found = [one.entry.level for asked in found.values() for one in asked]
+    assert [str(one.solvent) for one in levels_found if one] == ["SMD(acetonitrile)"] * 2
+    assert row["level"] == "triage-acetonitrile"
+
+
+def test_what_fails_is_told_with_the_calculation_it_is(bench: Bench) -> None:
+    (row,), _ = cooked(bench, "ip", "O water\n", failing=[1])
+    assert (row["state"], row["ip_ev"]) == ("failed", None)
+    assert row["reason"] == "cation: chemistry: the SCF did not converge"
+    (row,), _ = cooked(bench, "ip", "C methane\n", failing=[0])
+    assert (row["state"], row["ip_ev"]) == ("failed", None)
+    assert row["reason"] == "chemistry: the SCF did not converge"

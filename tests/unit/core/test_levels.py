@@ -6,6 +6,7 @@ import pytest
 
 from gapsmith.core.errors import InputError
 from gapsmith.core.levels import GENERATED, GFN2, LevelOfTheory, Levels, shipped
+from gapsmith.core.states import States
 
 
 def write(folder: Path, text: str) -> Path:
@@ -15,16 +16,24 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_the_shipped_levels() -> None:
-    assert list(shipped()) == ["xtb", "single-point", "triage", "wide", "wide-certificate", "certificate", "spectra"]
+    names = ["xtb", "single-point", "triage", "wide", "wide-certificate", "certificate", "spectra", "excited"]
+    assert list(shipped()) == names
     assert shipped()["xtb"].queue == "xtb"
     assert {level.queue for name, level in shipped().items() if name != "xtb"} == {"dft"}
     assert all(level.about for level in shipped().values())
-    assert len({level.version for level in shipped().values()}) == 7
+    assert len({level.version for level in shipped().values()}) == len(names)
 
 
 def test_labels_that_are_stored_in_the_repository_keep_their_level() -> None:
     """A new key must not change the identity of levels that do not use it, or all labels would be computed again."""
     assert shipped()["triage"].identity(GFN2) == "4c746a97af4e8dd4"
+
+
+def test_what_is_said_of_excited_states_is_part_of_a_level() -> None:
+    excited = shipped()["excited"]
+    others = [States(), States(method="tda"), States(method="tda", number=6), States(method="tda", up_to_ev=6)]
+    assert len({excited.model_copy(update={"states": one}).version for one in others}) == len(others)
+    assert excited.model_copy(update={"states": States(method="tda")}).version == excited.version  # five, said or not
 
 
 def test_a_user_adds_a_level_without_code(tmp_path: Path) -> None:
@@ -82,6 +91,20 @@ def test_a_shipped_level_may_be_replaced_and_what_extends_it_follows(tmp_path: P
         ("levels:\n  a: {extends: xtb, solvent: {model: alpb, name: tolune}}\n", "does not know 'tolune'; .*'toluene'"),
         ("levels:\n  a: {extends: spectra, solvent: {model: pcm, name: water}}\n", "frequencies.* in a solvent"),
         ("levels:\n  a: {engine: pysfc, method: pbe}\n", "no engine is called 'pysfc'; did you mean 'pyscf'"),
+        (
+            "levels:\n  a: {extends: excited, states: {numbr: 3}}\n",
+            "states.numbr: .*known keys: method, number, up_to_ev$",
+        ),
+        ("levels:\n  a: {extends: excited, states: {number: 0}}\n", "states.number: .*greater than 0"),
+        ("levels:\n  a: {extends: excited, states: {method: cis}}\n", "states.method: .*'tddft' or 'tda'"),
+        (
+            "levels:\n  a: {extends: excited, states: {number: 3, up_to_ev: 6}}\n",
+            "states: .*number or up_to_ev, not both",
+        ),
+        (
+            "levels:\n  a: {extends: excited, solvent: {model: smd, name: water}}\n",
+            "excitations, triplets cannot be computed in a solvent",
+        ),
         ("levels: [a]\n", "must hold a mapping 'levels'"),
         ("level: {}\n", "must hold a mapping 'levels'"),
         ("levels: {}\nmore: 1\n", "unknown key 'more'"),

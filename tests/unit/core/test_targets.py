@@ -26,6 +26,15 @@ def test_what_no_head_predicts_is_refused_with_what_is_known() -> None:
         check_target(wanted("hardness", 3.0), ("gap", "homo", "dipole"))
 
 
+def test_excited_states_need_a_model_with_their_heads_and_a_level() -> None:
+    with pytest.raises(InputError, match=r"does not predict 'delta_st'.*Train one with a head for s1 and t1 on labels"):
+        check_target(wanted("delta_st", 0.1), HEADS)
+    with pytest.raises(
+        InputError, match=r"triage does not compute 'delta_st'.*\[excitations, triplets\] in a levels file"
+    ):
+        check_target(wanted("delta_st", 0.1), (*HEADS, "s1", "t1"))
+
+
 def test_what_no_level_computes_is_refused_with_what_to_do() -> None:
     with pytest.raises(
         InputError, match=r"level triage does not compute 'polarizability', only gap, .*\[polarizability\]"

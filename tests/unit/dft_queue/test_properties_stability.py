@@ -9,8 +9,12 @@ from pyscf.scf.stability import rhf_external, rhf_internal
 from wave_functions import LEVEL, converged, of_both_spins
 
 from gapsmith.core.errors import CalculationError
+from gapsmith.core.levels import LevelOfTheory
+from gapsmith.dft_queue.properties import frontier
 from gapsmith.dft_queue.properties import stability as module
-from gapsmith.dft_queue.properties.stability import check_stability
+from gapsmith.dft_queue.properties.frontier import frontier_curvature
+from gapsmith.dft_queue.properties.response import prepared
+from gapsmith.dft_queue.properties.stability import check_stability, stable_against_unrestricted
 from gapsmith.dft_queue.scf import converge, mean_field
 
 pytestmark = pytest.mark.slow
@@ -47,6 +51,47 @@ def test_the_verdicts_are_pyscfs(length: float) -> None:
     found = check_stability(field)
     assert found.internal == rhf_internal(plain, return_status=True)[1]
     assert found.external == rhf_external(plain, return_status=True)[1]
+
+
+def lowest_curvature(field: Any) -> float:
+    ready = prepared(field)
+    return module._lowest(ready, ready.gen_response(singlet=False, hermi=1))[0]
+
+
+@pytest.mark.parametrize("method", ["b3lypg", "camb3lyp"])
+def test_the_frontier_block_of_all_orbitals_is_the_whole_hessian(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    level = LEVEL.model_copy(update={"method": method, "convergence_hartree": 1e-7})
+    field = converged([6, 8], [[0, 0, 0], [0, 0, 1.6]], level=level)
+    exact, bound = lowest_curvature(field), frontier_curvature(field)
+    assert bound is not None
+    assert exact < bound < exact + 0.02
+    monkeypatch.setattr(frontier, "AROUND", field.mol.nao)
+    assert frontier_curvature(field) == pytest.approx(exact, abs=2e-4)
+
+
+@pytest.mark.parametrize(("length", "stable"), [(0.74, True), (2.5, False)])
+def test_the_frontier_orbitals_decide_clear_cases(length: float, stable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tripped(_: Any) -> None:
+        raise AssertionError("the whole Hessian")
+
+    field = converged([1, 1], [[0, 0, 0], [0, 0, length]])
+    monkeypatch.setattr(module, "prepared", tripped)
+    assert stable_against_unrestricted(field) == stable
+
+
+def test_close_cases_are_decided_by_the_whole_hessian() -> None:
+    """Ethene turned by 60 degrees: the frontier orbitals alone would call it stable."""
+    turned = [[0.9343, 0, -0.5614], [-0.9343, 0, -0.5614], [0.4672, 0.8091, 1.9214], [-0.4672, -0.8091, 1.9214]]
+    field = converged([6, 6, 1, 1, 1, 1], [[0, 0, 0], [0, 0, 1.36], *turned])
+    bound = frontier_curvature(field)
+    assert bound is not None
+    assert bound > 0
+    assert not stable_against_unrestricted(field)
+
+
+def test_without_fitted_integrals_the_frontier_orbitals_tell_nothing() -> None:
+    level: LevelOfTheory = LEVEL.model_copy(update={"density_fitting": None})
+    assert frontier_curvature(converged([1, 1], [[0, 0, 0], [0, 0, 0.74]], level=level)) is None
 
 
 def test_the_triplet_of_oxygen_is_stable_and_its_excited_singlet_is_not() -> None:

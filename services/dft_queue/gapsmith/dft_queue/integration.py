@@ -26,26 +26,36 @@ def in_single_precision(values: np.ndarray) -> np.ndarray:
     return single
 
 
+Blocks = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def values_on_grid(integration: NumInt, mol: Any, grids: Any) -> Blocks:
+    """Blocks of (functions (kept,) int64, their values and gradients (4, kept, points) float32, weights (points,))."""
+    blocks = []
+    for start in range(0, len(grids.weights), BLOCK):
+        points = grids.coords[start : start + BLOCK]
+        values = integration.eval_ao(mol, points, deriv=1).transpose(0, 2, 1)  # (4, functions, points)
+        functions = np.flatnonzero(np.abs(values).max(axis=(0, 2)) > VANISHING)
+        blocks.append((functions, in_single_precision(values[:, functions]), grids.weights[start : start + BLOCK]))
+    return blocks
+
+
 class CachedNumInt(NumInt):  # type: ignore[misc]  # PySCF has no types
     """Restricted GGA integration with cached basis-function values; anything else is left to PySCF."""
 
-    _kept: tuple[Any, Any, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] | None = None
+    _kept: tuple[Any, Any, Blocks] | None = None
 
     def reset(self, *_: Any) -> None:
         """Forget the values: the geometry changed."""
         self._kept = None
 
-    def _values(self, mol: Any, grids: Any) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Blocks of (functions (kept,) int64, their values and gradients (4, kept, points) float32, weights (points,))."""
+    def kept(self, mol: Any, grids: Any) -> Blocks | None:
+        """The values of an SCF that has run; None if they were not kept."""
+        return None if self._kept is None else self._values(mol, grids)
+
+    def _values(self, mol: Any, grids: Any) -> Blocks:
         if self._kept is None or self._kept[0] is not grids.coords or self._kept[1] is not mol:
-            blocks = []
-            for start in range(0, len(grids.weights), BLOCK):
-                points = grids.coords[start : start + BLOCK]
-                values = self.eval_ao(mol, points, deriv=1).transpose(0, 2, 1)  # (4, functions, points)
-                functions = np.flatnonzero(np.abs(values).max(axis=(0, 2)) > VANISHING)
-                weights = grids.weights[start : start + BLOCK]
-                blocks.append((functions, in_single_precision(values[:, functions]), weights))
-            self._kept = (grids.coords, mol, blocks)
+            self._kept = (grids.coords, mol, values_on_grid(self, mol, grids))
         return self._kept[2]
 
     def nr_rks(

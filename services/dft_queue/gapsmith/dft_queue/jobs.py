@@ -91,13 +91,18 @@ class CalculationInput(BaseModel):
 
 
 class Excitation(BaseModel):
-    """A vertical excitation."""
+    """A vertical excitation from the ground state."""
 
     model_config = ConfigDict(frozen=True)
 
     energy_ev: float
     wavelength_nm: float
-    oscillator_strength: float
+    oscillator_strength: float = Field(description="length gauge")
+    multiplicity: int | None = Field(None, description="1, 3; none from an open shell, whose excited states mix")
+    method: str = Field("", description="TDDFT or TDA")
+    transition: str = Field("", description="the pair of orbitals with the largest weight, such as HOMO-1 -> LUMO")
+    weight: float | None = Field(None, description="of that pair, between 0 and 1")
+    character: str = Field("", description="from where to where: n, pi or sigma -> pi* or sigma*")
 
 
 class ComputedConformer(BaseModel):

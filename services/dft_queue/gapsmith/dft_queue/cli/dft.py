@@ -10,15 +10,16 @@ from gapsmith.cli import options
 from gapsmith.core.terminal import echo, print_rows
 
 
-class WithLevels(click.Command):
-    """A command of files, whose one word ``levels`` is a command of its own."""
+class WithLists(click.Command):
+    """A command of files, whose words ``levels`` and ``recipes`` are commands of their own."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Of one or the other."""
-        if args[:1] == ["levels"]:
-            return list_levels.make_context(f"{info_name} levels", args[1:], parent, **extra)
+        for word, command in (("levels", list_levels), ("recipes", list_recipes)):
+            if args[:1] == [word]:
+                return command.make_context(f"{info_name} {word}", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, context: click.Context) -> Any:
@@ -33,9 +34,16 @@ LEVELS_FILE = click.option(
     metavar="FILE",
     help="YAML of your own levels of theory.",
 )
+RECIPES_FILE = click.option(
+    "--recipes",
+    "recipes_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="YAML of your own recipes.",
+)
 
 
-@click.command(cls=WithLevels)
+@click.command(cls=WithLists)
 @click.argument("molecules", metavar="MOLECULES...", nargs=-1, required=True)
 @click.option("--level", default="triage", show_default=True, metavar="LEVEL", help="Level of theory, by name.")
 @click.option(
@@ -46,6 +54,10 @@ LEVELS_FILE = click.option(
     help="Write .csv, .parquet, .sdf (final geometries) or .json (QCSchema), by its ending; - is CSV on standard output.",
 )
 @LEVELS_FILE
+@click.option(
+    "--recipe", metavar="RECIPE", help="Quantity that follows from several calculations, by name: ip, ea, oxidation ..."
+)
+@RECIPES_FILE
 @options.reading
 @click.option("--charge", type=click.IntRange(-10, 10), metavar="N", help="Total charge.  [the file's]")
 @click.option("--spin", type=click.IntRange(0, 20), metavar="N", help="Unpaired electrons.  [the file's]")
@@ -70,6 +82,8 @@ def dft(
     level: str,
     output: Path | None,
     levels_file: Path | None,
+    recipe: str | None,
+    recipes_file: Path | None,
     smiles_column: str | None,
     name_column: str | None,
     charge: int | None,
@@ -91,20 +105,24 @@ def dft(
 
     The exit code is 0 if all records were computed, 1 if some failed or were refused.
 
-    The levels of theory that there are: gapsmith dft levels
+    The levels of theory and the recipes that there are: gapsmith dft levels, gapsmith dft recipes
 
     For example: gapsmith dft molecules.sdf --level certificate -o results.csv
     """
+    from gapsmith.core import recipes
     from gapsmith.core.chemistry.reader import ReadOptions
     from gapsmith.dft_queue.commands.dft import carry_out, levels
     from gapsmith.dft_queue.commands.molecules import Wish
 
-    wish = Wish(levels(levels_file)[level], geometry_method, charge, spin, allow_fragments)
+    known = levels(levels_file)
+    wish = Wish(known[level], geometry_method, charge, spin, allow_fragments)
     bad = carry_out(
         molecules,
         ReadOptions(smiles_column, name_column),
         wish,
         output,
+        recipe=None if recipe is None else recipes.find(recipe, recipes_file),
+        known=known,
         priority=priority,
         retry_failed=retry_failed,
         wait=not no_wait,
@@ -142,3 +160,25 @@ def list_levels(levels_file: Path | None) -> None:
         for name, field in LevelOfTheory.model_fields.items():
             if name != "name":
                 echo(f"  {name:22s} {field.description}")
+
+
+@click.command()
+@RECIPES_FILE
+def list_recipes(recipes_file: Path | None) -> None:
+    """The recipes: those that come with gapsmith and your own."""
+    from gapsmith.core import recipes
+
+    print_rows(
+        [
+            {
+                "recipe": one.name,
+                "about": one.about,
+                "unit": one.unit,
+                "calculations": ", ".join(one.calculations),
+                "value": one.value,
+                "electrode": "" if one.electrode is None else f"{one.electrode.potential_v} V: {one.electrode.source}",
+            }
+            for one in recipes.load(recipes_file).values()
+        ],
+        empty="no recipes",
+    )

@@ -4,6 +4,7 @@ import signal
 import sys
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,10 +13,12 @@ from gapsmith.cli.molecules import check, records
 from gapsmith.core.chemistry.reader import ReadOptions
 from gapsmith.core.errors import InputError, UnavailableError
 from gapsmith.core.levels import Levels, configured
+from gapsmith.core.recipes import Recipe
 from gapsmith.core.signals import ending
 from gapsmith.core.terminal import echo, print_rows
 from gapsmith.dft_queue.commands.molecules import Entry, Wish, entry
-from gapsmith.dft_queue.commands.results import Row, check_output, rows, write
+from gapsmith.dft_queue.commands.recipes import combined, follow, levels_of
+from gapsmith.dft_queue.commands.results import COLUMNS, Row, check_output, rows, write
 from gapsmith.dft_queue.commands.submitting import TOGETHER, Asked, Submission
 from gapsmith.dft_queue.commands.waiting import standing, view
 from gapsmith.dft_queue.commands.waiting import wait as wait_for
@@ -32,6 +35,8 @@ def carry_out(
     wish: Wish,
     output: Path | None,
     *,
+    recipe: Recipe | None = None,
+    known: Levels | None = None,
     priority: int,
     retry_failed: bool,
     wait: bool,
@@ -44,6 +49,8 @@ def carry_out(
         reading: how files are read.
         wish: what is wanted of every molecule.
         output: file of the results; - for standard output, None for a table.
+        recipe: compute a quantity from several calculations of each molecule.
+        known: levels of theory that the recipe may name; None: those that are configured.
         priority: of the jobs.
         retry_failed: compute again what failed before.
         wait: until the jobs have ended; otherwise they are only queued.
@@ -53,6 +60,8 @@ def carry_out(
         check_output(output)
     if fault := find(wish.level.engine).fault(wish.level):
         raise InputError(fault)
+    by_calculation = {} if recipe is None else levels_of(recipe, wish.level, known or configured())
+    first = replace(wish, level=next(iter(by_calculation.values()), wish.level))
     check(molecules)
     with ExitStack() as cleanup:
         stopped: list[int] = []
@@ -60,18 +69,29 @@ def carry_out(
             cleanup.callback(signal.signal, number, signal.signal(number, lambda got, _: stopped.append(got)))
         computing = cleanup.enter_context(DftWorkers(workers, "gapsmith dft"))
         database = cleanup.enter_context(Database.from_settings(computing.connected, connections=2))
-        submission = Submission(database, wish, priority=priority, retry_failed=retry_failed)
-        _submit(submission, molecules, wish, reading, stopped)
-        echo(_asked_for(submission.asked), err=True)
-        if not stopped and wait:
-            _wait(database, submission.asked, computing, stopped)
+        submission = Submission(database, priority=priority, retry_failed=retry_failed)
+
+        def ended() -> bool:
+            """Whether everything that was asked for has ended, after waiting for it."""
+            if wait and not stopped:
+                _wait(database, submission.asked, computing, stopped)
+            return wait and not stopped
+
+        _submit(submission, molecules, first, reading, stopped)
+        asked = list(submission.asked)
+        calculations = {} if recipe is None else follow(database, submission, recipe, by_calculation, wait=ended)
+        echo(_asked_for(len(asked), submission.asked), err=True)
+        ended()
         if stopped:
             echo("stopped; what was queued stays queued, and the same command takes up where it was", err=True)
             raise click.exceptions.Exit(130)
         with database.transaction() as connection:
-            found = rows(connection, submission.asked, wish.level.name)
+            if recipe is None:
+                found = rows(connection, asked, wish.level)
+            else:
+                found = combined(connection, recipe, by_calculation, calculations)
             if output is not None:
-                write(connection, output, found, submission.asked)
+                write(connection, output, found, asked)
     return _conclude(found, output, table=wait)
 
 
@@ -101,11 +121,11 @@ def _submit(
     submission.add(some)
 
 
-def _asked_for(asked: list[Asked]) -> str:
+def _asked_for(molecules: int, asked: list[Asked]) -> str:
     jobs = {one.job for one in asked if one.job is not None}
     refused = sum(one.job is None for one in asked)
     reused = sum(one.reused for one in asked)
-    return f"{len(asked)} molecules: {len(jobs)} jobs, {reused} records known or asked for before, {refused} refused"
+    return f"{molecules} molecules: {len(jobs)} jobs, {reused} records known or asked for before, {refused} refused"
 
 
 def _wait(database: Database, asked: list[Asked], computing: DftWorkers, stopped: list[int]) -> None:
@@ -128,7 +148,9 @@ def _wait(database: Database, asked: list[Asked], computing: DftWorkers, stopped
 def _conclude(found: list[Row], output: Path | None, *, table: bool) -> int:
     """The table, unless it went to a file; the summary; how many were refused or failed."""
     if output is None and table:
-        shown = [{key: str(row[key] or "") if key == "reused" else row[key] for key in SHOWN} for row in found]
+        new_columns = [key for key in (found[0] if found else ()) if key not in COLUMNS]
+        keys = (*SHOWN[:3], *new_columns, *SHOWN[3:])
+        shown = [{key: str(row[key] or "") if key == "reused" else row[key] for key in keys} for row in found]
         print_rows(shown, empty="no molecules in the input")
     counts = Counter(row["state"] for row in found)
     words = ", ".join(f"{count} {state}" for state, count in counts.items()) or "no molecules in the input"

@@ -45,6 +45,7 @@ class Entry:
     charge: int = 0
     spin: int = 0
     method: str = GENERATED
+    level: LevelOfTheory | None = None  # none: refused before that mattered
     content_hash: str = ""
     refusal: str | None = None
     where: str = ""  # in its file
@@ -83,7 +84,7 @@ def entry(record: Record, wish: Wish) -> Entry:
         name=record.name,
         smiles=record.smiles,
         where=record.where,
-        formula=formula(molecule.numbers.tolist(), charge),
+        level=level,
         molecule=molecule,
         charge=charge,
         spin=spin,
@@ -91,12 +92,21 @@ def entry(record: Record, wish: Wish) -> Entry:
         notes=admitted.notes,
         findings=findings,
     )
-    job = CalculationInput.of(molecule.numbers, molecule.coordinates, level, charge, spin, method)
-    engine = find(level.engine)
-    out.refusal = job.refusal() or engine.fault(level) or engine.refusal(job)
+    return checked(out)
+
+
+def checked(out: Entry) -> Entry:
+    """A record whose molecule, level, charge and spin are known, with its identity or with why it is refused."""
+    assert out.molecule is not None  # and this is why it is called
+    assert out.level is not None
+    numbers, positions = out.molecule.numbers, out.molecule.coordinates
+    job = CalculationInput.of(numbers, positions, out.level, out.charge, out.spin, out.method)
+    engine = find(out.level.engine)
+    out.formula = formula(numbers.tolist(), out.charge)
+    out.refusal = job.refusal() or engine.fault(out.level) or engine.refusal(job)
     if out.refusal is None:
-        _recognise(out, perceive=len(molecule.bonds) == 0)
-        out.content_hash = content_hash(molecule.numbers, molecule.coordinates, charge, spin, level, method)
+        _recognise(out, perceive=len(out.molecule.bonds) == 0)
+        out.content_hash = content_hash(numbers, positions, out.charge, out.spin, out.level, out.method)
     return out
 
 

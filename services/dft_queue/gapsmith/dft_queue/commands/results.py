@@ -10,11 +10,14 @@ from uuid import UUID
 
 import numpy as np
 
+from gapsmith.core import properties
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import UnavailableError
+from gapsmith.core.levels import LevelOfTheory
 from gapsmith.core.lifecycle import CalculationState
 from gapsmith.core.output import cells, sdf_record
 from gapsmith.core.output import check_output as check
+from gapsmith.core.properties import Property
 from gapsmith.core.terminal import echo
 from gapsmith.dft_queue.commands.submitting import Asked
 from gapsmith.store import conformers, job_story
@@ -42,15 +45,17 @@ def check_output(path: Path) -> None:
         check(path, WRITERS)
 
 
-def rows(connection: Connection, asked: Sequence[Asked], level: str) -> list[Row]:
-    """A row for every record, with what its job has come to."""
+def rows(connection: Connection, asked: Sequence[Asked], level: LevelOfTheory) -> list[Row]:
+    """A row for every record, with what its job has come to and a column for every property that the level adds."""
     found = job_story.stories(connection, list({one.job for one in asked if one.job is not None}))
-    return [_row(one, level, None if one.job is None else found[one.job]) for one in asked]
+    more = [one for one in properties.registered().values() if one.asks and set(one.asks) <= set(level.properties)]
+    return [_row(one, level.name, more, None if one.job is None else found[one.job]) for one in asked]
 
 
-def _row(one: Asked, level: str, job: Story | None) -> Row:
+def _row(one: Asked, level: str, more: Sequence[Property], job: Story | None) -> Row:
     entry = one.entry
-    values: dict[str, Any] = dict.fromkeys(COLUMNS)
+    after = COLUMNS.index("dipole_debye") + 1
+    values: dict[str, Any] = dict.fromkeys((*COLUMNS[:after], *(kind.column for kind in more), *COLUMNS[after:]))
     values |= {
         "name": entry.name,
         "smiles": entry.smiles,
@@ -64,6 +69,7 @@ def _row(one: Asked, level: str, job: Story | None) -> Row:
         return values | {"charge": None, "multiplicity": None, "state": "refused", "reason": entry.refusal}
     values |= {name: getattr(job, name) for name in ("state", "rung", *NUMBERS)}
     values |= {name: job.extra.get(name) for name in MORE_NUMBERS}
+    values |= {kind.column: kind.computed(job.extra) for kind in more}
     if (ensemble := job.extra.get("ensemble")) is not None:
         found = len(ensemble["conformers"]), ensemble["mean"].get("gap"), ensemble["deviation"].get("gap")
         values |= dict(zip(OVER_CONFORMERS, found, strict=True))
@@ -94,10 +100,14 @@ def write(connection: Connection, path: Path, found: Sequence[Row], asked: Seque
         raise UnavailableError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
+def _columns(found: Sequence[Row]) -> list[str]:
+    return list(found[0] if found else COLUMNS)
+
+
 def _separated(stream: TextIO, found: Sequence[Row]) -> None:
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(cells(row[name] for name in COLUMNS) for row in found)
+    writer.writerow(_columns(found))
+    writer.writerows(cells(row.values()) for row in found)
 
 
 def _csv(path: Path, found: Sequence[Row], _: Sequence[Asked], __: Connection) -> None:
@@ -111,7 +121,8 @@ def _parquet(path: Path, found: Sequence[Row], _: Sequence[Asked], __: Connectio
 
     kinds = dict.fromkeys((*NUMBERS, *MORE_NUMBERS, *OVER_CONFORMERS), pa.float64())
     kinds |= {"conformers": pa.int64(), "charge": pa.int64(), "multiplicity": pa.int64(), "reused": pa.bool_()}
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
+    text = dict.fromkeys(COLUMNS, pa.string())  # what is not listed there is a property's number
+    schema = pa.schema([(name, kinds.get(name, text.get(name, pa.float64()))) for name in _columns(found)])
     records = [{key: str(value) if isinstance(value, UUID) else value for key, value in row.items()} for row in found]
     pq.write_table(pa.Table.from_pylist(records, schema=schema), path)
 
@@ -124,7 +135,9 @@ def _sdf(path: Path, found: Sequence[Row], asked: Sequence[Asked], connection: C
         for row, one in zip(found, asked, strict=True):
             job = None if one.job is None else jobs[one.job]
             molecule = (one.entry.molecule or NOTHING) if job is None else final[job.final_conformer_id].molecule
-            stream.write(sdf_record(molecule, one.entry.name, {key: row[key] for key in COLUMNS if key != "name"}))
+            stream.write(
+                sdf_record(molecule, one.entry.name, {key: value for key, value in row.items() if key != "name"})
+            )
 
 
 def _json(path: Path, found: Sequence[Row], asked: Sequence[Asked], connection: Connection) -> None:
@@ -136,7 +149,8 @@ def _json(path: Path, found: Sequence[Row], asked: Sequence[Asked], connection: 
     for row, one in zip(found, asked, strict=True):
         if one.job in done:
             document = done[one.job]
-            documents.append({**document, "extras": {**document["extras"], "name": one.entry.name}})
+            more = {key: value for key, value in row.items() if key not in COLUMNS and value is not None}
+            documents.append({**document, "extras": {**document["extras"], "name": one.entry.name, **more}})
             continue
         error = {"error_type": row["state"], "error_message": row["reason"] or f"it is {row['state']}"}
         job = None if one.job is None else str(one.job)

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from gapsmith.data.known import in_qm9
-from gapsmith.dft_queue.commands.molecules import Entry, Wish
+from gapsmith.dft_queue.commands.molecules import Entry
 from gapsmith.store import calculations, candidates, jobs
 from gapsmith.store.database import Connection, Database
 from gapsmith.store.jobs import JobFilter
@@ -29,18 +29,17 @@ class Submission:
 
     Args:
         database: Postgres.
-        wish: what is wanted of them.
         priority: of the jobs; those that wait already are not put back.
         retry_failed: queue again what failed before.
     """
 
-    def __init__(self, database: Database, wish: Wish, *, priority: int = 0, retry_failed: bool = False) -> None:
-        self._database, self._wish = database, wish
+    def __init__(self, database: Database, *, priority: int = 0, retry_failed: bool = False) -> None:
+        self._database = database
         self._priority, self._retry_failed = priority, retry_failed
         self._jobs: dict[str, UUID] = {}  # by content
         self.asked: list[Asked] = []  # in the order of the input
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Sequence[Entry]) -> list[Asked]:
         """Queue in one transaction; raises UnavailableError, and then none of these is queued."""
         new = {one.content_hash: one for one in entries if one.refusal is None and one.content_hash not in self._jobs}
         ended: set[str] = set()
@@ -55,18 +54,22 @@ class Submission:
             again = set(failed) if self._retry_failed else set()
             ended = {key for key, one in queued.items() if one.state in ("done", "failed") and one.id not in again}
             jobs.adopt(connection, list(ids.values()))
+        asked = []
         for one in entries:
             if one.refusal is not None:
-                self.asked.append(Asked(one, None))
+                asked.append(Asked(one, None))
                 continue
             key = one.content_hash
             first = key not in self._jobs
             self._jobs.setdefault(key, ids[key] if first else self._jobs[key])
-            self.asked.append(Asked(one, self._jobs[key], reused=key in ended or not first))
+            asked.append(Asked(one, self._jobs[key], reused=key in ended or not first))
+        self.asked += asked
+        return asked
 
     def _request(self, connection: Connection, entry: Entry, existing: UUID | None) -> calculations.Calculation:
         """Find or queue a calculation; ``existing`` is the conformer of one that there is."""
         assert entry.molecule is not None  # of what is not refused
+        assert entry.level is not None
         conformer_id = existing
         if conformer_id is None:
             known = entry.identity
@@ -79,7 +82,7 @@ class Submission:
         return calculations.request(
             connection,
             content_hash=entry.content_hash,
-            level=self._wish.level,
+            level=entry.level,
             conformer_id=conformer_id,
             campaign_id=None,
             charge=entry.charge,

@@ -7,7 +7,7 @@ from gapsmith.core.levels import LevelOfTheory
 from gapsmith.core.lowest_mode import FALLING_CM1
 from gapsmith.core.units import HARTREE_TO_EV
 from gapsmith.dft_queue.engines.protocol import SaddlePoint
-from gapsmith.dft_queue.properties.excitations import excitations
+from gapsmith.dft_queue.properties.excitations import excited_states
 from gapsmith.dft_queue.properties.frequencies import frequencies
 from gapsmith.dft_queue.properties.orbitals import write_cubes
 from gapsmith.dft_queue.properties.polarizability import polarizability
@@ -15,7 +15,6 @@ from gapsmith.dft_queue.properties.stability import check_stability, stable_agai
 from gapsmith.dft_queue.scf import Converged, converge
 
 MOST_DESCENTS: Final = 2
-CLEARLY_STABLE_HARTREE: Final = 0.06  # curvature of the HOMO-LUMO rotation; others lower the lowest by half of that
 OPEN_SHELL: Final = "an unrestricted wave function lies lower: the molecule has open-shell character"
 
 
@@ -44,9 +43,9 @@ def stable(scf: Converged, level: LevelOfTheory) -> tuple[Converged, list[str]]:
 
 
 def open_shell_character(field: Any) -> list[str]:
-    """A finding, if a restricted field has an unrestricted one below it; one SCF cycle where it clearly has not."""
+    """A finding, if a restricted field has an unrestricted one below it."""
     print("stability against an unrestricted wave function", flush=True)
-    return [] if stable_against_unrestricted(field, CLEARLY_STABLE_HARTREE) else [OPEN_SHELL]
+    return [] if stable_against_unrestricted(field) else [OPEN_SHELL]
 
 
 def asked_for(field: Any, level: LevelOfTheory, folder: Path) -> tuple[dict[str, Any], list[str], tuple[str, ...]]:
@@ -74,19 +73,12 @@ def asked_for(field: Any, level: LevelOfTheory, folder: Path) -> tuple[dict[str,
             if level.minimum:
                 raise SaddlePoint(modes.lowest)
             findings.append(f"not a minimum: imaginary modes at {', '.join(imaginary)} cm^-1")
-    if "excitations" in level.properties:
-        print("excitations", flush=True)
-        found = excitations(field, level.excitations)
-        values["excitations"] = tuple(
-            {
-                "energy_ev": one.energy_ev,
-                "wavelength_nm": one.wavelength_nm,
-                "oscillator_strength": one.oscillator_strength,
-            }
-            for one in found
+    if asked := [name for name in ("excitations", "triplets") if name in level.properties]:
+        print(" and ".join(asked), flush=True)
+        values["excitations"], more = excited_states(
+            field, level.states, triplets="triplets" in asked, others="excitations" in asked
         )
-        if any(one.method == "TDA" for one in found):
-            findings.append("excitations are of the Tamm-Dancoff approximation: the full TDDFT did not converge")
+        findings += more
     if "orbitals" in level.properties:
         print("cubes of the frontier orbitals", flush=True)
         files = tuple(path.name for path in write_cubes(field, folder).values())

@@ -13,9 +13,10 @@ import numpy as np
 from pyscf import df, lib
 from pyscf.dft.numint import NumInt
 
+from gapsmith.dft_queue.integration import Blocks, in_single_precision, values_on_grid
+
 RELATIVE_RESIDUAL: Final = 1e-9  # of a density that is taken to be of that form
 SHARE_OF_MEMORY: Final = 0.25  # for integrals, and as much for values on the grid
-POINTS: Final = 4096  # of the grid at a time
 BLOCK_MB: Final = 50
 
 
@@ -44,7 +45,7 @@ class OccupiedSpace:
             residual = np.abs(left @ orbitals.T + orbitals @ right.T - density).max(initial=0.0)
             if residual > RELATIVE_RESIDUAL * np.abs(density).max(initial=0.0):
                 return None
-            found.append((spin, left.astype(np.float32), right.astype(np.float32)))
+            found.append((spin, in_single_precision(left), in_single_precision(right)))
         return found
 
 
@@ -56,8 +57,8 @@ class ResponseDF(df.DF):  # type: ignore[misc]  # PySCF has no types
         super().__init__(fitted.mol, fitted.auxbasis)
         fitted.get_naoaux()  # builds the integrals if they are not there
         self.auxmol, self._cderi, self._cderi_to_save = fitted.auxmol, fitted._cderi, fitted._cderi_to_save
-        self.max_memory = fitted.max_memory
-        self._space = space
+        self.max_memory, self._rsh_df = fitted.max_memory, fitted._rsh_df
+        self._space, self._by_range = space, dict[float, ResponseDF]()
         self._kept: dict[int, tuple[np.ndarray, list[np.ndarray]]] = {}
 
     def get_jk(
@@ -70,12 +71,17 @@ class ResponseDF(df.DF):  # type: ignore[misc]  # PySCF has no types
         omega: float | None = None,
     ) -> tuple[Any, Any]:
         """Coulomb and exchange matrices of density matrices (..., functions, functions)."""
+        if omega:  # only long-range or short-range exchange
+            with self.range_coulomb(omega) as fitted:
+                if omega not in self._by_range:
+                    self._by_range[omega] = ResponseDF(fitted, self._space)
+                return self._by_range[omega].get_jk(dm, hermi, with_j, with_k, direct_scf_tol)
         densities = np.asarray(dm)
         factors = None
-        if with_k and omega is None:
+        if with_k:
             factors = self._space.factors(densities.reshape(-1, *densities.shape[-2:]))
         if factors is None:
-            return super().get_jk(dm, hermi, with_j, with_k, direct_scf_tol, omega)  # type: ignore[no-any-return]  # PySCF has no types
+            return super().get_jk(dm, hermi, with_j, with_k, direct_scf_tol)  # type: ignore[no-any-return]  # PySCF has no types
         coulomb = super().get_jk(densities, hermi, True, False, direct_scf_tol)[0] if with_j else None
         functions = densities.shape[-1]
         first, second = np.zeros((2, len(factors), functions, functions))
@@ -93,8 +99,8 @@ class ResponseDF(df.DF):  # type: ignore[misc]  # PySCF has no types
         for number, packed in enumerate(self.loop()):
             block = self._kept.get(number)
             if block is None:
-                integrals = lib.unpack_tril(packed).astype(np.float32)
-                occupied = [orbitals.T.astype(np.float32) for orbitals in self._space.orbitals]
+                integrals = in_single_precision(lib.unpack_tril(packed))
+                occupied = [in_single_precision(orbitals.T) for orbitals in self._space.orbitals]
                 block = integrals, [np.matmul(rows, integrals).reshape(-1, integrals.shape[-1]) for rows in occupied]
                 if room > 0:
                     self._kept[number] = block
@@ -122,11 +128,11 @@ class BoundedNumInt(NumInt):  # type: ignore[misc]  # PySCF has no types
 class ResponseNumInt(BoundedNumInt):
     """Integration whose second derivatives of a GGA make use of the occupied space."""
 
-    def __init__(self, space: OccupiedSpace) -> None:
-        """For densities made of some occupied space."""
+    def __init__(self, space: OccupiedSpace, blocks_of_scf: Blocks | None = None) -> None:
+        """For densities made of some occupied space, with the values on the same grid that an SCF has kept."""
         super().__init__()
-        self._space = space
-        self._kept: tuple[Any, list[tuple[np.ndarray, list[np.ndarray]]]] | None = None
+        self._space, self._blocks_of_scf = space, blocks_of_scf
+        self._kept: tuple[Any, list[tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]]] | None = None
 
     def nr_rks_fxc(
         self,
@@ -188,35 +194,37 @@ class ResponseNumInt(BoundedNumInt):
         spins, sets = len(kernel), len(factors) // len(kernel)
         found = np.zeros((spins, sets, mol.nao, mol.nao))
         start = 0
-        for values, orbitals in self._blocks(mol, grids):
-            points = slice(start, start + values.shape[-1])
+        for functions, values, weights, orbitals in self._blocks(mol, grids):
+            points = slice(start, start + len(weights))
             start = points.stop
-            weighted = (kernel[..., points] * grids.weights[points]).astype(np.float32)
+            weighted = in_single_precision(kernel[..., points] * weights)
+            square = np.ix_(functions, functions)
             for place in range(sets):
-                density = np.empty((spins, 4, values.shape[-1]), dtype=np.float32)
+                density = np.empty((spins, 4, len(weights)), dtype=np.float32)
                 for spin in range(spins):
                     _, left, right = factors[spin * sets + place]
-                    change = np.matmul((left + right).T, values)  # (4, orbitals, points)
+                    change = np.matmul(
+                        in_single_precision((left + right)[functions].T), values
+                    )  # (4, orbitals, points)
                     density[spin] = np.einsum("ip,xip->xp", orbitals[spin][0], change)
                     density[spin, 1:] += np.einsum("ip,xip->xp", change[0], orbitals[spin][1:])
-                potential = np.einsum("sxp,sxtyp->typ", density, weighted)
+                potential = in_single_precision(np.einsum("sxp,sxtyp->typ", density, weighted))
                 potential[:, 0] *= 0.5  # the matrix and its transpose are added below
                 for spin in range(spins):
                     scaled = values[0] * potential[spin, 0]
                     for part, factor in zip(values[1:], potential[spin, 1:], strict=True):
                         scaled += part * factor
-                    found[spin, place] += values[0] @ scaled.T
+                    found[spin, place][square] += values[0] @ scaled.T
         found = found.reshape(spins * sets, mol.nao, mol.nao)
         return found + found.transpose(0, 2, 1)
 
-    def _blocks(self, mol: Any, grids: Any) -> list[tuple[np.ndarray, list[np.ndarray]]]:
-        """Values and gradients of functions (4, functions, points) and of the occupied orbitals of each spin."""
+    def _blocks(self, mol: Any, grids: Any) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]]:
+        """Blocks as in ``values_on_grid``, each with (4, orbitals, points) of the occupied orbitals of each spin."""
         if self._kept is None or self._kept[0] is not grids.coords:
-            occupied = [orbitals.T.astype(np.float32) for orbitals in self._space.orbitals]
-            blocks = []
-            for start in range(0, grids.size, POINTS):
-                values = self.eval_ao(mol, grids.coords[start : start + POINTS], deriv=1)
-                values = values.transpose(0, 2, 1).astype(np.float32, order="C")
-                blocks.append((values, [np.matmul(rows, values) for rows in occupied]))
+            occupied = [in_single_precision(orbitals) for orbitals in self._space.orbitals]
+            blocks = [
+                (functions, values, weights, [in_single_precision(rows[functions].T @ values) for rows in occupied])
+                for functions, values, weights in self._blocks_of_scf or values_on_grid(self, mol, grids)
+            ]
             self._kept = grids.coords, blocks
         return self._kept[1]

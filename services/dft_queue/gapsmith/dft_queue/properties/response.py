@@ -5,6 +5,7 @@ from typing import Any, Final
 import numpy as np
 
 from gapsmith.core.errors import CalculationError, FailureClass
+from gapsmith.dft_queue.integration import CachedNumInt
 from gapsmith.dft_queue.properties.first_order import BoundedNumInt, OccupiedSpace, ResponseDF, ResponseNumInt
 
 TIGHT_HARTREE: Final = 1e-7  # integration in single precision allows no more
@@ -20,7 +21,8 @@ def prepared(field: Any) -> Any:
     """
     ready = _copy(field)
     space = OccupiedSpace(occupied(ready), ready.get_ovlp())
-    ready._numint = ResponseNumInt(space)
+    blocks = field._numint.kept(field.mol, field.grids) if isinstance(field._numint, CachedNumInt) else None
+    ready._numint = ResponseNumInt(space, blocks)
     if getattr(ready, "with_df", None) is not None:
         ready.with_df = ResponseDF(ready.with_df, space)
     return ready

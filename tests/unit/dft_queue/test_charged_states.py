@@ -1,0 +1,65 @@
+"""Ionization energies, electron affinities and solvent shifts: those of plain PySCF scripts, and furan's."""
+
+from pathlib import Path
+
+import pytest
+from pyscf import dft, gto
+
+from gapsmith.core import recipes
+from gapsmith.core.levels import LevelOfTheory, Solvent, shipped
+from gapsmith.core.units import HARTREE_TO_EV
+from gapsmith.dft_queue.compute import compute
+from gapsmith.dft_queue.jobs import CalculationInput
+
+pytestmark = pytest.mark.slow
+
+LEVEL = shipped()["single-point"].model_copy(update={"basis": "def2-svp"})
+Molecule = dict[str, list[float]]
+WATER: Molecule = {"O": [0, 0, 0.1177], "H": [0, 0.7555, -0.4712], "H@2": [0, -0.7555, -0.4712]}
+FORMALDEHYDE: Molecule = {"C": [0, 0, 0], "O": [0, 0, 1.205], "H": [0, 0.94, -0.59], "H@2": [0, -0.94, -0.59]}
+NUMBERS = {"H": 1, "C": 6, "O": 8}
+
+
+def ours(molecule: Molecule, folder: Path, level: LevelOfTheory, charge: int = 0) -> float:
+    numbers = tuple(NUMBERS[name[0]] for name in molecule)
+    job = CalculationInput(
+        numbers=numbers,
+        coordinates_angstrom=tuple((x, y, z) for x, y, z in molecule.values()),
+        level=level,
+        charge=charge,
+        spin=recipes.Step(charge=charge).spin(0),
+    )
+    return compute(job, folder).energy_hartree
+
+
+def plain(molecule: Molecule, charge: int = 0, solvent: str | None = None) -> float:
+    """Exact integrals, PySCF's own grid and thresholds."""
+    mol = gto.M(atom=list(molecule.items()), basis="def2-svp", charge=charge, spin=abs(charge), verbose=0)
+    field = (dft.UKS if charge else dft.RKS)(mol, xc="b3lypg")
+    if solvent is not None:
+        field = field.SMD()
+        field.with_solvent.solvent = solvent
+    energy = float(field.run().e_tot)
+    assert field.converged
+    return energy
+
+
+@pytest.mark.parametrize(("name", "charged", "charge"), [("ip", "cation", 1), ("ea", "anion", -1)])
+def test_vertical_energies_are_those_of_a_plain_script(name: str, charged: str, charge: int, tmp_path: Path) -> None:
+    recipe = recipes.find(name)
+    here, there = (
+        recipe.evaluate({"neutral": neutral, charged: other})
+        for neutral, other in (
+            (ours(FORMALDEHYDE, tmp_path, LEVEL), ours(FORMALDEHYDE, tmp_path, LEVEL, charge)),
+            (plain(FORMALDEHYDE), plain(FORMALDEHYDE, charge)),
+        )
+    )
+    assert here == pytest.approx(there, abs=5e-3)
+
+
+def test_a_solvent_shift_is_that_of_a_plain_script(tmp_path: Path) -> None:
+    in_water = LEVEL.model_copy(update={"solvent": Solvent(model="smd", name="water")})
+    here = (ours(WATER, tmp_path, in_water) - ours(WATER, tmp_path, LEVEL)) * HARTREE_TO_EV
+    there = (plain(WATER, solvent="water") - plain(WATER)) * HARTREE_TO_EV
+    assert here < -0.2  # hydration lowers it
+    assert here == pytest.approx(there, abs=5e-3)
