@@ -2,7 +2,7 @@
 
 import gzip
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -114,10 +114,25 @@ def _results(one: Story) -> Iterator[str]:
     for name, value in one.extra.items():
         if name == "ensemble":
             continue
+        if name == "excitations":
+            yield from _excitations(value)
+            continue
         quantity, unit = next(
             ((name.removesuffix(end), f" {unit}") for end, unit in UNITS if name.endswith(end)), (name, "")
         )
         yield f"  {quantity.replace('_', ' ')} {_value(value)}{unit}"
+
+
+def _excitations(states: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each excited state, the lowest first."""
+    names = {1: "singlet", 3: "triplet"}
+    for one in states:
+        kind = names.get(one.get("multiplicity"), "excitation")
+        weight = "" if one.get("weight") is None else f" {100 * one['weight']:.0f} %"
+        yield (
+            f"  {kind} {one['energy_ev']:.3f} eV, {one['wavelength_nm']:.0f} nm, f {one['oscillator_strength']:.4f}, "
+            f"{one.get('character', '')}, {one.get('transition', '')}{weight} ({one.get('method', '')})"
+        )
 
 
 def _conformers(ensemble: Mapping[str, Any]) -> Iterator[str]:
