@@ -127,7 +127,7 @@ def _excitations(states: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A line for each excited state, the lowest first."""
     names = {1: "singlet", 3: "triplet"}
     for one in states:
-        kind = names.get(one.get("multiplicity"), "excitation")
+        kind = names.get(one.get("multiplicity") or 0, "excitation")
         weight = "" if one.get("weight") is None else f" {100 * one['weight']:.0f} %"
         yield (
             f"  {kind} {one['energy_ev']:.3f} eV, {one['wavelength_nm']:.0f} nm, f {one['oscillator_strength']:.4f}, "
