@@ -22,6 +22,7 @@ NAMES = (
     "fine_tuning",
     "generator_fine_tuning",
     "triage",
+    "wide",
     "levels",
     "minimiser",
     "queue",

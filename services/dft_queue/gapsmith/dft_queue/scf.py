@@ -11,6 +11,7 @@ from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.errors import CalculationError, FailureClass, FailureCode
 from gapsmith.core.levels import LevelOfTheory
 from gapsmith.dft_queue.basis import by_name, core_potentials, of_level
+from gapsmith.dft_queue.exchange import ExchangeDF
 from gapsmith.dft_queue.gpu import gpu4pyscf_version, on_cpu, on_gpu
 from gapsmith.dft_queue.integration import CachedNumInt
 from gapsmith.dft_queue.jobs import CalculationInput
@@ -85,6 +86,8 @@ def mean_field(mol: Any, level: LevelOfTheory) -> Any:
         field.disp = dispersion
     if level.density_fitting:
         field = field.density_fit(auxbasis=level.density_fitting)
+        if not gpu4pyscf_version():
+            field.with_df = ExchangeDF(mol, auxbasis=level.density_fitting)
     if level.grid is not None:
         field.grids.level = level.grid
     field.conv_tol = level.convergence_hartree
