@@ -307,6 +307,21 @@ def reopen(connection: Connection, campaign_id: UUID) -> None:
     )
 
 
+def delete_all(connection: Connection, campaign_id: UUID) -> tuple[int, list[UUID], list[UUID]]:
+    """Delete a campaign's candidates with their predictions: how many, their geometries and their calculations."""
+    theirs = "IN (SELECT id FROM candidates WHERE campaign_id = %s)"
+    connection.execute(f"DELETE FROM predictions WHERE candidate_id {theirs}", (campaign_id,))
+    connection.execute(f"UPDATE candidates SET parent_id = NULL WHERE parent_id {theirs}", (campaign_id,))
+    rows = connection.execute(
+        """DELETE FROM candidates WHERE campaign_id = %s
+           RETURNING conformer_id, relaxed_conformer_id, certified_conformer_id, triage_id, certificate_id""",
+        (campaign_id,),
+    ).fetchall()
+    geometries = {row[name] for row in rows for name in row if name.endswith("conformer_id")}
+    asked_for = {row[name] for row in rows for name in ("triage_id", "certificate_id")}
+    return len(rows), list(geometries - {None}), list(asked_for - {None})
+
+
 def define_copy_predictions(connection: Connection, values: Mapping[str, str]) -> None:
     """Define the SQL function that copies predictions beside candidates, for triggers and ``copy_predictions``.
 

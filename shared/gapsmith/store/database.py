@@ -119,6 +119,12 @@ class Database:
             connection.execute(f"SET LOCAL statement_timeout = {int(statement_ms)}")
             yield connection
 
+    @contextmanager
+    def tried(self) -> Iterator[Connection]:
+        """A transaction that is rolled back at its end: what a change would do."""
+        with self.transaction() as connection, connection.transaction(force_rollback=True):
+            yield connection
+
     @property
     def address(self) -> str:
         """Of its server, without the password."""

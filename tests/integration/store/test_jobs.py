@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from gapsmith.cli.main import cli
 from gapsmith.core.calculation import content_hash
 from gapsmith.core.campaign import parse_campaign
+from gapsmith.core.chemistry.reader import read_molecules
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CalculationError, DataError, FailureClass, FailureCode, InputError
 from gapsmith.core.levels import GFN2, LevelOfTheory, shipped
@@ -430,3 +431,49 @@ def test_what_failed_for_want_of_memory_is_computed_again_when_it_is_asked_for_a
     queue.ask()
     queue.fail(FailureClass.POISON, "the basis set has no functions for Og", FailureCode.LEVEL)
     assert queue.ask_again(larger).state == "failed"
+
+
+def test_jobs_are_deleted_but_not_those_that_run(queue: Queue) -> None:
+    everything(queue)
+    before = queue.table("list", "--limit", "50")
+    tried = queue.say("delete", "--level", "triage", "--dry-run")
+    assert tried.startswith("would delete ")
+    assert queue.table("list", "--limit", "50") == before
+    running = [row for row in before if row["state"] == "running"]
+    assert f"{len(running)} job left alone, because they run" in tried or not running
+    assert queue.run("delete", "--level", "triage").exit_code != 0  # a question that nobody answers
+    assert queue.table("list", "--limit", "50") == before
+    done = queue.say("delete", "--level", "triage", "--yes")
+    assert done.replace("deleted", "would delete", 1) == tried
+    left = queue.table("list", "--limit", "50")
+    assert {row["id"] for row in left} == {
+        row["id"] for row in before if row["state"] == "running" or row["level"] != "triage"
+    }
+    assert isinstance(queue.run("delete", "--yes").exception, InputError)
+    with queue.database.transaction() as connection:
+        kept = connection.execute("SELECT count(*) AS n FROM conformers").fetchone()
+    assert kept is not None
+    assert kept["n"] == len(left)
+
+
+def test_a_result_is_exported_for_other_programs(queue: Queue, tmp_path: Path) -> None:
+    done = queue.ask()
+    queue.finish()
+    for ending in (".xyz", ".extxyz", ".inp", ".gjf", ".psi4", ".json"):
+        assert "written" in queue.say("export", done, "-o", tmp_path / f"h2{ending}")
+    from ase.io import read
+
+    for ending in ("xyz", "extxyz"):
+        atoms = read(tmp_path / f"h2.{ending}", format=ending)
+        assert atoms.get_distance(0, 1) == pytest.approx(0.75)
+    assert atoms.info["gap_ev"] == pytest.approx(12.3456)
+    assert (atoms.info["charge"], atoms.info["multiplicity"]) == (0, 1)
+    np.testing.assert_allclose(atoms.arrays["mulliken_e"], [0.25, -0.25])
+    assert json.loads((tmp_path / "h2.json").read_text())["properties"]["return_energy"] == -1.17
+    (record,) = read_molecules(tmp_path / "h2.xyz")
+    assert (record.charge, record.spin) == (0, 0)
+    refused = queue.run("export", done, "-o", tmp_path / "h2.molden")
+    assert isinstance(refused.exception, InputError)
+    assert "kept no orbitals" in str(refused.exception)
+    waiting = queue.ask()
+    assert isinstance(queue.run("export", waiting, "-o", tmp_path / "h2.xyz").exception, InputError)

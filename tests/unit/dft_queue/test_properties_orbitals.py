@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyscf.tools import molden
 from pyscf.tools.cubegen import Cube
 from wave_functions import LEVEL, converged
 
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 from gapsmith.dft_queue.jobs import CalculationInput
-from gapsmith.dft_queue.properties.orbitals import MOST_POINTS, _grid, write_cubes
+from gapsmith.dft_queue.properties.orbitals import MOST_POINTS, _grid, write_cubes, write_molden
 from gapsmith.dft_queue.scf import molecule
 
 NUMBERS = [6, 8, 1, 1]  # formaldehyde
@@ -140,3 +141,16 @@ def test_a_failed_rewrite_leaves_what_was_there(formaldehyde: Any, tmp_path: Pat
         signal.signal(signal.SIGXFSZ, ignored)
     assert (tmp_path / "homo.cube").read_text() == before
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["formaldehyde", "radical"])
+def test_a_molden_file_has_all_orbitals(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    field = request.getfixturevalue(name)
+    mol, energies, coefficients, occupations, *_ = molden.load(str(write_molden(field, tmp_path)))
+    spins = np.ndim(field.mo_occ)
+    for place in range(spins):
+        found = coefficients[place] if spins == 2 else coefficients
+        overlap = found.T @ mol.intor("int1e_ovlp") @ found
+        np.testing.assert_allclose(overlap, np.eye(len(overlap)), atol=1e-5)
+    np.testing.assert_allclose(np.ravel(energies), np.ravel(field.mo_energy), atol=1e-5)
+    assert np.sum(occupations) == np.sum(field.mo_occ)

@@ -67,7 +67,7 @@ def report(name: str, results: Path | None) -> None:
 
 @click.group()
 def campaign() -> None:
-    """List, show, pause, resume, extend and stop campaigns."""
+    """List, show, pause, resume, extend, stop and delete campaigns."""
 
 
 @campaign.command("list")
@@ -164,6 +164,35 @@ def extend(name: str, **budget: Any) -> None:
     echo(begin.Meaning(name, one, new).words())
     if not steered:
         echo("no services run: 'gapsmith up' starts them, and so does 'gapsmith run' with its file")
+
+
+@campaign.command("delete")
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Say what would go; delete nothing.")
+@options.yes
+def delete(name: str, dry_run: bool, yes: bool) -> None:
+    """Delete a campaign that has ended: its candidates, their predictions, and jobs that no other campaign has.
+
+    Models that were trained for it stay.
+    """
+    from gapsmith.core.terminal import confirm
+    from gapsmith.store import campaigns, deleting
+
+    with open_database() as database:
+        with database.tried() as connection:
+            found = deleting.campaign(connection, campaigns.named(connection, name).id)
+        words = (
+            f"{found.candidates} candidates, {found.jobs} jobs and {found.geometries} geometries of campaign {name}; "
+            f"{found.shared} jobs that others use stay"
+        )
+        if dry_run:
+            echo(f"would delete {words}")
+            return
+        if not yes:
+            confirm(f"Delete {words}?")
+        with database.transaction() as connection:
+            deleting.campaign(connection, campaigns.named(connection, name).id)
+    echo(f"deleted {words}")
 
 
 @campaign.command("schema")

@@ -18,7 +18,7 @@ from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.theory import functional, in_solvent
 
 LEAST_IN_SINGLE_PRECISION_HARTREE: Final = (
-    1e-7  # an energy whose integration keeps float32 values does not settle below
+    1e-7  # an energy whose integration and exchange have float32 values does not settle below
 )
 
 LIBRARIES_MB: Final = 600
@@ -86,8 +86,6 @@ def mean_field(mol: Any, level: LevelOfTheory) -> Any:
         field.disp = dispersion
     if level.density_fitting:
         field = field.density_fit(auxbasis=level.density_fitting)
-        if not gpu4pyscf_version():
-            field.with_df = ExchangeDF(mol, auxbasis=level.density_fitting)
     if level.grid is not None:
         field.grids.level = level.grid
     field.conv_tol = level.convergence_hartree
@@ -97,6 +95,8 @@ def mean_field(mol: Any, level: LevelOfTheory) -> Any:
         return on_gpu(field)
     if level.convergence_hartree >= LEAST_IN_SINGLE_PRECISION_HARTREE:
         field._numint = CachedNumInt()
+        if level.density_fitting:
+            field.with_df = ExchangeDF(mol, auxbasis=level.density_fitting)
     return in_solvent(field, level)
 
 

@@ -49,6 +49,40 @@ def disown(connection: Connection, ids: Sequence[UUID]) -> None:
     )
 
 
+def deletable(connection: Connection, where: str, values: Mapping[str, Any]) -> tuple[list[UUID], int, int]:
+    """Lock what a condition selects: ids that may be deleted, and how many run or belong to campaigns' candidates."""
+    rows = connection.execute(
+        f"""SELECT k.id, k.state = 'running' AS running,
+                   EXISTS (SELECT 1 FROM candidates c WHERE c.triage_id = k.id)
+                   OR EXISTS (SELECT 1 FROM candidates c WHERE c.certificate_id = k.id) AS shared
+            FROM calculations k WHERE {where} ORDER BY k.id FOR UPDATE""",
+        values,
+    ).fetchall()
+    free = [row["id"] for row in rows if not row["running"] and not row["shared"]]
+    running = sum(row["running"] for row in rows)
+    return free, running, len(rows) - running - len(free)
+
+
+def of_campaign_alone(connection: Connection, campaign_id: UUID, ids: Sequence[UUID]) -> tuple[list[UUID], int]:
+    """Calculations that a campaign, whose candidates are gone and had these, asked for first and that no other one has.
+
+    The others no longer belong to it. Returns the ids and how many of ``ids`` others use.
+    """
+    free, _, _ = deletable(connection, "k.campaign_id = %(campaign)s", {"campaign": campaign_id})
+    connection.execute(
+        "UPDATE calculations SET campaign_id = NULL WHERE campaign_id = %s AND NOT id = ANY(%s)", (campaign_id, free)
+    )
+    return free, len(set(ids) - set(free))
+
+
+def delete(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
+    """Delete calculations with their attempts and files; returns the geometries that they had."""
+    rows = connection.execute(
+        "DELETE FROM calculations WHERE id = ANY(%s) RETURNING conformer_id, result_conformer_id", (list(ids),)
+    ).fetchall()
+    return [found for row in rows for found in row.values() if found is not None]
+
+
 def _change(
     connection: Connection, where: str, assignments: str, values: Mapping[str, Any], along: str = ""
 ) -> list[Row]:

@@ -58,7 +58,7 @@ def job_filter(
 
 @click.group()
 def jobs() -> None:
-    """List, explain, retry, cancel and re-prioritise DFT jobs."""
+    """List, explain, export, retry, cancel, re-prioritise and delete DFT jobs."""
 
 
 @jobs.command("list")
@@ -125,13 +125,7 @@ def _line(job: "Job", terminal: bool) -> dict[str, Any]:
 @click.option(
     "--save", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write its files and geometry."
 )
-@click.option(
-    "--qcschema",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write it as a QCSchema AtomicResult.",
-)
-def show(job_id: str, save: Path | None, qcschema: Path | None) -> None:
+def show(job_id: str, save: Path | None) -> None:
     """Everything about one job: level, structure, results, attempts, the end of its log, files."""
     from gapsmith.dft_queue.commands.jobs_show import lines, save_files
     from gapsmith.store.job_story import story
@@ -143,11 +137,26 @@ def show(job_id: str, save: Path | None, qcschema: Path | None) -> None:
         if save is not None:
             for path in save_files(connection, one, save):
                 echo(f"written: {path}")
-        if qcschema is not None:
-            from gapsmith.dft_queue.commands.export import write_result  # QCElemental and numpy are heavy
 
-            write_result(connection, one.id, qcschema)
-            echo(f"written: {qcschema}")
+
+@jobs.command("export")
+@click.argument("job_id", metavar="ID")
+@click.option("-o", "--output", type=options.PATH, required=True, metavar="FILE", help="Its ending says the format.")
+def export(job_id: str, output: Path) -> None:
+    """Write a job that is done for another program, at its final geometry.
+
+    .xyz and .extxyz: geometry, and values with it. .molden: orbitals, of levels that keep them. .json: QCSchema.
+    .inp, .gjf (or .com) and .psi4: inputs for ORCA, Gaussian and Psi4 with the level's method, basis set, solvent, charge
+    and multiplicity.
+
+    For example: gapsmith jobs export 3f2a91c0 -o furan.inp
+    """
+    from gapsmith.dft_queue.commands.export import write
+    from gapsmith.store.jobs import resolve
+
+    with connected() as connection:
+        write(connection, resolve(connection, [job_id])[0], output)
+    echo(f"written: {output}")
 
 
 @jobs.command("why")
@@ -210,6 +219,49 @@ def priority(priority: int, job_ids: tuple[str, ...], **selected: str | None) ->
     )
 
 
+@jobs.command("delete")
+@click.argument("job_ids", metavar="[ID]...", nargs=-1)
+@filtered
+@click.option("--dry-run", is_flag=True, help="Say what would go; delete nothing.")
+@options.yes
+def delete(job_ids: tuple[str, ...], dry_run: bool, yes: bool, **selected: str | None) -> None:
+    """Delete jobs with their results, attempts and files: those named, or all that the options select.
+
+    Those that run, and those of campaigns' candidates, stay: cancel the former first; the latter go with their campaign.
+
+    For example: gapsmith jobs delete --level xtb --dry-run
+    """
+    from gapsmith.core.terminal import confirm
+    from gapsmith.stack.connect import open_database
+    from gapsmith.store import deleting
+
+    with open_database() as database:
+        with database.tried() as connection:
+            wanted = _chosen(connection, job_ids, selected)
+            found = deleting.jobs(connection, wanted)
+        words = f"{_jobs(found.jobs)} and {found.geometries} geometries"
+        for count, why in ((found.running, "they run"), (found.shared, "candidates of campaigns have them")):
+            words += f"; {_jobs(count)} left alone, because {why}" if count else ""
+        if dry_run:
+            echo(f"would delete {words}")
+            return
+        if not yes and found.jobs:
+            confirm(f"Delete {words}?")
+        with database.transaction() as connection:
+            deleting.jobs(connection, wanted)
+    echo(f"deleted {words}")
+
+
+def _chosen(connection: "Connection", job_ids: Sequence[str], selected: dict[str, str | None]) -> "JobFilter":
+    """The jobs that a person named or selected; raises InputError if they did neither."""
+    from gapsmith.core.errors import InputError
+    from gapsmith.store.jobs import resolve
+
+    if not job_ids and not any(selected.values()):
+        raise InputError("which jobs? Name their ids, or select them with --state, --level, --campaign or --class")
+    return job_filter(**selected, ids=resolve(connection, job_ids) if job_ids else None)
+
+
 def _change(
     done: str,
     changeable: str,
@@ -217,14 +269,10 @@ def _change(
     selected: dict[str, str | None],
     change: "Callable[[Connection, JobFilter], list[Changed]]",
 ) -> None:
-    from gapsmith.core.errors import InputError
-    from gapsmith.store.jobs import counts, resolve
+    from gapsmith.store.jobs import counts
 
-    if not job_ids and not any(selected.values()):
-        raise InputError("which jobs? Name their ids, or select them with --state, --level, --campaign or --class")
     with connected() as connection:
-        ids = resolve(connection, job_ids) if job_ids else None
-        wanted = job_filter(**selected, ids=ids)
+        wanted = _chosen(connection, job_ids, selected)
         before = sum(counts(connection, wanted).values())
         changed = change(connection, wanted)
     left = before - len(changed)

@@ -9,7 +9,7 @@ from gapsmith.core.units import HARTREE_TO_EV
 from gapsmith.dft_queue.engines.protocol import SaddlePoint
 from gapsmith.dft_queue.properties.excitations import excited_states
 from gapsmith.dft_queue.properties.frequencies import frequencies
-from gapsmith.dft_queue.properties.orbitals import write_cubes
+from gapsmith.dft_queue.properties.orbitals import write_cubes, write_molden
 from gapsmith.dft_queue.properties.polarizability import polarizability
 from gapsmith.dft_queue.properties.stability import check_stability, stable_against_unrestricted
 from gapsmith.dft_queue.scf import Converged, converge
@@ -80,6 +80,6 @@ def asked_for(field: Any, level: LevelOfTheory, folder: Path) -> tuple[dict[str,
         )
         findings += more
     if "orbitals" in level.properties:
-        print("cubes of the frontier orbitals", flush=True)
-        files = tuple(path.name for path in write_cubes(field, folder).values())
+        print("orbitals: cubes of the frontier ones, Molden file of all", flush=True)
+        files = (*(path.name for path in write_cubes(field, folder).values()), write_molden(field, folder).name)
     return values, findings, files

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from pyscf.tools import molden
 from pyscf.tools.cubegen import Cube
 
 from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
@@ -62,6 +63,13 @@ def write_cubes(
                 path.unlink()
         raise
     return {path.stem: path for path in done}
+
+
+def write_molden(field: Any, folder: Path) -> Path:
+    """Write all orbitals of a converged field as ``orbitals.molden``; raises OSError."""
+    path = folder / "orbitals.molden"
+    molden.from_scf(field, str(path))
+    return path
 
 
 def _frontier(field: Any) -> list[tuple[str, str, np.ndarray]]:
