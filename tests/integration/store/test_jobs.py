@@ -435,17 +435,17 @@ def test_what_failed_for_want_of_memory_is_computed_again_when_it_is_asked_for_a
 
 def test_jobs_are_deleted_but_not_those_that_run(queue: Queue) -> None:
     everything(queue)
-    before = queue.table("list", "--limit", "50")
+    before = queue.table()
     tried = queue.say("delete", "--level", "triage", "--dry-run")
     assert tried.startswith("would delete ")
-    assert queue.table("list", "--limit", "50") == before
+    assert queue.table() == before
     running = [row for row in before if row["state"] == "running"]
     assert f"{len(running)} job left alone, because they run" in tried or not running
     assert queue.run("delete", "--level", "triage").exit_code != 0  # a question that nobody answers
-    assert queue.table("list", "--limit", "50") == before
+    assert queue.table() == before
     done = queue.say("delete", "--level", "triage", "--yes")
     assert done.replace("deleted", "would delete", 1) == tried
-    left = queue.table("list", "--limit", "50")
+    left = queue.table()
     assert {row["id"] for row in left} == {
         row["id"] for row in before if row["state"] == "running" or row["level"] != "triage"
     }

@@ -34,7 +34,7 @@ def test_gaussian_by_ase() -> None:
     np.testing.assert_allclose(atoms.positions, GEOMETRY, atol=1e-7)
     asked = atoms.calc.parameters
     assert (asked["charge"], asked["mult"]) == (1, 2)
-    assert (asked["method"].lower(), asked["basis"].lower()) == ("b3lyp", "6-31g(2df,p)")
+    assert "\n#P B3LYP/6-31g(2df,p) SCF=Tight Pop=Minimal 6D 7F\n" in text
 
 
 def test_orca_by_ase() -> None:
@@ -42,7 +42,7 @@ def test_orca_by_ase() -> None:
     text = orca(job(), "water")
     atoms = reader.read_geom_orcainp(io.StringIO(text))
     np.testing.assert_allclose(atoms.positions, GEOMETRY, atol=1e-7)
-    assert "* xyz 1 2\n" in text
+    assert "*xyz 1 2\n" in text
     assert re.search(r"^! B3LYP/G .*RIJK def2/JK$", text, re.M)
 
 
@@ -60,7 +60,8 @@ def test_psi4_by_qcelemental() -> None:
 def test_the_functions_written_are_those_of_the_level(level: str) -> None:
     asked = job(level)
     block = psi4(asked, "").split("spherical\n")[1].split("\n}")[0]
-    written = {symbol: parse_gaussian.parse(block, symbol) for symbol in ("O", "H")}
+    sections = [part.strip() for part in block.split("****") if part.strip()]
+    written = {part.split()[0]: parse_gaussian.parse(part) for part in sections}
     atoms = [("O", GEOMETRY[0]), ("H", GEOMETRY[1]), ("H", GEOMETRY[2])]
     ours = gto.M(atom=atoms, basis=by_name(str(asked.level.basis), NUMBERS), verbose=0)
     theirs = gto.M(atom=atoms, basis=written, verbose=0)
@@ -75,7 +76,7 @@ def test_the_functions_written_are_those_of_the_level(level: str) -> None:
 def test_solvents_and_dispersion() -> None:
     smd = job(method="pbe0-d3bj", basis="def2-svp", solvent={"model": "smd", "name": "toluene"})
     assert "EmpiricalDispersion=GD3BJ" in gaussian(smd, "")
-    assert "PBE1PBE/Def2SVP" in gaussian(smd, "")
+    assert "PBE1PBE/def2svp" in gaussian(smd, "")
     assert "SCRF=(SMD,Solvent=Toluene)" in gaussian(smd, "")
     assert 'SMDsolvent "toluene"' in orca(smd, "")
     assert "! PBE0 D3BJ TightSCF def2-svp" in orca(smd, "")

@@ -143,13 +143,13 @@ def test_a_failed_rewrite_leaves_what_was_there(formaldehyde: Any, tmp_path: Pat
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize("name", ["formaldehyde", "radical"])
-def test_a_molden_file_has_all_orbitals(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    field = request.getfixturevalue(name)
+@pytest.mark.parametrize(
+    ("numbers", "positions", "spin"), [(NUMBERS, POSITIONS, 0), ([8, 1], [[0, 0, 0], [0, 0, 0.975]], 1)]
+)
+def test_a_molden_file_has_all_orbitals(numbers: list[int], positions: Any, spin: int, tmp_path: Path) -> None:
+    field = converged(numbers, positions, spin=spin)
     mol, energies, coefficients, occupations, *_ = molden.load(str(write_molden(field, tmp_path)))
-    spins = np.ndim(field.mo_occ)
-    for place in range(spins):
-        found = coefficients[place] if spins == 2 else coefficients
+    for found in coefficients if spin else [coefficients]:
         overlap = found.T @ mol.intor("int1e_ovlp") @ found
         np.testing.assert_allclose(overlap, np.eye(len(overlap)), atol=1e-5)
     np.testing.assert_allclose(np.ravel(energies), np.ravel(field.mo_energy), atol=1e-5)

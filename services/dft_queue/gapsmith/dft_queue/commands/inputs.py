@@ -64,13 +64,13 @@ def orca(job: CalculationInput, title: str) -> str:
     elif solvent is not None and solvent.model != "alpb":
         raise _refused(job.level, "ORCA", f"GFN2-xTB in {solvent.model}")
     lines = [f"# {title}", f"! {' '.join(filter(None, keywords))}", *blocks]
-    return "\n".join([*lines, f"* xyz {job.charge} {job.spin + 1}", *_rows(job), "*", ""])
+    return "\n".join([*lines, f"*xyz {job.charge} {job.spin + 1}", *_rows(job), "*", ""])
 
 
 def gaussian(job: CalculationInput, title: str) -> str:
     """An input of Gaussian; integrals are exact there."""
     method, dispersion = _method(job.level, 1)
-    basis = str(_name_of_basis(job)).replace("def2-", "def2").upper().replace("DEF2", "Def2")
+    basis = str(_name_of_basis(job)).replace("def2-", "def2")
     words = [f"#P {method}/{basis}", dispersion, "SCF=Tight", "Pop=Minimal"]
     if basis.lower() in CARTESIAN:
         words.append("6D 7F")
