@@ -156,7 +156,9 @@ ALL: Final = (
     Column("molecule_id", "Molecule", int, "c.molecule_id", nullable=False),
     Column(
         "conformer_id", "Conformer", UUID,
-        "coalesce(c.certified_conformer_id, c.relaxed_conformer_id, c.conformer_id)", "of that geometry", nullable=False,
+        """coalesce(c.certified_conformer_id, (SELECT k.result_conformer_id FROM calculations k WHERE k.id = c.triage_id
+                                               AND k.result ? 'ensemble'), c.relaxed_conformer_id, c.conformer_id)""",
+        "of that geometry, or the lowest that the label's level found", nullable=False,
     ),
     Column(SIMILARITY, "Similarity", float, "o.similarity", "Tanimoto, to the molecule asked for",
            sortable=True, nullable=False),

@@ -68,7 +68,8 @@ class ExchangeDF(DF):  # type: ignore[misc]  # PySCF has no types
 
 def _occupied(dm: Any) -> list[np.ndarray] | None:
     """Occupied orbitals of each spin, scaled by the roots of their occupations; None if the density does not tell them."""
-    coefficients, occupations = getattr(dm, "mo_coeff", None), getattr(dm, "mo_occ", None)
+    coefficients: Any = getattr(dm, "mo_coeff", None)
+    occupations: Any = getattr(dm, "mo_occ", None)
     if coefficients is None or np.iscomplexobj(dm) or np.ndim(occupations) != np.ndim(dm) - 1:
         return None
     sets = zip(
