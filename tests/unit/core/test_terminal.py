@@ -19,7 +19,15 @@ SOURCES = sorted(
 )
 # processes of their own, whose standard output is a log file: `jobs show --log` and the like print it through echo
 LOGGED = {
-    *("relaxation.py", "scf.py", "mopac.py", "qcengine_engine.py", "compute.py", "checked.py"),  # a DFT calculation
+    *(
+        "relaxation.py",
+        "scf.py",
+        "mopac.py",
+        "qcengine_engine.py",
+        "compute.py",
+        "checked.py",
+        "ensemble.py",
+    ),  # a DFT calculation
     *("base.py", "run.py", "candidate.py", "communicator.py"),  # a rank of a training
     "machine.py",  # what 'gapsmith up' leaves behind
 }

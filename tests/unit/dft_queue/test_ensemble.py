@@ -21,6 +21,7 @@ def job(smiles: str, level: str, conformers: Conformers | None) -> CalculationIn
     return CalculationInput.of(molecule.numbers, molecule.coordinates, asked).with_bonds(molecule)
 
 
+@pytest.mark.slow
 def test_aminoethanol_by_gfn2_xtb(tmp_path: Path) -> None:
     alone = compute(job("NCCO", "xtb", None), tmp_path)
     found = compute(job("NCCO", "xtb", Conformers()), tmp_path)
@@ -46,6 +47,7 @@ def test_aminoethanol_by_gfn2_xtb(tmp_path: Path) -> None:
     assert len(frames) == len(gaps) * (2 + 11)
 
 
+@pytest.mark.slow
 def test_without_bonds_of_its_own_the_geometry_tells_them(tmp_path: Path) -> None:
     told = job("NCCO", "xtb", Conformers(most=4))
     untold = told.model_copy(update={"bonds": (), "formal_charges": ()})
