@@ -28,7 +28,7 @@ from gapsmith.dft_queue.commands.recipes import Calculations, combined, follow, 
 from gapsmith.dft_queue.commands.results import COLUMNS, Row, rows, write
 from gapsmith.dft_queue.commands.submitting import Asked, Submission
 from gapsmith.dft_queue.commands.waiting import Pace, PlainView, Standing, wait
-from gapsmith.dft_queue.jobs import CalculationOutput
+from gapsmith.dft_queue.jobs import CalculationOutput, Excitation
 from gapsmith.dft_queue.outcomes import store_failure, store_output
 from gapsmith.store import calculations, campaigns, conformers, jobs, levels
 from gapsmith.store.calculations import Calculation
@@ -38,6 +38,10 @@ from gapsmith.store.jobs import JobFilter
 pytestmark = pytest.mark.timeout(200)
 TRIAGE = Wish(shipped()["triage"])
 SMILES = "O water\nC methane\nC1CC broken\nO again\nCO methanol\nN#N nitrogen\nO.O two\n"
+STATES = tuple(
+    Excitation(energy_ev=ev, wavelength_nm=1239.8 / ev, oscillator_strength=strength, multiplicity=multiplicity)
+    for ev, strength, multiplicity in ((6.5, 0.0, 3), (7.0, 0.05, 1), (9.0, 0.3, 1))
+)
 
 
 @dataclass
@@ -46,12 +50,13 @@ class Bench:
 
     database: Database
     folder: Path
+    wish: Wish = TRIAGE
 
     def submit(self, text: str = SMILES, *, together: int = 3, **options: Any) -> list[Asked]:
         """Ask for the molecules of a file."""
         (self.folder / "a.smi").write_text(text)
         submission = Submission(self.database, **options)
-        read = list(entries(self.folder / "a.smi", TRIAGE))
+        read = list(entries(self.folder / "a.smi", self.wish))
         for first in range(0, len(read), together):
             submission.add(read[first : first + together])
         return submission.asked
@@ -82,6 +87,7 @@ class Bench:
                 lumo_ev=1.25,
                 mulliken_e=(0.0,) * len(molecule),
                 rung="diis",
+                excitations=STATES if "excitations" in level.properties else None,
                 findings=("a finding", "another"),
                 coordinates_angstrom=tuple(map(tuple, (1.1 * molecule.coordinates).tolist())),
                 cpu_s=2.0,
@@ -94,12 +100,12 @@ class Bench:
     def rows(self, asked: Sequence[Asked]) -> list[Row]:
         """The results."""
         with self.database.transaction() as connection:
-            return rows(connection, asked, TRIAGE.level)
+            return rows(connection, asked, self.wish.level)
 
     def write(self, name: str, asked: Sequence[Asked]) -> Path:
         """The results as a file."""
         with self.database.transaction() as connection:
-            write(connection, self.folder / name, rows(connection, asked, TRIAGE.level), asked)
+            write(connection, self.folder / name, rows(connection, asked, self.wish.level), asked)
         return self.folder / name
 
     def count(self, table: str) -> int:
@@ -350,3 +356,14 @@ def test_what_fails_is_told_with_the_calculation_it_is(bench: Bench) -> None:
     (row,), _ = cooked(bench, "ip", "C methane\n", failing=[0])
     assert (row["state"], row["ip_ev"]) == ("failed", None)
     assert row["reason"] == "chemistry: the SCF did not converge"
+
+
+def test_a_level_of_excited_states_adds_its_properties_as_columns(bench: Bench) -> None:
+    bench.wish = Wish(shipped()["excited"])
+    asked = bench.submit("O water\n")
+    bench.compute()
+    (row,) = bench.rows(asked)
+    assert (row["s1_ev"], row["t1_ev"], row["oscillator_strength"]) == (7.0, 6.5, 0.05)
+    assert row["delta_st_ev"] == pytest.approx(0.5)
+    written = list(csv.DictReader(io.StringIO(bench.write("a.csv", asked).read_text())))
+    assert float(written[0]["s1_ev"]) == 7.0

@@ -13,6 +13,7 @@ from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
 from gapsmith.dft_queue.engines import find
 from gapsmith.dft_queue.jobs import CalculationInput
 from gapsmith.dft_queue.scf import converge, frontier_ev, molecule
+from gapsmith.dft_queue.theory import range_separated
 
 FORMALDEHYDE = (6, 8, 1, 1), ((0.0, 0.0, -0.53), (0.0, 0.0, 0.68), (0.0, 0.94, -1.12), (0.0, -0.94, -1.12))
 SMALL = {"basis": "6-31g", "convergence_hartree": 1e-8, "gradient_convergence": None, "grid": 1}
@@ -138,3 +139,11 @@ def test_memory_follows_from_atoms_and_basis() -> None:
     assert 3000 < needed_mb("c1ccc2cc3ccccc3cc2c1", "triage") < 8000  # anthracene
     assert needed_mb("c1ccc2[nH]c3ccccc3c2c1", "triage") > 3000  # carbazole
     assert needed_mb("c1ccc2cc3ccccc3cc2c1", "wide") < needed_mb("c1ccc2cc3ccccc3cc2c1", "triage")
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("camb3lyp", True), ("wb97x-d3bj", True), ("b3lypg", False), ("pbe0-d4", False), ("pbe", False), ("hf", False)],
+)
+def test_which_functionals_are_range_separated(method: str, expected: bool) -> None:
+    assert range_separated(method) == expected

@@ -15,7 +15,7 @@ from gapsmith.dft_queue.exchange import ExchangeDF
 from gapsmith.dft_queue.gpu import gpu4pyscf_version, on_cpu, on_gpu
 from gapsmith.dft_queue.integration import CachedNumInt
 from gapsmith.dft_queue.jobs import CalculationInput
-from gapsmith.dft_queue.theory import functional, in_solvent
+from gapsmith.dft_queue.theory import functional, in_solvent, range_separated
 
 LEAST_IN_SINGLE_PRECISION_HARTREE: Final = (
     1e-7  # an energy whose integration and exchange have float32 values does not settle below
@@ -107,7 +107,7 @@ def memory_mb(job: CalculationInput) -> int:
     """
     mol = molecule(job, job.positions, memory_mb=0)
     fitted = 0 if not job.level.density_fitting else addons.make_auxmol(mol, job.level.density_fitting).nao
-    integrals = 8e-6 * fitted * mol.nao * (mol.nao + 1) / 2
+    integrals = 8e-6 * fitted * mol.nao * (mol.nao + 1) / 2 * (2 if range_separated(job.level.method) else 1)
     points = POINTS_PER_ATOM * 1.6 ** ((3 if job.level.grid is None else job.level.grid) - 1) * mol.natm
     values = 4 * 4e-6 * points * mol.nao  # value and gradient, in single precision
     return int(MARGIN * (LIBRARIES_MB + 2.5 * integrals + 1.6 * values))

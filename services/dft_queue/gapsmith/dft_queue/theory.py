@@ -33,6 +33,11 @@ def functional(method: str) -> tuple[str, str | None]:
     return method, None
 
 
+def range_separated(method: str) -> bool:
+    """Whether a functional has exact exchange of another share at long range, whose integrals are kept, too."""
+    return bool(dft.numint.NumInt().rsh_and_hybrid_coeff(parse_dft(method)[0])[0])
+
+
 def fault(level: LevelOfTheory) -> str | None:
     """What PySCF cannot make sense of in a level, whatever the molecule, in one sentence; None if nothing."""
     where = f"level {level.name!r}"
