@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -464,7 +465,7 @@ def test_a_result_is_exported_for_other_programs(queue: Queue, tmp_path: Path) -
     from ase.io import read
 
     for ending in ("xyz", "extxyz"):
-        atoms = read(tmp_path / f"h2.{ending}", format=ending)
+        atoms: Any = read(tmp_path / f"h2.{ending}", format=ending)
         assert atoms.get_distance(0, 1) == pytest.approx(0.75)
     assert atoms.info["gap_ev"] == pytest.approx(12.3456)
     assert (atoms.info["charge"], atoms.info["multiplicity"]) == (0, 1)

@@ -65,8 +65,8 @@ def test_the_functions_written_are_those_of_the_level(level: str) -> None:
     atoms = [("O", GEOMETRY[0]), ("H", GEOMETRY[1]), ("H", GEOMETRY[2])]
     ours = gto.M(atom=atoms, basis=by_name(str(asked.level.basis), NUMBERS), verbose=0)
     theirs = gto.M(atom=atoms, basis=written, verbose=0)
-    same = [np.sort(np.linalg.eigvalsh(mol.intor("int1e_kin"))) for mol in (ours, theirs)]
-    np.testing.assert_allclose(*same, rtol=1e-6)
+    levels, written_ones = (np.sort(np.linalg.eigvalsh(mol.intor("int1e_kin"))) for mol in (ours, theirs))
+    np.testing.assert_allclose(levels, written_ones, rtol=1e-6)
     primitives = re.findall(r"^    \d+ (\S+) \S+$", orca(asked, ""), re.M)
     assert sorted(map(float, primitives)) == sorted(
         float(row.split()[0]) for row in block.splitlines() if row.startswith("  ")

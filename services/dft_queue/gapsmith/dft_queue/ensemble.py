@@ -66,7 +66,7 @@ def search(job: CalculationInput, engine: Engine, folder: Path, *, memory_mb: in
         relaxed = _relaxed(job, found)
         energies = [one.energy_hartree * HARTREE_TO_KCAL for one in relaxed]
         kept = [
-            _Candidate(relaxed[one.index], one.images)
+            _Candidate(relaxed[one.place], one.images)
             for one in distinct(molecule, [one.coordinates for one in relaxed], energies)
         ]
     except InvalidMolecule as error:

@@ -32,7 +32,7 @@ Geometry = list[list[float]]  # as JSON takes it
 class Distinct(NamedTuple):
     """A geometry that is kept."""
 
-    index: int
+    place: int  # among the geometries given
     images: int  # 2: its mirror image is another conformer of the same energy
 
 
