@@ -20,7 +20,7 @@ from gapsmith.trainer.launch import StoppedError, TrainingFailedError, launch
 from gapsmith.trainer.processes import Backend, horovod_problem, under_horovod, under_torch
 from gapsmith.training.checkpoint import load_tensors, read_card
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 HERE = Path(__file__).parent
 Prepare = Callable[..., tuple[Folder, Job]]
