@@ -316,7 +316,13 @@ def _level(name: str, written: Mapping[str, dict[str, Any]], path: Path) -> Leve
             own.pop("about", None)
         keys = {**own, **keys}
     try:
-        return LevelOfTheory(name=name, **keys)
+        level = LevelOfTheory(name=name, **keys)
+        if "states" in written[name] and not {"excitations", "triplets"} & set(level.properties):
+            raise InputError(
+                f"levels of theory: {path}: level {name!r}: states: none are computed; list excitations or triplets under "
+                "properties"
+            )
+        return level
     except (ValidationError, TypeError) as error:
         if not isinstance(error, ValidationError):
             raise InputError(f"levels of theory: {path}: level {name!r}: {error}") from error

@@ -95,6 +95,10 @@ def test_a_shipped_level_may_be_replaced_and_what_extends_it_follows(tmp_path: P
             "levels:\n  a: {extends: excited, states: {numbr: 3}}\n",
             "states.numbr: .*known keys: method, number, up_to_ev$",
         ),
+        (
+            "levels:\n  a: {extends: triage, states: {number: 3}}\n",
+            "states: none are computed; list excitations or triplets",
+        ),
         ("levels:\n  a: {extends: excited, states: {number: 0}}\n", "states.number: .*greater than 0"),
         ("levels:\n  a: {extends: excited, states: {method: cis}}\n", "states.method: .*'tddft' or 'tda'"),
         (

@@ -72,10 +72,10 @@ def carry_out(
         submission = Submission(database, priority=priority, retry_failed=retry_failed)
 
         def ended() -> bool:
-            """Whether everything that was asked for has ended, after waiting for it."""
+            """Whether everything that was asked for has ended, after waiting for it if that is wanted."""
             if wait and not stopped:
                 _wait(database, submission.asked, computing, stopped)
-            return wait and not stopped
+            return not stopped and _ended(database, submission.asked)
 
         _submit(submission, molecules, first, reading, stopped)
         asked = list(submission.asked)
@@ -128,13 +128,17 @@ def _asked_for(molecules: int, asked: list[Asked]) -> str:
     return f"{molecules} molecules: {len(jobs)} jobs, {reused} records known or asked for before, {refused} refused"
 
 
+def _ended(database: Database, asked: list[Asked]) -> bool:
+    with database.transaction() as connection:
+        now = standing(connection, list({one.job for one in asked if one.job is not None}))
+    return now.ended == now.total
+
+
 def _wait(database: Database, asked: list[Asked], computing: DftWorkers, stopped: list[int]) -> None:
     """Have the jobs computed."""
-    jobs = list({one.job for one in asked if one.job is not None})
-    with database.transaction() as connection:
-        now = standing(connection, jobs)
-    if now.ended == now.total:
+    if _ended(database, asked):
         return
+    jobs = list({one.job for one in asked if one.job is not None})
     echo(computing.work(), err=True)
     with view() as shown:
         try:
