@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -51,6 +52,23 @@ def machine() -> dict[str, object]:
     return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
 
 
+def write(name: str, measure: Callable[[], object]) -> None:
+    """Run one and write its file."""
+    started = time.monotonic()
+    numbers = measure()
+    record = {
+        "benchmark": name,
+        "command": f"python -m benchmarks {name}",
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "took_s": round(time.monotonic() - started, 1),
+        "machine": machine(),
+        "versions": {package: version(package) for package in PACKAGES},
+        "numbers": numbers,
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    print(f"{name}: {json.dumps(numbers)}", flush=True)
+
+
 def main() -> None:
     """Run and write."""
     names = sys.argv[1:] or NAMES
@@ -62,19 +80,7 @@ def main() -> None:
             subprocess.run([sys.executable, "-m", "benchmarks", name], check=True)
         return
     for name in names:
-        started = time.monotonic()
-        numbers = importlib.import_module(f"benchmarks.{name}").measure()
-        record = {
-            "benchmark": name,
-            "command": f"python -m benchmarks {name}",
-            "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "took_s": round(time.monotonic() - started, 1),
-            "machine": machine(),
-            "versions": {package: version(package) for package in PACKAGES},
-            "numbers": numbers,
-        }
-        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
-        print(f"{name}: {json.dumps(numbers)}", flush=True)
+        write(name, importlib.import_module(f"benchmarks.{name}").measure)
 
 
 if __name__ == "__main__":
