@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev horovod demo test unit lint format types imports ci bench schema vendor screenshots clean
+.PHONY: help install dev horovod demo test unit lint format types imports ci bench lock schema vendor screenshots clean
 
 help: ## list what one does here
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -18,13 +18,19 @@ $(VENV)/.venv:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.venv pyproject.toml constraints.txt
+# Every file is checked against the hashes of requirements/. CUDA's libraries are only needed by torch's CUDA build.
+LOCKED := install --quiet --require-hashes --no-deps
+BUILD = $(BIN)/python -c 'from importlib.metadata import version; print(version("torch"))'
+
+$(VENV)/.installed: $(VENV)/.venv pyproject.toml requirements/install.txt requirements/embedded.txt requirements/cuda.txt
 	@echo "installing gapsmith into $(VENV) (some minutes, once)"
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[embedded]'
+	@$(PIP) $(LOCKED) --requirement requirements/install.txt --requirement requirements/embedded.txt || { echo "a package has no file for this platform and Python whose hash is in requirements/ (pip names it above); to go on without hashes: $(BIN)/pip install --editable '.[embedded]'" >&2; exit 1; }
+	@case "$$($(BUILD))" in *+cpu|*+*rocm*|*+xpu) ;; *) [ "$$(uname -s)" != Linux ] || $(PIP) $(LOCKED) --requirement requirements/cuda.txt ;; esac
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,embedded,horovod-build]'
+$(VENV)/.dev: $(VENV)/.installed requirements/horovod.txt requirements/dev.txt
+	@$(PIP) $(LOCKED) --requirement requirements/horovod.txt --requirement requirements/dev.txt
 	@touch $@
 
 $(VENV)/.horovod: $(VENV)/.dev compose/horovod/build_wheel.sh
@@ -67,6 +73,12 @@ ci: lint types imports test ## what decides whether a change lands
 
 bench: horovod ## measure, and write benchmarks/results/*.json
 	$(BIN)/python -m benchmarks
+
+lock: dev ## write requirements/*.txt: versions and hashes of everything that pyproject.toml asks for
+	$(BIN)/python requirements/lock.py
+
+lock: dev ## write requirements/*.txt: versions and hashes of all that pyproject.toml asks for
+	$(BIN)/python requirements/lock.py
 
 schema: dev ## write docs/campaign.md and docs/campaign.schema.json
 	$(BIN)/gapsmith campaign schema > docs/campaign.schema.json
