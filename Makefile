@@ -18,14 +18,16 @@ $(VENV)/.venv:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# Every file is checked against the hashes of requirements/. CUDA's libraries are only needed by torch's CUDA build.
+# Every file is checked against the hashes of requirements/. The package index has torch's CUDA build, which needs CUDA's
+# libraries; where pip finds another build, for example by PIP_FIND_LINKS, and local.txt has its hash, that one is taken.
 LOCKED := install --quiet --require-hashes --no-deps
-BUILD = $(BIN)/python -c 'from importlib.metadata import version; print(version("torch"))'
+TORCH = $(BIN)/python -c 'from importlib.metadata import version; print(version("torch"))'
 
-$(VENV)/.installed: $(VENV)/.venv pyproject.toml requirements/install.txt requirements/embedded.txt requirements/cuda.txt
+$(VENV)/.installed: $(VENV)/.venv pyproject.toml $(addprefix requirements/,install.txt embedded.txt cuda.txt local.txt)
 	@echo "installing gapsmith into $(VENV) (some minutes, once)"
+	@$(PIP) $(LOCKED) --requirement requirements/local.txt >/dev/null 2>&1 || echo "taking torch from the package index" >&2
 	@$(PIP) $(LOCKED) --requirement requirements/install.txt --requirement requirements/embedded.txt || { echo "a package has no file for this platform and Python whose hash is in requirements/ (pip names it above); to go on without hashes: $(BIN)/pip install --editable '.[embedded]'" >&2; exit 1; }
-	@case "$$($(BUILD))" in *+cpu|*+*rocm*|*+xpu) ;; *) [ "$$(uname -s)" != Linux ] || $(PIP) $(LOCKED) --requirement requirements/cuda.txt ;; esac
+	@case "$$($(TORCH))" in *+*) ;; *) $(PIP) $(LOCKED) --requirement requirements/cuda.txt ;; esac
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -73,9 +75,6 @@ ci: lint types imports test ## what decides whether a change lands
 
 bench: horovod ## measure, and write benchmarks/results/*.json
 	$(BIN)/python -m benchmarks
-
-lock: dev ## write requirements/*.txt: versions and hashes of everything that pyproject.toml asks for
-	$(BIN)/python requirements/lock.py
 
 lock: dev ## write requirements/*.txt: versions and hashes of all that pyproject.toml asks for
 	$(BIN)/python requirements/lock.py

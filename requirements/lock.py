@@ -1,8 +1,8 @@
 """Write the lock files of this folder: ``make lock``. Versions stay as they are unless ``pyproject.toml`` asks for others.
 
 uv resolves for every platform and Python from 3.11 on, and takes the hashes from the package index. Torch has one version but
-many builds, each on an index of its own: builds that lie in a local folder (``--find-links`` of pip's configuration)
-are added. CUDA's libraries are needed by torch's CUDA build alone and stand in a file of their own.
+many builds, each on an index of its own. The one of the package index needs CUDA's libraries, which stand in a file of their
+own; builds that lie in a local folder (``--find-links`` of pip's configuration) stand in ``local.txt`` and are tried first.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -27,9 +28,11 @@ TITLE = "# Written by 'make lock'; to be installed with --require-hashes --no-de
 
 def main() -> None:
     """Resolve with everything, then the smaller sets with the same versions."""
-    present = [entry for path in HERE.glob("*.txt") for entry in _entries(path)]
-    everything = {_name(entry): _with_local_builds(entry) for entry in resolve(FILES["dev"], present, "--generate-hashes")}
+    present = [entry for name in (*FILES, "cuda") for entry in _entries(HERE / f"{name}.txt")]
+    everything = {_name(entry): entry for entry in resolve(FILES["dev"], present, "--generate-hashes")}
     _write("cuda", [entry for entry in everything.values() if CUDA.match(entry)])
+    if local := _local_builds(entry.split(" ")[0] for entry in everything.values()):
+        _write("local", local)
     written: set[str] = set()
     for name, extras in FILES.items():
         wanted = {_name(entry) for entry in resolve(extras, list(everything.values()))} - written
@@ -59,15 +62,16 @@ def _name(entry: str) -> str:
     return entry.partition("==")[0]
 
 
-def _with_local_builds(entry: str) -> str:
-    """Add the hashes of builds such as ``torch-2.13.0+cpu-...whl``, which are other files of the same version."""
-    name, _, version = entry.split(" ")[0].partition("==")
+def _local_builds(names: Iterable[str]) -> list[str]:
+    """Builds such as ``torch-2.13.0+cpu-...whl``, which are other files of the same version."""
+    found = []
     for folder in _pip_folders():
-        for wheel in sorted(folder.glob(f"{name.replace('-', '_')}-{version}+*.whl")):
-            digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-            if digest not in entry:
-                entry += f" \\\n    --hash=sha256:{digest}"
-    return entry
+        for name in names:
+            for wheel in sorted(folder.glob(f"{name.replace('-', '_').replace('==', '-')}+*.whl")):
+                digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+                local = wheel.name.split("-")[1].partition("+")[2]
+                found.append(f"{name}+{local} \\\n    --hash=sha256:{digest}")
+    return found
 
 
 def _pip_folders() -> list[Path]:

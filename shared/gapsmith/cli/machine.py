@@ -1,6 +1,9 @@
 """``gapsmith up``, ``down``, ``status``, ``migrate``: the embedded servers and services of this machine."""
 
+import os
+import socket
 import time
+from pathlib import Path
 
 import click
 
@@ -13,15 +16,26 @@ MOST_MODELS = 20  # of the list
 
 @click.command()
 @click.option("--servers-only", is_flag=True, help="No services: Postgres, Kafka and the DFT workers' broker alone.")
-def up(servers_only: bool) -> None:
+@click.option("--listen", metavar="HOST[:PORT]", help="Let DFT workers of other machines join at this address.")
+def up(servers_only: bool, listen: str | None) -> None:
     """Start the embedded servers and all services in the background."""
+    from gapsmith.core.errors import InputError
     from gapsmith.core.settings import settings
-    from gapsmith.stack import dashboard, machine
+    from gapsmith.stack import dashboard, gateway, machine
     from gapsmith.stack.connect import bring_up_to_date, connected_settings, stay
     from gapsmith.stack.owner import sign_in_address
     from gapsmith.stack.stack import EmbeddedStack
 
     started = time.monotonic()
+    if listen is not None:
+        if servers_only or EmbeddedStack.of(settings()).external:
+            raise InputError(
+                "--listen is for the services and embedded servers; workers can use other servers by their URLs"
+            )
+        if machine.background_pid(settings().home) is not None:
+            raise InputError("the services run already: gapsmith down ends them, then gapsmith up --listen")
+        os.environ["GAPSMITH_LISTEN"] = listen
+        gateway.address(listen)
     stay(EmbeddedStack.of(settings()))
     connected = connected_settings(quiet=True)
     bring_up_to_date(connected)
@@ -36,6 +50,21 @@ def up(servers_only: bool) -> None:
         echo(f"dashboard: {sign_in_address(connected, address)}  (opens your session, once)")
     elif not servers_only:
         echo("the dashboard is not up yet; gapsmith dashboard prints its address")
+    if listen is not None:
+        _tell_of_gateway(connected.home, *gateway.address(listen))
+
+
+def _tell_of_gateway(home: Path, host: str, port: int) -> None:
+    """Print the command of a worker, once the gateway lets one in; raises UnavailableError if it does not."""
+    from gapsmith.stack.gateway import identity
+    from gapsmith.stack.joining import wait_for_gateway
+
+    key = identity(home).key
+    anywhere = host in ("0.0.0.0", "::")
+    wait_for_gateway("127.0.0.1" if anywhere else host, port, key, START_WITHIN_S)
+    shown = socket.gethostname() if anywhere else f"[{host}]" if ":" in host else host
+    echo(f"on another machine with gapsmith: gapsmith worker --join {shown}:{port} <<< {key}")
+    echo("whoever has this key can do what the services can: keep it to yourself")
 
 
 @click.command()

@@ -17,7 +17,7 @@ SECTIONS: Final = {  # in the order of the help; commands of other packages come
     "Campaigns": ("run", "campaign", "query", "report"),
     "Molecules": ("predict", "generate", "regrow", "dft", "jobs"),
     "Models": ("models", "train", "evaluate", "data"),
-    "This machine": ("up", "down", "status", "dashboard", "token", "migrate"),
+    "This machine": ("up", "down", "worker", "status", "dashboard", "token", "migrate"),
 }
 
 

@@ -77,10 +77,10 @@ def parse(text: str, name: str, *, kind: str = "JSON") -> dict[str, Any]:
     return found
 
 
-def value(text: str, name: str, *, kind: str = "JSON") -> Any:
-    """Whatever a text holds; raises InputError that begins with the name of the document."""
-    if len(text) > MOST_BYTES:
-        raise InputError(f"{name} has more than {MOST_BYTES} characters, which no such document needs")
+def value(text: str, name: str, *, kind: str = "JSON", most: int = MOST_BYTES) -> Any:
+    """Whatever a text of so many characters at most holds; raises InputError that begins with the name of the document."""
+    if len(text) > most:
+        raise InputError(f"{name} has more than {most} characters, which no such document needs")
     try:
         found = _json(text) if kind == "JSON" else _yaml(text)
         _check(found)

@@ -82,6 +82,9 @@ class Settings(EnvironmentSettings):
     )
     dft_queues: str = Field("dft,xtb", pattern="^(dft|xtb|dft,xtb|xtb,dft)$", description="kinds of jobs taken here")
     levels: Path | None = Field(None, description="YAML file of your own levels of theory")
+    listen: str | None = Field(
+        None, description="HOST[:PORT] at which workers of other machines join; see gapsmith up --listen"
+    )
     threads: int = Field(1, gt=0, le=1024, description="threads of a service's numerical libraries")
     surrogate_weights: Path | None = Field(None, description="instead of the shipped surrogate")
     generator_weights: Path | None = Field(None, description="instead of the shipped generator")

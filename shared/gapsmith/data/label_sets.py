@@ -8,7 +8,6 @@ are not stored: a single point of 10 to 100 ms gives them back (``core.electroni
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,10 +16,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from gapsmith.core.errors import DataError
+from gapsmith.core import documents
+from gapsmith.core.errors import DataError, InputError
 from gapsmith.data.qm9 import COORDINATE_STEP_ANGSTROM
 
 FORMAT: Final = 1
+MOST_MANIFEST: Final = 100_000_000  # characters
 MANIFEST: Final = "manifest.json"
 LEAST_MEDIAN_GAP_EV, MOST_MEDIAN_GAP_EV = 0.1, 20.0  # outside, the unit is not eV
 SAME_EV: Final = 1e-3  # two labels of one molecule that differ by more contradict each other
@@ -154,8 +155,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a set; raises DataError if it is missing, damaged or of another format."""
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+        manifest = documents.value(path.read_text(), MANIFEST, most=MOST_MANIFEST)
+    except (OSError, UnicodeDecodeError, InputError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(f"{path} is not the manifest of a label set of format {FORMAT}")

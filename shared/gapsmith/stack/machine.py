@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gapsmith.core.errors import UnavailableError
 from gapsmith.core.settings import Settings, settings
-from gapsmith.stack import dashboard
+from gapsmith.stack import dashboard, gateway
 from gapsmith.stack.hung import HeartbeatWatch
 from gapsmith.stack.keeper import Keeper
 from gapsmith.stack.owner import sign_in_address
@@ -42,6 +42,8 @@ class Machine:
         self._keeper = Keeper(EmbeddedStack.of(settings()))
         self._home, self._logs = connected.home, connected.home / "logs"
         specs = [spec for spec in service_specs() if not only or spec.name in only]
+        if connected.listen and not only:
+            specs.append(ServiceSpec(gateway.NAME, [sys.executable, "-m", "gapsmith.stack.gateway"]))
         self.supervisor = Supervisor(specs, _environment(connected), self._logs)
         self._watch = HeartbeatWatch(connected, self.supervisor)
 

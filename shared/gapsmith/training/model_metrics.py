@@ -1,10 +1,11 @@
 """The metrics of a model as named numbers: what was measured of it, of the one it was to replace, and its training."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from gapsmith.core import documents
+from gapsmith.core.errors import InputError
 from gapsmith.training.files import card_path
 
 APART: Final = (
@@ -35,10 +36,9 @@ def scores(metrics: Mapping[str, Any], whose: str) -> dict[str, float]:
 def card_of(weights: Path) -> Mapping[str, Any]:
     """The card as far as it can be read, unchecked: a damaged model still tells what it was made of."""
     try:
-        card = json.loads(card_path(weights).read_text())
-    except (OSError, ValueError):
+        return documents.read(card_path(weights))
+    except InputError:
         return {}
-    return card if isinstance(card, dict) else {}
 
 
 def of_card(card: Mapping[str, Any]) -> dict[str, float]:

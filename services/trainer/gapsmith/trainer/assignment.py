@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from gapsmith.core import documents
 from gapsmith.core.errors import DataError, InputError
 from gapsmith.training.files import write_atomically
 from gapsmith.training.loop import TrainingPlan
@@ -73,9 +74,12 @@ class Assignment:
     def read(cls, paths: Paths) -> "Assignment":
         """Out of a run's folder; raises DataError if it is missing or damaged."""
         try:
-            return cls.of(json.loads(paths.assignment.read_text()))
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise DataError(f"{paths.assignment} says of no training what it is ({error}): begin it again") from error
+            found = documents.read(paths.assignment)
+        except InputError as error:
+            raise DataError(
+                f"{paths.assignment} does not say what training this is ({error}): begin it again"
+            ) from error
+        return cls.of(found)
 
     def write(self, paths: Paths) -> None:
         """Into a run's folder."""

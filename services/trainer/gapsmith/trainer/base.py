@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from gapsmith.core import documents
 from gapsmith.core.errors import CheckpointError, GapsmithError
 from gapsmith.trainer.assignment import Assignment, Paths
 from gapsmith.trainer.communicator import end_process, join
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m gapsmith.trainer.base", description="One process of a base training."
     )
     parser.add_argument("directory", type=Path, help="of the run; holds assignment.json, or gets it with --new")
-    parser.add_argument("--new", type=json.loads, metavar="JSON", help="what to train; keys as in assignment.json")
+    parser.add_argument("--new", metavar="JSON", help="what to train; keys as in assignment.json")
     parser.add_argument("--while-pid", type=int, help="end when this process is gone")
     options = parser.parse_args(arguments)
     if options.while_pid is not None:
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         paths = Paths(options.directory)
         if options.new is not None:
-            Assignment.of(options.new).write(paths)
+            Assignment.of(documents.parse(options.new, "--new")).write(paths)
         keep_freed_memory()
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         return 0 if run(Assignment.read(paths), paths) else STOPPED

@@ -1,6 +1,5 @@
 """Molecules of QCSchema documents (MolSSI), layouts 1 and 2; lengths are bohr there."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -10,10 +9,12 @@ import numpy as np
 from gapsmith.core.chemistry.elements import ISOTOPES
 from gapsmith.core.chemistry.records import Geometry, Record
 from gapsmith.core.chemistry.text import Lines
+from gapsmith.core.documents import value
 from gapsmith.core.errors import InputError
 from gapsmith.core.units import BOHR_TO_ANGSTROM
 
 # Where a document keeps the molecule that it ends with; a molecule has none of these.
+MOST_CHARACTERS: Final = 500_000_000  # results with orbitals are long
 MOLECULES: Final = ("final_molecule", "molecule", "initial_molecule")
 FRAGMENTS: Final = ("fragments", "fragment_charges", "fragment_multiplicities")
 GHOSTS: Final = "its ghost atoms cannot be computed"
@@ -27,26 +28,24 @@ def read_json(lines: Lines, name: str) -> Iterator[Record]:
     """
     text = list(lines)
     try:
-        found = json.loads("\n".join(text))
+        found = value("\n".join(text), name, most=MOST_CHARACTERS)
         whole = (
             [(f"document {number}", one) for number, one in enumerate(found, 1)] if isinstance(found, list) else None
         )
         documents: list[tuple[str, Any]] = whole if whole is not None else [("document 1", found)]
-    except json.JSONDecodeError as error:
+    except InputError as error:
         documents = [(f"line {number}", _line(line)) for number, line in enumerate(text, 1) if line.strip()]
         if len(documents) < 2 or not isinstance(documents[0][1], Mapping):
-            raise InputError(
-                f"{name} is not JSON: {error}; QCSchema is a document, a list or one in each line"
-            ) from error
+            raise InputError(f"{error}; QCSchema is a document, a list or one in each line") from error
     for number, (place, document) in enumerate(documents, 1):
         yield from_document(document, Record(f"{number}", f"{name} {place}"))
 
 
 def _line(line: str) -> Any:
     try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        return InputError(f"it is not JSON: {error}")
+        return value(line, "it", most=MOST_CHARACTERS)
+    except InputError as error:
+        return error
 
 
 def from_document(document: Any, record: Record) -> Record:
