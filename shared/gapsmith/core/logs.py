@@ -3,13 +3,32 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict
 
 from gapsmith.core.settings import Settings
 from gapsmith.core.terminal import visible
+
+
+class _Unfailing:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+
+def unfailing(stream: TextIO) -> TextIO:
+    """A stream for logs: a full disk takes a line away, and never a thread that had something to say."""
+    return cast(TextIO, _Unfailing(stream))
 
 
 def configure_logging(settings: Settings) -> None:
@@ -25,7 +44,7 @@ def configure_logging(settings: Settings) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=unfailing(sys.stderr)),
     )
     logging.basicConfig(level=logging.WARNING)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it calls every reconnect an error; the inlet says it once

@@ -99,6 +99,8 @@ def log_to(path: Path) -> Iterator[None]:
     """Structured logs of this process go to a file: the terminal belongs to the progress."""
     import structlog
 
+    from gapsmith.core.logs import unfailing
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         structlog.configure(
@@ -107,7 +109,7 @@ def log_to(path: Path) -> Iterator[None]:
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
                 structlog.processors.JSONRenderer(),
             ],
-            logger_factory=structlog.WriteLoggerFactory(file=file),
+            logger_factory=structlog.WriteLoggerFactory(file=unfailing(file)),
         )
         try:
             yield

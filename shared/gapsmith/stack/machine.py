@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import structlog
+
 from gapsmith.core.errors import UnavailableError
+from gapsmith.core.logs import unfailing
 from gapsmith.core.settings import Settings, settings
 from gapsmith.stack import dashboard, gateway
 from gapsmith.stack.hung import HeartbeatWatch
@@ -175,6 +178,8 @@ def main() -> None:
     """Run all services until SIGTERM: what ``gapsmith up`` leaves behind."""
     own = settings()
     connected = EmbeddedStack.of(own).up().apply(own)
+    said_to = unfailing(sys.stderr)
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=said_to))
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with _written_down(own.home), Machine(connected) as machine:
@@ -183,7 +188,7 @@ def main() -> None:
             for note in machine.notes():
                 if note not in said:
                     said.add(note)
-                    print(note, file=sys.stderr, flush=True)
+                    print(note, file=said_to, flush=True)
 
 
 if __name__ == "__main__":

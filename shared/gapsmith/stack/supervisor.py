@@ -207,14 +207,22 @@ class Supervisor:
             self._launch(service)
         while not self._stopping.is_set():
             self._wait()
-            self._watch()
-            for service in self._services:
-                if service.child is not None and service.child.poll() is not None:
-                    self._bury(service, service.child.returncode)
-                elif service.state is ServiceState.WAITING and time.monotonic() >= service.due:
-                    service.restarts += 1
-                    self._launch(service)
+            try:
+                self._look()
+            except OSError as error:  # no process or descriptor is free; nobody else would start services again
+                log.warning("services cannot be looked after now", reason=str(error))
+                self._stopping.wait(WAIT_S)
         self._end_all()
+
+    def _look(self) -> None:
+        """Start again what has ended."""
+        self._watch()
+        for service in self._services:
+            if service.child is not None and service.child.poll() is not None:
+                self._bury(service, service.child.returncode)
+            elif service.state is ServiceState.WAITING and time.monotonic() >= service.due:
+                service.restarts += 1
+                self._launch(service)
 
     def _wait(self) -> None:
         """Until a service or the watchdog ends, one is due to be started, or this supervision is to stop; a while at most."""

@@ -235,3 +235,30 @@ def test_names_are_unique(tmp_path: Path) -> None:
 
 def _text(path: Path) -> str:
     return path.read_text() if path.exists() else ""
+
+
+FULL_DISK = """
+import sys, time
+from pathlib import Path
+import structlog
+from gapsmith.core.logs import configure_logging, unfailing
+from gapsmith.core.settings import Settings
+from gapsmith.stack.supervisor import ServiceSpec, Supervisor
+if sys.argv[1] == "services":
+    configure_logging(Settings())
+else:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=unfailing(sys.stderr)))
+folder = Path(sys.argv[2])
+with Supervisor([ServiceSpec("brief", ["false"])], {}, folder / "logs") as supervisor:
+    until = time.monotonic() + 20
+    while supervisor.statuses()[0].restarts < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    Path(folder / "restarts").write_text(str(supervisor.statuses()[0].restarts))
+"""
+
+
+@pytest.mark.parametrize("logging", ["services", "supervisor"])
+def test_logs_on_a_full_disk_end_no_supervision(tmp_path: Path, logging: str) -> None:
+    with open("/dev/full", "w") as full:
+        subprocess.run([sys.executable, "-c", FULL_DISK, logging, tmp_path], stderr=full, stdout=full, timeout=60)
+    assert int((tmp_path / "restarts").read_text()) >= 2
