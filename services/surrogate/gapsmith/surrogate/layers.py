@@ -12,7 +12,6 @@ from torch.nn.functional import linear, scaled_dot_product_attention, silu
 from gapsmith.surrogate.graph import Graph
 
 EPSILON = 1e-6
-PADDING = -1e4  # an attention score that is none
 ATTENTION_HEADS = 8  # of the equivariant transformer
 
 
@@ -129,16 +128,14 @@ class GlobalAttention(nn.Module):
 
     def forward(self, s: Tensor, graph: Graph) -> Tensor:
         """Scalars (atoms, F) to what they receive (atoms, F)."""
-        start = torch.cumsum(graph.sizes, 0) - graph.sizes
-        index = torch.arange(len(s), device=s.device)
-        place = graph.molecule * graph.largest + index - start[graph.molecule]  # of an atom among padded molecules
-        parts = self.project(s)
-        rows = len(graph) * graph.largest
-        dense = parts.new_zeros(rows, parts.shape[-1]).index_copy(0, place, parts)
-        query, key, value = dense.view(len(graph), graph.largest, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        bias = parts.new_full((rows,), PADDING).index_fill(0, place, 0.0).view(len(graph), 1, 1, graph.largest)
-        seen = scaled_dot_product_attention(query, key, value, attn_mask=bias)  # (molecules, heads, largest, F / heads)
-        return cast(Tensor, self.mix(seen.transpose(1, 2).reshape(-1, s.shape[-1])[place]))
+        from torch_geometric.utils import to_dense_batch  # importing it takes seconds, and few networks need it
+
+        padded, there = to_dense_batch(
+            self.project(s), graph.molecule, batch_size=len(graph), max_num_nodes=graph.largest
+        )  # (molecules, largest, 3 F), (molecules, largest)
+        query, key, value = padded.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        seen = scaled_dot_product_attention(query, key, value, attn_mask=there[:, None, None])
+        return cast(Tensor, self.mix(seen.transpose(1, 2).flatten(-2)[there]))  # (molecules, heads, largest, F / heads)
 
 
 class Update(nn.Module):
