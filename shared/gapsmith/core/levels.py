@@ -157,6 +157,11 @@ class LevelOfTheory(Strict):
         )
         return "/".join(filter(None, parts))
 
+    @classmethod
+    def recalled(cls, definition: Mapping[str, Any]) -> Self:
+        """A definition that another version of gapsmith may have written: to name it, not to compute with it."""
+        return cls.model_validate({key: definition[key] for key in cls.model_fields if key in definition})
+
     @property
     def method_and_basis(self) -> str:
         """Method and basis set as the field writes them: ``B3LYP/6-31G(2df,p)``."""

@@ -23,7 +23,7 @@ class LabelSetSource(Source):
         folder, _, name = argument.partition("@")
         self._folder, self._level = Path(folder), name or "triage"
         levels = label_sets.read_manifest(self._folder)["levels"].values()
-        found = [LevelOfTheory.model_validate(one) for one in levels if one["name"] == self._level]
+        found = [LevelOfTheory.recalled(one) for one in levels if one["name"] == self._level]
         if not found:
             known = ", ".join(sorted({str(one["name"]) for one in levels})) or "none"
             raise DataError(f"{folder} has no labels of the level {self._level}; its levels: {known}")
