@@ -151,7 +151,7 @@ def test_a_disk_that_is_full_while_a_cube_is_written(machine: Machine, tmp_path:
         subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
         machine.wait(lambda: machine.rows("SELECT 1 FROM calculations WHERE state = 'done'") != [])
         names = [row["name"] for row in machine.rows("SELECT name FROM calculation_files ORDER BY name")]
-        assert names == ["homo.cube", "lumo.cube"]
+        assert names == ["homo.cube", "lumo.cube", "orbitals.molden"]
     finally:
         for process in machine.processes:
             process.kill()
