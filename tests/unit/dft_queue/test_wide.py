@@ -17,6 +17,7 @@ from gapsmith.dft_queue.basis import by_name, core_potentials, of_level
 from gapsmith.dft_queue.compute import compute
 from gapsmith.dft_queue.engines import find
 from gapsmith.dft_queue.jobs import CalculationInput
+from gapsmith.dft_queue.runner import Limits, run_in_child
 
 WIDE = shipped()["wide"]
 HYDROGEN_SULFIDE = [("S", (0, 0, 0)), ("H", (0.96, 0.93, 0)), ("H", (-0.96, 0.93, 0))]
@@ -84,3 +85,18 @@ def test_heavy_elements_have_their_core_potentials(smiles: str, gap_ev: float, t
     numbers, coordinates = relaxed(smiles)
     found = compute(CalculationInput.of(numbers, coordinates, WIDE, geometry_method=GFN2), tmp_path, memory_mb=3000)
     assert found.gap_ev == pytest.approx(gap_ev, abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("smiles", "gap_ev"),  # plain density-fitted PySCF 2.14 on grid 3, at the same geometries
+    [("c1ccc2c(c1)[nH]c1ccccc12", 4.8626), ("c1ccc2cc3ccccc3cc2c1", 3.6076)],
+)
+def test_fused_rings_are_computed_within_the_memory_that_follows_from_them(
+    smiles: str, gap_ev: float, tmp_path: Path
+) -> None:
+    job = CalculationInput.of(*relaxed(smiles), WIDE, geometry_method=GFN2)
+    memory_mb = find("pyscf").memory_mb(job)
+    assert memory_mb is not None
+    found = run_in_child(job, tmp_path, Limits(memory_mb, wall_s=600.0, cpu_s=600.0))
+    assert found.gap_ev == pytest.approx(gap_ev, abs=0.003)

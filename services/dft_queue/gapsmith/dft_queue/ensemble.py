@@ -18,7 +18,7 @@ from gapsmith.core import properties
 from gapsmith.core.chemistry.conformers import distinct, starts
 from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.chemistry.geometry import rearranged
-from gapsmith.core.errors import CalculationError, FailureClass, InvalidMolecule
+from gapsmith.core.errors import CalculationError, FailureClass, FailureCode, InvalidMolecule
 from gapsmith.core.levels import LevelOfTheory
 from gapsmith.core.units import HARTREE_TO_KCAL
 from gapsmith.core.xtb import Relaxed, relax
@@ -101,7 +101,8 @@ def _relaxed(job: CalculationInput, found: list[np.ndarray]) -> list[Relaxed]:
         if not rearranged(numbers, positions, one.coordinates):
             out.append(one)
     if not out:
-        raise first or CalculationError(FailureClass.CHEMISTRY, "every conformer rearranged while it was relaxed")
+        reason = "every conformer rearranged while it was relaxed"
+        raise first or CalculationError(FailureClass.CHEMISTRY, reason, FailureCode.RELAXATION)
     return out
 
 
