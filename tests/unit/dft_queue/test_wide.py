@@ -10,7 +10,7 @@ from rdkit import Chem
 from gapsmith.core.chemistry.conversion import from_rdkit
 from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.chemistry.embedding import embed
-from gapsmith.core.levels import GFN2, shipped
+from gapsmith.core.levels import GFN2, Levels, shipped
 from gapsmith.core.units import HARTREE_TO_EV
 from gapsmith.core.xtb import relax
 from gapsmith.dft_queue.basis import by_name, core_potentials, of_level
@@ -100,3 +100,16 @@ def test_fused_rings_are_computed_within_the_memory_that_follows_from_them(
     assert memory_mb is not None
     found = run_in_child(job, tmp_path, Limits(memory_mb, wall_s=600.0, cpu_s=600.0))
     assert found.gap_ev == pytest.approx(gap_ev, abs=0.003)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("smiles", "gap_ev"), [("CI", 6.08), ("C[Hg]C", 5.82)])
+def test_a_level_of_ones_own_has_core_potentials_too(smiles: str, gap_ev: float, tmp_path: Path) -> None:
+    file = tmp_path / "levels.yaml"
+    file.write_text("levels:\n  wide: {extends: triage, basis: def2-svp, grid: 3}\n")
+    level = Levels.load(file)["wide"]
+    numbers, coordinates = relaxed(smiles)
+    job = CalculationInput.of(numbers, coordinates, level, geometry_method=GFN2)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    assert compute(job, folder, memory_mb=3000).gap_ev == pytest.approx(gap_ev, abs=0.02)
