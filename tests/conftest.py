@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -131,7 +132,13 @@ def _new_database(server: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield _with_database(server, name)
     with psycopg.connect(server, autocommit=True, connect_timeout=10) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        for _ in range(60):  # an autovacuum worker, which only a superuser may end, is done within seconds
+            with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectInUse):
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+                break
+            time.sleep(1.0)
+        else:
+            raise AssertionError(f"database {name} is still in use")
 
 
 @pytest.fixture

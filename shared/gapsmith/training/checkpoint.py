@@ -89,7 +89,11 @@ def _finite(value: Any) -> Any:
 
 def load_weights(model: nn.Module, weights: Path) -> None:
     """Load weights whose card was read; half precision becomes the model's own; raises CheckpointError."""
-    state = load_tensors(weights)
+    fill(model, load_tensors(weights), weights)
+
+
+def fill(model: nn.Module, state: Mapping[str, torch.Tensor], weights: Path) -> None:
+    """Give a model these weights, which come from a file; raises CheckpointError if they do not fit."""
     own = model.state_dict()
     if state.keys() != own.keys():
         raise CheckpointError(f"{weights} does not fit the model: {sorted(state.keys() ^ own.keys())[:5]} differ")

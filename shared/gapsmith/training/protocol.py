@@ -84,6 +84,7 @@ class BaseOptions:
     compiled: bool = False
     full_precision: bool = False  # no bfloat16 or TF32 on a GPU
     start: Path | None = None  # weights to begin with instead of random ones
+    contrast: Path | None = None  # weights of a network to compare predictions with, kept as they are
     storage: Storage = "memory"  # of the base data; distributed: spread over the ranks' memory
     replicas: int = 1  # of the whole that distributed ranks hold together
     shards: Path | None = None  # folder for the base data as shards, for all but memory

@@ -45,11 +45,11 @@ def run(
 
 
 def ranks_of(folder: Folder) -> list[psutil.Process]:
-    """Processes that train in a folder."""
+    """Processes that train in a folder; not what launches them, whose command line ends with theirs."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         line = process.info["cmdline"] or []
-        if "gapsmith.trainer.run" in line and str(folder.path) in line:
+        if line[1:3] == ["-m", "gapsmith.trainer.run"] and str(folder.path) in line:
             found.append(process)
     return found
 

@@ -16,7 +16,8 @@ from gapsmith.core.electronic import ElectronicStructure, electronic_structure
 from gapsmith.core.errors import CalculationError, CheckpointError, FailureClass, InputError
 from gapsmith.data.electronic_records import ElectronicRecords
 from gapsmith.data.molecules import Molecules
-from gapsmith.surrogate import ROLE, electronic, inference, sources
+from gapsmith.surrogate import ROLE, inference, sources
+from gapsmith.surrogate.base import SurrogateBase
 from gapsmith.surrogate.bases import begin_from, begin_with_bases
 from gapsmith.surrogate.batches import MixedSource, Share
 from gapsmith.surrogate.cli import predict
@@ -24,10 +25,10 @@ from gapsmith.surrogate.config import parse
 from gapsmith.surrogate.heads import IntensiveHead
 from gapsmith.surrogate.loss import losses, normalise
 from gapsmith.surrogate.network import SurrogateNetwork
-from gapsmith.surrogate.predictor import Predictor, save_deep
+from gapsmith.surrogate.predictor import Predictor
 from gapsmith.surrogate.trainable import SurrogateTrainable, build
-from gapsmith.training.checkpoint import load_weights, save_model, save_tensors
-from gapsmith.training.protocol import LabelledGeometry
+from gapsmith.training.checkpoint import load_tensors, load_weights, save_model, save_tensors
+from gapsmith.training.protocol import BaseOptions, LabelledGeometry, Tuned
 
 WATER = np.array([8, 1, 1]), np.array([[0, 0, 0.119], [0, 0.763, -0.477], [0, -0.763, -0.477]])
 METHANE = np.array([6, 1, 1, 1, 1]), 0.629 * np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]])
@@ -267,34 +268,58 @@ def test_fine_tuning_leaves_out_such_labels(small: SimpleNamespace) -> None:
     assert trainable.evaluate_labels(model, labels) == trainable.evaluate_labels(model, labels[:1])
 
 
-def test_the_difference_from_a_network_without_it_widens_the_deviation(
-    small: SimpleNamespace, molecules: Molecules
-) -> None:
-    first, second = (trained(seeing(small.only_gap(), "affine"), seed) for seed in (1, 2))
-    plain = trained(small.configuration(), 3)
-    together = inference.predict_molecules([first, second, plain], molecules)
-    alone = inference.predict_molecules([first, second], molecules)
-    other = inference.predict_molecules([plain], molecules)
-    for name in first.names:
+def with_contrast(small: SimpleNamespace) -> SurrogateNetwork:
+    """A network that sees the electronic structure, with one that does not."""
+    config = small.only_gap()
+    return trained(seeing(config, "affine") | {"contrast": config}, 1)
+
+
+def test_the_difference_from_its_contrast_widens_the_deviation(small: SimpleNamespace, molecules: Molecules) -> None:
+    model = with_contrast(small)
+    contrast = model.contrast
+    assert contrast is not None
+    together = inference.predict_molecules([model], molecules)
+    other = inference.predict_molecules([contrast], molecules)
+    model.contrast = None
+    alone = inference.predict_molecules([model], molecules)
+    for name in model.names:
         assert together.mean[name] == pytest.approx(alone.mean[name])
         variance = alone.std[name] ** 2 + (alone.mean[name] - other.mean[name]) ** 2
         assert together.std[name] == pytest.approx(np.sqrt(variance))
     assert np.array_equal(together.latent, alone.latent)
 
 
-def test_an_ensemble_of_both_kinds_is_calibrated_and_kept(
+@pytest.mark.parametrize("tuned", ["all", "heads"])
+def test_training_leaves_the_contrast_alone(small: SimpleNamespace, tuned: Tuned) -> None:
+    model, trainable = with_contrast(small), SurrogateTrainable()
+    trainable.freeze(model, tuned)
+    trained_ones = {name.partition(".")[0] for name, one in model.named_parameters() if one.requires_grad}
+    assert "heads" in trained_ones
+    assert "contrast" not in trained_ones
+
+
+def test_a_training_takes_the_contrast_of_a_file_and_of_the_weights_it_begins_with(
     small: SimpleNamespace, molecules: Molecules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "load", lambda name, split, seen=False: molecules)
-    monkeypatch.setattr(electronic, "prepare", lambda geometries, split, count: None)
-    config, files = small.only_gap(), [tmp_path / "seeing.safetensors", tmp_path / "plain.safetensors"]
-    for file, kind in zip(files, (seeing(config), config), strict=True):
-        save_model(file, trained(kind), **as_role(ROLE), config=kind, card={})
-    made = save_deep(tmp_path / "deep.safetensors", files)
-    found, expected = (x.predict([WATER, METHANE]) for x in (Predictor.load(tmp_path / "deep.safetensors"), made))
-    assert found.heads["gap_ev"].high == pytest.approx(expected.heads["gap_ev"].high)
-    with pytest.raises(InputError, match="sees the geometry alone"):
-        save_deep(tmp_path / "deep.safetensors", files[::-1])
+    plain, config = tmp_path / "plain.safetensors", small.only_gap()
+    save_model(plain, trained(config, 3), **as_role(ROLE), config=config, card={})
+    seen = seeing(config, "affine")
+    first = SurrogateBase(seen, BaseOptions(contrast=plain))
+    file = tmp_path / "first.safetensors"
+    save_model(file, first.model, **as_role(ROLE), config=first.config, card={})
+    second = SurrogateBase(seen, BaseOptions(start=file))
+    expected = load_tensors(plain)
+    for base in (first, second):
+        assert base.model.contrast is not None
+        found = base.model.contrast.state_dict()
+        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    assert SurrogateBase(seen, BaseOptions()).model.contrast is None
+    assert Predictor.load(file).predict([WATER]).std_ev[0] > 0
+    with pytest.raises(InputError, match="contrast must see the geometry alone"):
+        SurrogateBase(seen, BaseOptions(contrast=file))
+    with pytest.raises(InputError, match="contrast must see the geometry alone"):
+        SurrogateBase(config, BaseOptions(contrast=plain))
 
 
 def test_a_graph_without_it_is_refused(small: SimpleNamespace) -> None:

@@ -70,6 +70,8 @@ class GeneratorBase:
         self._options, self._trainable = options, trainable
         self.config = dict(config["network"])
         self.recipe = Recipe.of(config["training"], "training")
+        if options.contrast is not None:
+            raise InputError("--contrast is for surrogates: a generator has no predictions to compare")
         self._start: dict[str, Any] | None = None
         if options.start is not None:
             self._start = read_card(options.start, role=trainable.role)

@@ -1,6 +1,7 @@
 """Base training of the surrogate: from nothing, on the sources that its configuration names."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from gapsmith.datastore.grouped import GroupedSource, open_store
 from gapsmith.datastore.shards import Index
 from gapsmith.datastore.store import SampleStore
 from gapsmith.surrogate import ROLE, sources
-from gapsmith.surrogate.bases import begin_from, begin_with_bases
+from gapsmith.surrogate.bases import begin_from, begin_with_bases, contrasted
 from gapsmith.surrogate.batches import MOST_MEMBERS, MixedSource, Share
 from gapsmith.surrogate.calibration import VALIDATION, calibrate
 from gapsmith.surrogate.config import Config, parse
@@ -24,7 +25,7 @@ from gapsmith.surrogate.network import SurrogateNetwork
 from gapsmith.surrogate.noise import refit
 from gapsmith.surrogate.stored import StoredShare, StoredSource, labelled, write_molecules
 from gapsmith.surrogate.summary import evaluated
-from gapsmith.training.checkpoint import read_card
+from gapsmith.training.checkpoint import fill, read_card
 from gapsmith.training.communicator import Communicator
 from gapsmith.training.protocol import BaseOptions, BatchSource, Recipe
 
@@ -70,20 +71,22 @@ class SurrogateBase:
         self._options, self._split = options, options.split or "train"
         if self._split not in HELD_OUT:
             raise InputError(f"the surrogate has no split {self._split!r}: train, or first (of EDM's halves)")
-        self._parsed: Config = parse(config)
+        self._parsed, contrast = contrasted(parse(config), options.contrast, options.start)
         self.config = self._parsed.as_dict()
         if self._parsed.trunk.electronic and options.storage != "memory":
             raise InputError(
                 f"trunk.electronic needs --storage memory: bond orders are not in shards, got {options.storage}"
             )
         self.recipe = Recipe(**{name: self.config["training"][name] for name in Recipe.__dataclass_fields__})
-        self.model = build(config)
+        self.model = build(self.config)
         self._about: list[dict[str, Any]] = []
         self._domain: ModelDomain | None = None
         self._start: dict[str, Any] | None = None
         if options.start is not None:
             self._start = read_card(options.start, role=ROLE)
             begin_from(self.model, options.start, self._start["config"]["heads"])
+        if self.model.contrast is not None:
+            fill(self.model.contrast, contrast, options.contrast or Path(str(options.start)))
         self.model.to(options.device)
         if options.device != "cpu":
             torch.set_float32_matmul_precision("high")  # TF32

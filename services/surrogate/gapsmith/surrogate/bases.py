@@ -8,12 +8,15 @@ import torch
 
 from gapsmith.core.errors import CheckpointError
 from gapsmith.data.molecules import Molecules
+from gapsmith.surrogate import ROLE
+from gapsmith.surrogate.config import Config, parse
 from gapsmith.surrogate.electronic_inputs import terms
 from gapsmith.surrogate.graph import Electronic
 from gapsmith.surrogate.heads import FIRST_LOG_VARIANCE, IntensiveHead
 from gapsmith.surrogate.network import SurrogateNetwork
-from gapsmith.training.checkpoint import load_tensors
+from gapsmith.training.checkpoint import load_tensors, read_card
 
+CONTRAST = "contrast."  # what the names of a contrast's weights begin with
 OF_ALL_HEADS = ("task_log_variance", "sigma_scale", "sigma_power", "interval")  # calibration sets them anew
 
 
@@ -23,7 +26,7 @@ def begin_from(model: SurrogateNetwork, weights: Path, heads: Collection[str]) -
     What they lack of it begins at zero, so that the predictions are the same. Heads that the model has not are left out.
 
     Args:
-        model: a new network.
+        model: a new network. A contrast of its own stays as it is.
         weights: a file whose card was read.
         heads: which it has.
 
@@ -32,8 +35,8 @@ def begin_from(model: SurrogateNetwork, weights: Path, heads: Collection[str]) -
     """
     own, found = model.state_dict(), load_tensors(weights)
     dropped = tuple(f"heads.{name}." for name in heads if name not in model.names)
-    found = {name: tensor for name, tensor in found.items() if not name.startswith(dropped)}
-    kept = {name for name in own if "electronic" in name and name not in found} | (
+    found = {name: tensor for name, tensor in found.items() if not name.startswith((CONTRAST, *dropped))}
+    kept = {name for name in own if ("electronic" in name and name not in found) or name.startswith(CONTRAST)} | (
         set(OF_ALL_HEADS) if dropped else set()
     )
     found |= {name: own[name] for name in kept}
@@ -41,6 +44,28 @@ def begin_from(model: SurrogateNetwork, weights: Path, heads: Collection[str]) -
     if wrong:
         raise CheckpointError(f"{weights} does not fit the configuration to begin with: {', '.join(wrong[:5])} differ")
     model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in found.items()})
+
+
+def contrasted(config: Config, weights: Path | None, start: Path | None) -> tuple[Config, dict[str, torch.Tensor]]:
+    """A configuration with the contrast of a network that is going to be trained, and the contrast's weights.
+
+    Args:
+        config: of the network.
+        weights: of the contrast; None: the one that ``start`` has, if any.
+        start: weights that the training begins with.
+
+    Raises:
+        CheckpointError: a file or its card is wrong.
+        InputError: such a network cannot be the contrast of the other.
+    """
+    if weights is not None:
+        found, card = load_tensors(weights), read_card(weights, role=ROLE)["config"]
+    elif start is not None and (card := read_card(start, role=ROLE)["config"].get("contrast")) is not None:
+        tensors = load_tensors(start).items()
+        found = {name.removeprefix(CONTRAST): tensor for name, tensor in tensors if name.startswith(CONTRAST)}
+    else:
+        return config, {}
+    return parse({**config.as_dict(), "contrast": card}), found
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ Plain dataclasses, so that training needs nothing beyond torch, numpy and safete
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -96,11 +96,13 @@ class Config:
     sources: dict[str, SourceConfig]
     heads: dict[str, HeadConfig]
     training: TrainingConfig
+    contrast: "Config | None" = None  # of a network without GFN2-xTB's electronic structure, see ``SurrogateNetwork``
 
     def as_dict(self) -> dict[str, Any]:
         """What ``parse`` takes, as JSON would hold it."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return plain
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(replace(self, contrast=None))))
+        del plain["contrast"]
+        return plain if self.contrast is None else {**plain, "contrast": self.contrast.as_dict()}
 
     @property
     def most_element(self) -> int:
@@ -132,7 +134,8 @@ def parse(raw: Mapping[str, Any], *, trained: bool = False) -> Config:
         InputError: a key is unknown (the nearest known one is named) or missing, a value is of another type or out of
             range, a unit does not exist or does not fit its head, a head has no source of labels.
     """
-    top = _section(raw, "", ("elements", "trunk", "ensemble", "sources", "heads", "training"))
+    keys = ("elements", "trunk", "ensemble", "sources", "heads", "training", "contrast")
+    top = _section(raw, "", keys, optional=("contrast",))
     trunk = _section(top["trunk"], "trunk", tuple(TrunkConfig.__dataclass_fields__))
     ensemble = _section(top["ensemble"], "ensemble", tuple(EnsembleConfig.__dataclass_fields__))
     training = _section(top["training"], "training", tuple(TrainingConfig.__dataclass_fields__))
@@ -162,6 +165,7 @@ def parse(raw: Mapping[str, Any], *, trained: bool = False) -> Config:
             optimizer=_text(training, "training", "optimizer", ("adamw", "muon")),
             task_weights=_text(training, "training", "task_weights", ("fixed", "learnt")),
         ),
+        contrast=parse(top["contrast"], trained=True) if "contrast" in top else None,
     )
     for key, heads in (("features", config.trunk.attention_heads), ("latent", 8)):
         if heads and getattr(config.trunk, key) % heads:
@@ -175,10 +179,19 @@ def parse(raw: Mapping[str, Any], *, trained: bool = False) -> Config:
     config.heads.update(_heads(top["heads"], config.sources, trained))
     if config.trunk.electronic and FORCES in config.heads:
         raise InputError(f"trunk.electronic does not go with {FORCES}: the inputs have no known gradient")
+    if config.contrast is not None:
+        _check_contrast(config, config.contrast)
     for name, head in config.heads.items():
         if head.base != "none" and not config.trunk.electronic:
             raise InputError(f"heads.{name}.base needs trunk.electronic: true")
     return config
+
+
+def _check_contrast(config: Config, contrast: Config) -> None:
+    if not config.trunk.electronic or contrast.trunk.electronic or contrast.contrast is not None:
+        raise InputError("contrast must see the geometry alone, and belongs to a network with trunk.electronic: true")
+    if missing := set(config.elements) - set(contrast.elements):
+        raise InputError(f"contrast does not know {', '.join(sorted(missing))}")
 
 
 def _elements(raw: Any) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Predictions of an ensemble for many molecules, batched by pairs of atoms, so that memory is bounded by the batch.
 
 An ensemble is one network with many last layers (shallow), several networks (deep), or several with many: members are
-members, whatever they share. Where only some networks see GFN2-xTB's electronic structure, they make the prediction, and
-their difference from the others adds to the deviation: it grows where the molecules are unlike the training data.
+members, whatever they share. The difference of a network's mean from its contrast's, if it has one, adds to the
+deviation: it grows where the molecules are unlike the training data.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -87,10 +87,8 @@ def predict_molecules(
     wanted: Collection[str] | None = None,
 ) -> Predicted:
     """Predict ``wanted`` heads of all molecules, or all but forces."""
-    others = [model for model in models if not model.config.trunk.electronic]
-    models, others = ([x for x in models if x not in others], others) if len(others) < len(models) else (models, [])
     names = [name for name in models[0].names if (name != FORCES if wanted is None else name in wanted)]
-    training = {model: model.training for model in (*models, *others)}
+    training = {model: model.training for model in models}
     for model in training:
         model.eval()
     rows = {"graph": (len(molecules),), "node": (len(molecules.numbers),)}
@@ -103,7 +101,8 @@ def predict_molecules(
         atoms = np.concatenate([np.arange(molecules.offsets[i], molecules.offsets[i + 1]) for i in chosen])
         with torch.inference_mode(mode=FORCES not in names):
             batch = as_graph(molecules.take(chosen), device)
-            outputs, contrasts = [model(batch, names) for model in models], [model(batch, names) for model in others]
+            outputs = [model(batch, names) for model in models]
+            contrasts = [model.contrast(batch, names) for model in models if model.contrast is not None]
         for name in names:
             where = chosen if quantity(name).kind == "graph" else atoms
             means = torch.cat([output.heads[name].mean.detach() for output in outputs], dim=-1)

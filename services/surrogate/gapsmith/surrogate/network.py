@@ -97,7 +97,11 @@ class Trunk(nn.Module):
 
 
 class SurrogateNetwork(nn.Module):
-    """The trunk with its heads, and what calibration found out about them."""
+    """The trunk with its heads, and what calibration found out about them.
+
+    A network that sees GFN2-xTB's electronic structure may carry another that does not, its contrast, which is never
+    trained: where the two differ, the molecule is unlike the training data.
+    """
 
     sigma_scale: Tensor  # (heads,): with the next, calibrated standard deviation = scale * raw ** power, base unit
     sigma_power: Tensor  # (heads,)
@@ -111,6 +115,9 @@ class SurrogateNetwork(nn.Module):
         self.config, size = config, config.trunk
         self.names = tuple(config.heads)
         self.compiled = False  # whether training runs compiled layers
+        self.contrast = None
+        if config.contrast is not None:
+            self.contrast = SurrogateNetwork(config.contrast).requires_grad_(False)
         self.trunk = Trunk(config)
         self.heads = nn.ModuleDict({name: heads.make(name, config) for name in self.names if name not in DERIVED})
         self.lumo_noise = None

@@ -169,8 +169,7 @@ def save_deep(weights: Path, files: Sequence[Path], *, device: str = "cpu") -> P
 
     Args:
         weights: of the ensemble.
-        files: the networks. If only some see GFN2-xTB's electronic structure, the first must: such networks predict, and the
-            others tell where they cannot be believed.
+        files: the networks.
         device: of torch.
 
     Raises:
@@ -180,11 +179,8 @@ def save_deep(weights: Path, files: Sequence[Path], *, device: str = "cpu") -> P
     if any(file.resolve().parent != weights.resolve().parent for file in files):
         raise InputError(f"the networks of an ensemble must lie beside it, in {weights.parent}")
     models = [load_network(file).to(device) for file in files]
-    kinds = [model.config.trunk.electronic for model in models]
-    if any(kinds) and not kinds[0]:
-        raise InputError(f"{files[0]} sees the geometry alone: the first network must see as much as any other")
-    if len({model.names for model, kind in zip(models, kinds, strict=True) if kind == kinds[0]}) != 1:
-        raise InputError("the networks of an ensemble that predict must have the same heads in the same order")
+    if len({(model.names, model.config.trunk.electronic) for model in models}) != 1:
+        raise InputError("the networks of an ensemble must see the same and have the same heads in the same order")
     fitted, card = calibration.fit(models, device=device)
     save_tensors(weights, calibration.as_tensors(fitted))
     members = [{"file": file.name, "sha256": sha256(file)} for file in files]

@@ -55,6 +55,7 @@ class Assignment:
     compiled: bool = False
     full_precision: bool = False
     start: str | None = None
+    contrast: str | None = None
     storage: Storage = "memory"
     replicas: int = 1
     save_every_s: float = 120.0
@@ -95,6 +96,7 @@ class Assignment:
             compiled=self.compiled,
             full_precision=self.full_precision,
             start=None if self.start is None else Path(self.start),
+            contrast=None if self.contrast is None else Path(self.contrast),
             storage=self.storage,
             replicas=self.replicas,
             shards=paths.folder / "shards",

@@ -185,6 +185,11 @@ def _ask(what: str, yes: bool) -> None:
 @click.option("--steps", type=click.IntRange(1, 1_000_000), help="Or a number of steps.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the directory; with another budget, if given.")
 @click.option("--start", type=click.Path(path_type=Path, dir_okay=False), help="Weights (.safetensors) to begin with.")
+@click.option(
+    "--contrast",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Weights of a surrogate that sees the geometry alone, whose difference from the new one widens the error bars.",
+)
 @click.option("--np", "processes", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes.")
 @click.option(
     "--hosts", metavar="A:2,B:2", help="Machines with processes on each, by ssh; the directory must be seen by all."

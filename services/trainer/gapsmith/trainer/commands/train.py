@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -52,8 +53,10 @@ def resumed(model: str, paths: Paths, given: dict[str, Any]) -> Assignment:
     found = Assignment.read(paths)
     if found.architecture != (wanted := _architecture(model)):
         raise InputError(f"{paths.folder} holds a training of the architecture {found.architecture}, not of {wanted}")
-    if given["config"] is not None or given["changes"] or given["start"] is not None:
-        raise InputError("a resumed training keeps its configuration; leave out --config, --set and --start")
+    if given["changes"] or any(given[name] is not None for name in ("config", "start", "contrast")):
+        raise InputError(
+            "a resumed training keeps its configuration; leave out --config, --set, --start and --contrast"
+        )
     steps, budget = given["steps"], _seconds(given["time_budget"])
     ended_by = {"steps": steps, "time_budget_s": budget} if steps or budget else {}
     return replace(found, processes=given["processes"], device=usable_device(given["device"]), **ended_by)
@@ -72,8 +75,9 @@ def new(model: str, paths: Paths, given: dict[str, Any]) -> Assignment:
         architecture=architecture,
         config=changed(config, given["changes"]),
         time_budget_s=_seconds(given["time_budget"]),
-        start=None if given["start"] is None else str(given["start"].absolute()),
         device=usable_device(given["device"]),
+        start=_absolute(given["start"]),
+        contrast=_absolute(given["contrast"]),
         **{
             name: given[name]
             for name in (
@@ -86,6 +90,10 @@ def new(model: str, paths: Paths, given: dict[str, Any]) -> Assignment:
         assignment.config or {}, assignment.options(paths)
     )  # says what is wrong before any process starts
     return assignment
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
 
 
 def _architecture(model: str) -> str:
