@@ -23,6 +23,7 @@ UNITS: Final = {
     "eV": Unit("energy", 1.0, "ev"),
     "meV": Unit("energy", 1e-3, "mev"),
     "hartree": Unit("energy", HARTREE_TO_EV, "hartree"),
+    "kcal/mol": Unit("energy", HARTREE_TO_EV / HARTREE_TO_KCAL, "kcal_per_mol"),
     "D": Unit("dipole", 1.0, "debye"),
     "mD": Unit("dipole", 1e-3, "millidebye"),
     "e*angstrom": Unit("dipole", 1 / DEBYE_TO_E_ANGSTROM, "e_angstrom"),

@@ -14,8 +14,9 @@ import numpy as np
 from gapsmith.core.errors import DataError
 from gapsmith.core.paths import cache
 from gapsmith.data import qm9
+from gapsmith.data.sources import SPLITS
 
-VERSION = 1
+VERSION = 2
 
 
 def _key(inchikey: str) -> int:
@@ -25,10 +26,15 @@ def _key(inchikey: str) -> int:
 
 def in_qm9(inchikey: str) -> bool:
     """Whether a molecule is in QM9, by its InChIKey; the first call ever on a machine takes some seconds."""
-    keys = _keys()
+    return split_of(inchikey) is not None
+
+
+def split_of(inchikey: str) -> str | None:
+    """The split of QM9 that has a molecule; of several, the one that must least be learned from. None: it is not there."""
+    keys, splits = _keys()
     key = np.uint64(_key(inchikey))
-    place = int(np.searchsorted(keys, key))
-    return place < len(keys) and bool(keys[place] == key)
+    first, last = (int(np.searchsorted(keys, key, side)) for side in ("left", "right"))
+    return SPLITS[int(splits[first:last].max())] if last > first else None
 
 
 def ready() -> bool:
@@ -47,7 +53,7 @@ def _path() -> Path:
 
 @lru_cache(maxsize=1)
 def _keys() -> np.ndarray:
-    """Sorted hashes of the connectivity blocks, (connectivities,) uint64, mapped from the cached file."""
+    """Sorted hashes of the connectivity blocks, and places in SPLITS, (2, molecules) uint64, mapped from the cached file."""
     path = _path()
     if not path.is_file():
         _build(path)
@@ -61,8 +67,12 @@ def _build(path: Path) -> None:
     from rdkit.Chem import rdinchi  # only where the file must be made
 
     with qm9.identifiers().open() as lines:
-        keys = np.array(sorted({_key(rdinchi.InchiToInchiKey(line.strip())) for line in lines}), dtype=np.uint64)
+        keys = np.array([_key(rdinchi.InchiToInchiKey(line.strip())) for line in lines], dtype=np.uint64)
+    places = np.zeros(len(keys), np.uint64)
+    for place, members in enumerate(qm9.split(len(keys)).values()):
+        places[members] = place
+    order = np.argsort(keys, kind="stable")
     partial = path.with_suffix(f".{os.getpid()}.partial")
     with partial.open("wb") as stream:
-        np.save(stream, keys)
+        np.save(stream, np.stack([keys[order], places[order]]))
     partial.replace(path)  # processes that build at once each replace it by the same

@@ -3,10 +3,10 @@
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gapsmith.core.terminal import echo
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gapsmith.core.settings import Settings
     from gapsmith.stack.stack import EmbeddedStack
     from gapsmith.store.database import Connection, Database
+
+T = TypeVar("T")
 
 
 def connected_settings(*, quiet: bool = False) -> "Settings":
@@ -73,25 +75,41 @@ def bring_up_to_date(connected: "Settings") -> str:
 
 def known_domains() -> "dict[str, ModelDomain]":
     """What the live models know, by name, if servers run; else what the shipped ones know. Starts nothing."""
+    from gapsmith.store.models import live_domains
+    from gapsmith.training.shipped import shipped_domains
+
+    return if_running(live_domains) or shipped_domains()
+
+
+def live_weights(role: str) -> Path:
+    """Weights of the model that is live, if servers run; else the shipped ones. Starts nothing."""
+    from gapsmith.core.settings import settings
+    from gapsmith.store.models import live
+    from gapsmith.training.shipped import shipped
+
+    found = if_running(lambda connection: live(connection, role))
+    return shipped(role, settings()) if found is None else Path(found.path)
+
+
+def if_running(ask: "Callable[[Connection], T]") -> "T | None":
+    """What a database that runs answers; None if none runs, or it is of another schema. Starts nothing."""
     from psycopg.errors import UndefinedColumn, UndefinedTable
 
     from gapsmith.core.errors import UnavailableError
     from gapsmith.core.settings import settings
     from gapsmith.stack.stack import EmbeddedStack
     from gapsmith.store.database import Database
-    from gapsmith.store.models import live_domains
-    from gapsmith.training.shipped import shipped_domains
 
     own = settings()
     if own.postgres_url is None and (found := EmbeddedStack.of(own).find()) is not None:
         own = found.apply(own)
     if own.postgres_url is None:
-        return shipped_domains()
+        return None
     try:
         with Database.from_settings(own, connections=1) as database, database.transaction() as connection:
-            return live_domains(connection)
+            return ask(connection)
     except (UndefinedTable, UndefinedColumn, UnavailableError):  # of an older schema, or not up: creating checks again
-        return shipped_domains()
+        return None
 
 
 @contextmanager

@@ -8,7 +8,9 @@ import pytest
 from tests.contracts.sources.contract import SourceContract
 
 from gapsmith.core.errors import DataError, InputError
-from gapsmith.data import label_sets
+from gapsmith.data import imported, label_sets
+from gapsmith.data.imported import DataSet
+from gapsmith.data.molecules import Molecules
 from gapsmith.data.sources import SPLITS, Source, find, registered, split_by_hash
 from gapsmith.surrogate import displaced, relaxed
 
@@ -84,8 +86,35 @@ class TestLabelSet(SourceContract):
             find("label_set")
 
 
+class TestImported(SourceContract):
+    """What a person brought along."""
+
+    source = "imported:ours"
+
+    @pytest.fixture
+    def one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
+        """Forty molecules of QM9 with a label of a level of its own."""
+        monkeypatch.setenv("GAPSMITH_HOME", str(tmp_path))
+        some = find("qm9").load("test")
+        assert some is not None
+        some = some.take(np.arange(40))
+        molecules = Molecules(some.offsets, some.numbers, some.coordinates, {"gap@ours": some.target("gap")})
+        keys = [f"{number:014d}-AAAAAAAAAA-N" for number in range(40)]
+        card = {"head": "gap@ours", "property": "gap", "theory": "ours", "title": "gap of a.csv at ours"}
+        card |= {"origin": "a.csv", "licence": "MIT", "file_sha256": "0" * 64}
+        imported.write("ours", DataSet(card, molecules, keys, ["C"] * 40, imported.splits_of(keys, [None] * 40)), "")
+        find.cache_clear()
+        yield find(self.source)
+        find.cache_clear()
+
+    def test_its_card_names_the_file(self, one: Source, parts: dict[str, Molecules]) -> None:
+        about = one.about("train", parts["train"])
+        assert (about["name"], about["licence"], about["origin"]) == ("imported:ours", "MIT", "a.csv")
+        assert about["levels"] == ["ours"]
+
+
 def test_every_source_is_tested_here() -> None:
-    assert set(registered()) == {"qm9", "qm9_gfn2", "gfn2", "label_set"}
+    assert set(registered()) == {"qm9", "qm9_gfn2", "gfn2", "label_set", "imported"}
 
 
 def test_what_is_added_moves_nothing_to_another_split() -> None:

@@ -31,6 +31,17 @@ def key(smiles: str) -> str:
     return identify(Chem.MolFromSmiles(smiles)).inchikey
 
 
+def test_of_several_splits_the_one_that_is_held_out_most_counts(
+    small_qm9: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (small_qm9 / "inchi.txt").read_text().splitlines()
+    (small_qm9 / "inchi.txt").write_text("\n".join([*lines, lines[0]]) + "\n")  # methane once more
+    parts = {"train": np.array([0, 1]), "validation": np.array([2]), "test": np.array([3])}
+    monkeypatch.setattr(qm9, "split", lambda molecules: parts)
+    found = [known.split_of(key(smiles)) for smiles in ("C", "CCO", "CC(O)C#N", "COC")]
+    assert found == ["test", "train", "validation", None]
+
+
 @pytest.mark.parametrize(
     ("smiles", "expected"),
     [("C", True), ("OCC", True), ("COC", False), ("CC(O)C#N", True), ("C[C@@H](O)C#N", True), ("[H][H]", False)],
@@ -42,7 +53,7 @@ def test_membership_is_by_connectivity(small_qm9: Path, smiles: str, expected: b
 def test_the_file_is_made_once_and_small(small_qm9: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known.in_qm9(key("C"))
     (file,) = small_qm9.glob("*.npy")
-    assert np.load(file).shape == (3,)
+    assert np.load(file).shape == (2, 3)
     known._keys.cache_clear()
     monkeypatch.setattr(qm9, "identifiers", lambda: pytest.fail("built again"))
     assert known.in_qm9(key("CCO"))

@@ -5,6 +5,8 @@ from functools import cache
 from typing import Final
 
 from gapsmith.core.errors import InputError
+from gapsmith.core.units import base_unit
+from gapsmith.data.imported import AT, label_of
 from gapsmith.data.sources import Label, Source, registered
 
 FRONTIER: Final = ("homo", "lumo", "gap")  # two of them are predicted, the LUMO is the sum of the others
@@ -37,5 +39,16 @@ def quantities() -> Mapping[str, Label]:
 
 
 def quantity(name: str) -> Label:
-    """One of them; raises KeyError."""
-    return quantities()[name]
+    """What a head predicts, also one of a level of its own (``gap@pbe0``); raises KeyError, or InputError of the latter."""
+    base, own, _ = name.partition(AT)
+    return label_of(base) if own else quantities()[name]
+
+
+def column(head: str) -> str:
+    """A head's name with its base unit, e.g. ``gap_ev`` or ``gap_pbe0_ev``."""
+    return f"{stem(head)}_{base_unit(quantity(head).dimension).suffix}"
+
+
+def stem(head: str) -> str:
+    """A head's name as a part of names of columns."""
+    return head.replace(AT, "_").replace("-", "_")
