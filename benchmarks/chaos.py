@@ -33,6 +33,7 @@ from gapsmith.stack.stack import EmbeddedStack
 SECONDS, SEED = 1800.0, 1
 RECORD: Final = Path(__file__).parent / "results" / "chaos.json"
 SERVICES: Final = ("generator", "surrogate", "coordinator", "dft_queue", "dft_worker", "trainer")
+CHILDREN: Final = {"calculation": 4, "rank": 8}  # and how often they are chosen while one is alive: for a short time
 PAUSE_S: Final = (2.0, 10.0)  # between two blows
 DISK: Final = "1500m"  # of a small disk for the home, where one can be mounted
 SHORT_S, MOST_SHORT = (
@@ -49,11 +50,11 @@ CAMPAIGN: Final[dict[str, Any]] = {
     "acquisition": {"pool": 6},
     "exploration": {"batch": 16},
 }
-# in turn: certificates take longer than all else; two ranks, longer than one process
+# in turn: certificates take longer than all else; two ranks train for a minute, so that they can be hit
 VARIANTS: Final[tuple[dict[str, Any], ...]] = (
     {"dft": {"certify": False}, "retraining": {"every_labels": 3, "steps": 3}},
     {"dft": {"certify": True}, "retraining": {"every_labels": 3, "steps": 3}},
-    {"dft": {"certify": False}, "retraining": {"every_labels": 2, "steps": 20, "processes": 2}},
+    {"dft": {"certify": False}, "retraining": {"every_labels": 2, "steps": 150, "processes": 2}},
 )
 # an attempt that was neither lost nor hindered ends its calculation: what goes beyond was computed and thrown away
 TWICE: Final = "SELECT count(*)::int AS n FROM calculations WHERE state = 'done' AND attempts > losses + transients + 1"
@@ -125,12 +126,13 @@ class Chaos:
     def _strike(self) -> None:
         """Kill or stop something, or fill the disk."""
         servers = {one.name: one.pid for one in EmbeddedStack(self.home).status()}
-        name = self._chance.choice([*SERVICES * 2, *servers, *("calculation",) * 4, *("rank",) * 3, "disk"])
+        children = {name: found for name in CHILDREN if (found := sorted(self._children(name)))}
+        alive = [name for name in children for _ in range(CHILDREN[name])]
+        name = self._chance.choice([*SERVICES * 2, *servers, *alive, "disk"])
         if name == "disk":
             self._fill_disk()
-        elif name in ("calculation", "rank"):
-            if found := sorted(self._children(name)):
-                self._send(self._chance.choice(found), signal.SIGKILL, f"killed {name}")
+        elif name in children:
+            self._send(self._chance.choice(children[name]), signal.SIGKILL, f"killed {name}")
         elif name in servers:
             self._hit(name, lambda: {one.name: one.pid for one in EmbeddedStack(self.home).status()}.get(name))
         elif not self._weary(name):
