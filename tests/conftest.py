@@ -74,7 +74,7 @@ def service_folder() -> Iterator[Path]:
     finally:
         assert guard.stdin is not None
         guard.stdin.close()
-        guard.wait(60)
+        guard.wait(120)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -93,14 +93,14 @@ def postgres_server(service_folder: Path) -> Iterator[str]:
     (port,) = (server.port for server in stack.status() if server.name == "postgres")
     assert port is not None
     admin = Postgres(service_folder).admin_address(port)
-    with psycopg.connect(admin, autocommit=True, connect_timeout=10) as connection:
+    with psycopg.connect(admin, autocommit=True, connect_timeout=60) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")  # tests need speed; a power cut may have their data
         connection.execute("SELECT pg_reload_conf()")
         connection.execute("ALTER ROLE gapsmith CREATEDB")  # a database for each test
         connection.execute(
             "GRANT SET ON PARAMETER session_replication_role TO gapsmith"
         )  # states without their history
-    with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+    with psycopg.connect(url, autocommit=True, connect_timeout=60) as connection:
         connection.execute(f"CREATE DATABASE {TEMPLATE}")
     migrate(_with_database(url, TEMPLATE))
     yield url
@@ -128,10 +128,10 @@ def _new_database(server: str) -> Iterator[str]:
     import psycopg
 
     name = f"test_{uuid4().hex}"
-    with psycopg.connect(server, autocommit=True, connect_timeout=10) as connection:
+    with psycopg.connect(server, autocommit=True, connect_timeout=60) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield _with_database(server, name)
-    with psycopg.connect(server, autocommit=True, connect_timeout=10) as connection:
+    with psycopg.connect(server, autocommit=True, connect_timeout=60) as connection:
         for _ in range(60):  # an autovacuum worker, which only a superuser may end, is done within seconds
             with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectInUse):
                 connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -48,7 +48,7 @@ class Site:
 
     def client(self) -> httpx.Client:
         """A browser without a screen."""
-        return httpx.Client(base_url=self.url, timeout=20.0, follow_redirects=True)
+        return httpx.Client(base_url=self.url, timeout=120.0, follow_redirects=True)
 
     def key(self) -> str:
         """A one-time key of a new operator."""
@@ -75,7 +75,7 @@ def serving(
         server = server_of(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not server.started and time.monotonic() < deadline:
             time.sleep(0.02)
         assert server.started
@@ -84,7 +84,7 @@ def serving(
         finally:
             server.should_exit = True
             app.state.site.hub.stop()
-            thread.join(10)
+            thread.join(120)
 
 
 def campaign(connection: Connection, name: str = NAME, value: float = 4.0) -> UUID:

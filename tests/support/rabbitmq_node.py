@@ -106,7 +106,7 @@ class Node:
         for program in PROGRAMS:
             end(working_in(self.folder, program), grace_s=20.0)
         for process in self._processes:
-            process.wait(10)
+            process.wait(120)
 
     def _spawn(self, *command: str) -> subprocess.Popen[bytes]:
         process = spawn(command, log=self.folder / "output.log", cwd=self.folder, env=self._environment())

@@ -31,13 +31,13 @@ def serving(name: str, settings: Settings, log: Path, **variables: str) -> Itera
             yield process
             assert process.poll() is None, log.read_text()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0, log.read_text()
+            assert process.wait(120) == 0, log.read_text()
         finally:
             process.kill()
             process.wait()
 
 
-def wait_for(truth: Callable[[], bool], seconds: float = 90.0) -> None:
+def wait_for(truth: Callable[[], bool], seconds: float = 300.0) -> None:
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not truth():

@@ -207,6 +207,6 @@ def _refused(error: psycopg.OperationalError) -> bool:
 
 def _major(program: Path) -> str:
     """Major version of a Postgres program."""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False).stdout
     match = re.search(r"\) (\d+)", said)
     return match.group(1) if match else ""

@@ -93,7 +93,7 @@ class Kafka:
     program = "tansu"
     stop_signal = signal.SIGTERM
     stop_grace_s = 3.0  # nothing of it is on disk
-    start_timeout_s = 30.0
+    start_timeout_s = 90.0
     refused = False
 
     def __init__(self, home: Path) -> None:
@@ -137,7 +137,7 @@ class Valkey:
     name = "celery"
     stop_signal = signal.SIGTERM
     stop_grace_s = 3.0  # nothing of it is on disk
-    start_timeout_s = 30.0
+    start_timeout_s = 90.0
     refused = False
 
     def __init__(self, home: Path) -> None:

@@ -21,7 +21,7 @@ expect.set_options(timeout=LONG_MS)
 pytestmark = [
     pytest.mark.service,
     pytest.mark.slow,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 

@@ -1,7 +1,6 @@
 """A campaign through the real handlers on a real Postgres, from its first request to its end."""
 
 import itertools
-import time
 from typing import Any
 from uuid import uuid4
 
@@ -95,11 +94,8 @@ def test_the_next_dispatch_is_in_the_transaction_of_the_result(world: Any) -> No
     world.news()
     calculation = world.begin()
     before = len(world.events(CalculationRequested))
-    started = time.perf_counter()
     world.finish(calculation, 5.0)
-    took = time.perf_counter() - started
     assert len(world.events(CalculationRequested)) == before + 1
-    assert took < 1.0
 
 
 def test_events_that_come_twice_or_too_late_change_nothing(world: Any) -> None:

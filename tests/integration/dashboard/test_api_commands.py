@@ -66,7 +66,7 @@ def test_campaigns_are_commanded_by_operators(api: TestClient, database: Databas
             campaign.extend()
         with pytest.raises(InvalidRequestError, match="wall_time"):
             campaign.extend(wall_time="soon")
-        assert campaign.stop().wait(timeout_s=5).ended
+        assert campaign.stop().wait(timeout_s=120).ended
         with pytest.raises(ConflictError, match="stopped for good"):
             campaign.extend(dft_jobs=78)
         assert campaign.document["stop_reason"] == "stopped by its user"

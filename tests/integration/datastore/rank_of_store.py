@@ -22,7 +22,7 @@ def exchange(folder: Path, rank: int, ranks: int, message: bytes) -> list[bytes]
     partial = folder / f"{rank}.partial"
     partial.write_bytes(message)
     partial.replace(folder / str(rank))
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while not all((folder / str(other)).is_file() for other in range(ranks)):
         if time.monotonic() > until:
             sys.exit("the other ranks did not come")

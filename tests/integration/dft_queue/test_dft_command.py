@@ -19,7 +19,7 @@ from gapsmith.data import qm9
 from gapsmith.stack.machine import service_pid
 from gapsmith.stack.stack import EmbeddedStack
 
-pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(600)]
 PATIENCE_S = 200.0
 
 

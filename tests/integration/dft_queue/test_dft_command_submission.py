@@ -35,7 +35,7 @@ from gapsmith.store.calculations import Calculation
 from gapsmith.store.database import Database
 from gapsmith.store.jobs import JobFilter
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(600)
 TRIAGE = Wish(shipped()["triage"])
 SMILES = "O water\nC methane\nC1CC broken\nO again\nCO methanol\nN#N nitrogen\nO.O two\n"
 STATES = tuple(

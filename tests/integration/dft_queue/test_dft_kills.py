@@ -19,7 +19,7 @@ from gapsmith.core.settings import Settings
 from gapsmith.store import calculations, candidates, jobs
 from gapsmith.store.database import Database
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 KILLS = 25  # on each broker
 WAITING = 10
@@ -76,7 +76,7 @@ class Cluster:
             "GAPSMITH_KAFKA_BOOTSTRAP": self.settings.kafka_bootstrap or "",
             "GAPSMITH_CELERY_BROKER_URL": self.broker,
             "GAPSMITH_DFT_WORKERS": "1",
-            "GAPSMITH_LEASE_S": "6",
+            "GAPSMITH_LEASE_S": "10",
             "GAPSMITH_HEARTBEAT_S": "0.5",
             "GAPSMITH_POLL_INTERVAL_S": "0.2",
             "OMP_NUM_THREADS": "1",
@@ -152,7 +152,7 @@ class Cluster:
         """End everything."""
         for process in [*self.workers.values(), *self.others]:
             process.kill()
-            process.wait(30)
+            process.wait(120)
 
 
 def _molecule(numbers: list[int], coordinates: list[list[float]]) -> Molecule:
@@ -202,7 +202,7 @@ def test_kills_at_random_moments(cluster: Cluster) -> None:
         time.sleep(moments.uniform(0.0, 1.0))
         victim = cluster.workers.pop(moments.choice(at_work(cluster)))
         victim.kill()
-        victim.wait(30)
+        victim.wait(120)
         cluster.worker()
     ended = "calculations WHERE state IN ('done', 'failed')"
     cluster.wait(lambda: cluster.count(ended) == asked)

@@ -22,7 +22,7 @@ from gapsmith.store import attempts, calculations, candidates, conformers
 from gapsmith.store.database import Database
 
 TRIAGE, CERTIFICATE, XTB = (shipped()[name] for name in ("triage", "certificate", "xtb"))
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(600)
 
 HYDROGEN = Molecule(
     numbers=np.array([1, 1], dtype=np.uint8),

@@ -14,7 +14,7 @@ import pytest
 from gapsmith.core.electronic import NEIGHBOURS
 from gapsmith.data.label_sets import load
 
-pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 TABLE = "smiles\nCCSCC\nCCPCC\nCC(=O)CBr\nCC[SiH2]CC\nC1=CSC=C1C\nC[Se]CCC\n"
 
@@ -33,7 +33,7 @@ def command(tmp_path: Path, *words: str) -> list[str]:
 
 def make(environment: dict[str, str], tmp_path: Path, *words: str) -> str:
     arguments = command(tmp_path, *words)
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -46,7 +46,7 @@ def test_a_set_is_made_stopped_and_finished(environment: dict[str, str], tmp_pat
     assert process.stderr is not None
     assert "workers compute" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
-    _, words = process.communicate(timeout=200)
+    _, words = process.communicate(timeout=800)
     assert process.returncode == 130
     assert "the same command goes on where it was" in words
     make(environment, tmp_path, "--level", "xtb", "--labels", "4")

@@ -11,7 +11,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +31,7 @@ from gapsmith.stack.processes import wait_until
 from gapsmith.stack.stack import EmbeddedStack
 
 HERE, THERE = "127.0.0.1", "127.0.0.2"
-PATIENCE_S = 120.0
+PATIENCE_S = 400.0
 
 
 class Echo:
@@ -78,7 +77,7 @@ def test_what_is_sent_comes_out_at_the_server_and_back(echo: Echo) -> None:
             HERE,
         )
         sent = secrets.token_bytes(2**20)
-        with socket.create_connection((HERE, url.port or 0), timeout=20) as link:
+        with socket.create_connection((HERE, url.port or 0), timeout=60) as link:
             threading.Thread(target=link.sendall, args=(sent,)).start()
             received = bytearray()
             while len(received) < len(sent):
@@ -152,10 +151,18 @@ def gapsmith(home: Path, *words: str, **more: str) -> "subprocess.Popen[str]":
     )
 
 
+def refuses(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=60).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 @pytest.mark.serial
 @pytest.mark.service
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_worker_of_another_home_computes_what_this_one_asks_for(service_folder: Path, tmp_path: Path) -> None:
     home, other = service_folder / "here", service_folder / "there"
     with socket.socket() as probe:
@@ -176,7 +183,7 @@ def test_a_worker_of_another_home_computes_what_this_one_asks_for(service_folder
             assert addresses is not None
             with psycopg.connect(addresses.postgres_url, autocommit=True) as link:
                 beats = "SELECT count(*) FROM heartbeats WHERE service = 'dft_worker' AND pid = %s"
-                wait_until(lambda: link.execute(beats, (worker.pid,)).fetchone() == (1,), PATIENCE_S)
+                assert wait_until(lambda: link.execute(beats, (worker.pid,)).fetchone() == (1,), PATIENCE_S)
                 own = service_pid(home, "dft_worker")
                 assert own is not None
                 os.kill(own, signal.SIGSTOP)  # so that the other one has to do it
@@ -191,10 +198,8 @@ def test_a_worker_of_another_home_computes_what_this_one_asks_for(service_folder
             assert command[1] not in line
         finally:
             worker.terminate()
-            worker.wait(60)
+            worker.wait(120)
         assert [path.stat().st_mode & 0o777 for path in other.glob("joined-*")] == [0o600]
     finally:
         gapsmith(home, "down").communicate(timeout=PATIENCE_S)
-    time.sleep(0.5)
-    with pytest.raises(OSError, match="refused"):
-        socket.create_connection((THERE, port), timeout=5)
+    assert wait_until(lambda: refuses(THERE, port), PATIENCE_S)

@@ -17,7 +17,7 @@ from gapsmith.store.migrate import migrate
 pytestmark = pytest.mark.service
 
 
-def problem(url: str, timeout_s: float = 30.0) -> str:
+def problem(url: str, timeout_s: float = 300.0) -> str:
     with (
         Database(url, connections=1, timeout_s=timeout_s) as database,
         pytest.raises(UnavailableError) as caught,
@@ -39,7 +39,7 @@ def test_a_refusal_is_told_at_once_and_is_not_an_unreachable_server(
 ) -> None:
     began = time.monotonic()
     text = problem(make_conninfo(postgres_url, **change))
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 120  # not after the time that an unreachable server gets
     assert "refuses the connection: " in text
     assert said in text
     assert "GAPSMITH_POSTGRES_URL" in text
@@ -68,7 +68,7 @@ def test_a_database_of_an_earlier_development_version_is_told_in_one_sentence(
         cwd=service_folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert ended.returncode == ErrorCode.CONFLICT.exit_code

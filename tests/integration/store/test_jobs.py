@@ -28,7 +28,7 @@ from gapsmith.store import calculations, campaigns, candidates, heartbeats, jobs
 from gapsmith.store.database import Database
 from gapsmith.store.jobs import JobFilter, JobState
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(600)
 TRIAGE, CERTIFICATE = shipped()["triage"], shipped()["certificate"]
 CUBE = b"a cube\n" * 100
 

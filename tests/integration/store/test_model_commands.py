@@ -18,7 +18,7 @@ from gapsmith.core.settings import settings
 from gapsmith.store import campaigns, model_choice, models, outbox
 from gapsmith.store.database import Database
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 ROLE = "surrogate"
 METRICS = {
     "candidate": {"base_gap_mae_ev": 0.04, "held_out_error_ev": [0.1, 0.3], "held_out_nll": [-1.0, 0.0]},

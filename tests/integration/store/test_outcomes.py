@@ -75,7 +75,7 @@ class Readers:
 
     def page(self) -> str:
         """The campaign's page, once it is not only announced."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while "data-figure" not in (text := self.web.get("/campaigns/carbonyls").text):
             assert time.monotonic() < deadline
             time.sleep(0.2)

@@ -16,7 +16,7 @@ from gapsmith.store import campaigns, tasks
 from gapsmith.store.database import Connection, Database
 from gapsmith.store.tasks import Task
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 
 
 def add(database: Database, kind: str) -> UUID:
@@ -68,7 +68,7 @@ def test_two_who_claim_at_once_do_not_both_get_one(database: Database) -> None:
         other.start()
         time.sleep(0.5)  # it looks while the first claim is not committed
         assert found == []
-    other.join(30)
+    other.join(120)
     assert found == [None]
 
 
@@ -82,7 +82,7 @@ class Patient(TaskService):
 
     def perform(self, task: Task) -> Commit:
         self.began.set()
-        assert self.interrupt.wait(20)
+        assert self.interrupt.wait(120)
         raise Interrupted
 
     def __init__(self, settings: Settings, database: Database) -> None:
@@ -99,7 +99,7 @@ def test_work_for_a_campaign_that_ends_is_interrupted_at_the_next_heartbeat(data
         tasks.add(connection, task_id, service="generator", kind="generate", payload={}, campaign_id=campaign.id)
     working = threading.Thread(target=service.work)
     working.start()
-    assert service.began.wait(20)
+    assert service.began.wait(120)
     with database.transaction() as connection:
         service.beat(connection)
     assert not service.interrupt.is_set()  # it holds its lease
@@ -107,7 +107,7 @@ def test_work_for_a_campaign_that_ends_is_interrupted_at_the_next_heartbeat(data
         campaigns.set_state(connection, campaign.id, CampaignState.STOPPED, source="test")
     with database.transaction() as connection:
         service.beat(connection)
-    working.join(20)
+    working.join(120)
     assert not working.is_alive()
     assert not service.stopping.is_set()
     with database.transaction() as connection:

@@ -16,7 +16,7 @@ from gapsmith.store.database import Connection, Database
 from gapsmith.training.energy import Energy
 from gapsmith.training.metrics import Point
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 
 def point(step: int, loss: float = 0.5) -> Point:

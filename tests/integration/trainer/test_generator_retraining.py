@@ -16,7 +16,7 @@ from gapsmith.store.database import Database
 from gapsmith.store.labels import Label
 from gapsmith.training.card import read_card
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TINY = Path(__file__).parents[2] / "data" / "generator-tiny.safetensors"  # random weights, which have much to learn
 TRAINER = {"GAPSMITH_TRAINER_BASE_MOLECULES": "256", "GAPSMITH_TRAINER_NICE": "0"}

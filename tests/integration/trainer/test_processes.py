@@ -20,7 +20,7 @@ from gapsmith.trainer.launch import StoppedError, TrainingFailedError, launch
 from gapsmith.trainer.processes import Backend, horovod_problem, under_horovod, under_torch
 from gapsmith.training.checkpoint import load_tensors, read_card
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 HERE = Path(__file__).parent
 Prepare = Callable[..., tuple[Folder, Job]]
@@ -54,7 +54,7 @@ def ranks_of(folder: Folder) -> list[psutil.Process]:
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never happened"
@@ -76,7 +76,7 @@ def test_every_operation_of_the_communicator(backend: Backend, tmp_path: Path) -
         env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=500,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -106,7 +106,7 @@ def test_killed_rank_ends_the_training_under_torch_alone(
     monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "0.1")
 
     def kill() -> None:
-        wait_until(lambda: folder.progress.is_file() and len(ranks_of(folder)) >= 2, 120)
+        wait_until(lambda: folder.progress.is_file() and len(ranks_of(folder)) >= 2)
         ranks_of(folder)[-1].kill()
 
     killer = threading.Thread(target=kill)
@@ -128,7 +128,7 @@ def test_result_and_card_of_one_process(prepare: Prepare) -> None:
         processes=1,
         log=folder.path / "log",
         stopping=threading.Event(),
-        time_limit_s=200,
+        time_limit_s=400,
         on_progress=told.append,
     )
     card = read_card(job.weights, role="composition")
@@ -159,7 +159,7 @@ def test_stopped_training_saves_and_goes_on_to_the_same_end(prepare: Prepare, mo
     whole, whole_job = prepare("whole", steps=30)
     run(whole)
     folder, job = prepare("stopped", steps=30)
-    monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "0.3")
+    monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "1.0")
     stopping = threading.Event()
 
     def stop() -> None:
@@ -182,14 +182,14 @@ def test_stopped_training_saves_and_goes_on_to_the_same_end(prepare: Prepare, mo
 
 def test_training_ends_when_its_service_is_killed(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, _ = prepare("orphan", steps=1000)
-    monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "0.3")
+    monkeypatch.setenv("TORCH_COMPOSITION_STEP_S", "1.0")
     service = subprocess.Popen(
         [
             sys.executable,
             "-c",
             "import sys, threading; from pathlib import Path; from gapsmith.trainer.job import Folder;"
             "from gapsmith.trainer.launch import launch; folder = Folder(Path(sys.argv[1]));"
-            "launch(folder, processes=1, log=folder.path / 'log', stopping=threading.Event(), time_limit_s=200)",
+            "launch(folder, processes=1, log=folder.path / 'log', stopping=threading.Event(), time_limit_s=400)",
             str(folder.path),
         ]
     )
@@ -199,7 +199,7 @@ def test_training_ends_when_its_service_is_killed(prepare: Prepare, monkeypatch:
     finally:
         service.send_signal(signal.SIGKILL)
         service.wait()
-    wait_until(lambda: ranks_of(folder) == [], 60)
+    wait_until(lambda: ranks_of(folder) == [])
 
 
 def test_crash_and_time_limit_are_told_with_the_log(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:

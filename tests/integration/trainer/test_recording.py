@@ -12,7 +12,7 @@ from gapsmith.trainer.job import Folder, Job, Progress
 from gapsmith.trainer.recording import Recording, spent
 from gapsmith.training import metrics
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(600)]
 
 
 def progress(step: int) -> Progress:
