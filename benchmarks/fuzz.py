@@ -20,9 +20,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gapsmith.core import children, errors
+
+if TYPE_CHECKING:
+    import click
 
 CASES: Final = 1000
 ROOT: Final = Path(__file__).parents[1]
@@ -69,7 +72,9 @@ COMMANDS: Final = (  # @ is an argument by chance
     "data make @ --molecules @ --pool @ --level @ --labels @ --into @", "data electronic --molecules @ --split @",
     "data xtb --molecules @ --workers @", "report @ --results @", "token create @ --role @ --valid-for @",
     "token revoke @", "token list", "status", "down @", "migrate @", "up @ @", "dashboard @", "generator healthy",
-    "dft_worker healthy", "@ serve", "@", "@ @",
+    "dft_worker healthy", "dashboard healthy", "@ serve", "@", "@ @", "campaign delete @ --yes",
+    "jobs delete @ --state @ --yes", "jobs export @ -o @", "worker --join @ --workers @", "up --listen @",
+    "up --servers-only @", "dft {molecules} --no-wait --recipes {levels} --recipe @",
 )  # fmt: skip
 WARM: Final = (  # what commands import when they run
     "coordinator.commands.estimate", "coordinator.commands.run", "core.chemistry.screening", "dft_queue.commands.dft",
@@ -192,9 +197,46 @@ def _fault(code: int | None, output: str, log: str) -> str | None:
     return None
 
 
+def leaves(command: "click.Command", *path: str) -> "Iterator[tuple[str, click.Command]]":
+    """Every command that is not a group, by the words that call it."""
+    import click
+
+    if not isinstance(command, click.Group):
+        yield " ".join(path), command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        if (found := command.get_command(context, name)) is not None:
+            yield from leaves(found, *path, name)
+
+
+@cache
+def _options() -> dict[str, list[str]]:
+    """Options of every command, with an argument if they take one."""
+    import click
+
+    from gapsmith.cli.main import cli
+
+    return {
+        name: [
+            option.opts[0] + (" @" * option.nargs if not option.is_flag else "")
+            for option in command.params
+            if isinstance(option, click.Option)
+        ]
+        for name, command in leaves(cli)
+    }
+
+
+def _line(chance: random.Random, number: int) -> str:
+    """A command line; every second one with an option more, so that all have their turn."""
+    line = COMMANDS[number % len(COMMANDS)]
+    more = [options for name, options in _options().items() if options and line.startswith(f"{name} ")]
+    return f"{line} {chance.choice(more[0])}" if more and chance.random() < 0.5 else line
+
+
 def _arguments(chance: random.Random, folder: Path, number: int) -> list[str]:
     words = []
-    for word in COMMANDS[number % len(COMMANDS)].split():
+    for word in _line(chance, number).split():
         if word in FILES:
             words.append(str(_mutated(chance, chance.choice(FILES[word]), folder, number)))
         elif word == "@":
@@ -245,10 +287,8 @@ def _changed(chance: random.Random, content: bytes) -> bytes:
 @cache
 def _warm() -> None:
     """Import what the commands import, so that forks have it."""
-    import click
     import torch
 
-    from gapsmith.cli.main import cli
     from gapsmith.surrogate.predictor import Predictor
 
     torch.set_num_threads(1)
@@ -256,14 +296,7 @@ def _warm() -> None:
     for name in WARM:
         importlib.import_module(f"gapsmith.{name}")
 
-    def visit(command: click.Command) -> None:
-        if isinstance(command, click.Group):
-            context = click.Context(command)
-            for name in command.list_commands(context):
-                if (found := command.get_command(context, name)) is not None:
-                    visit(found)
-
-    visit(cli)
+    _options()
 
 
 def _carry_out(arguments: Sequence[str], environment: dict[str, str], home: Path) -> None:

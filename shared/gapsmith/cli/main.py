@@ -1,13 +1,14 @@
 """``gapsmith``: commands are entry points, each loaded only when it is called, so that help and queries answer at once."""
 
 import io
+import os
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
 from gapsmith.cli.commands import CommandGroup, registered, summary
-from gapsmith.core.errors import GapsmithError
+from gapsmith.core.errors import GapsmithError, disk_full
 from gapsmith.core.terminal import echo
 
 SERVICE_GROUP = "gapsmith.services"
@@ -90,7 +91,9 @@ def cli() -> None:
 def main() -> None:
     """Entry point: every error is one sentence on the terminal; the traceback of an unexpected one goes to a log file."""
     try:
-        sys.exit(cli(standalone_mode=False))  # click returns the code of an Exit, and None otherwise
+        code = cli(standalone_mode=False)  # click returns the code of an Exit, and None otherwise
+        sys.stdout.flush()  # while what goes wrong can be told
+        sys.exit(code)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
@@ -106,6 +109,9 @@ def main() -> None:
     except Exception as error:
         from gapsmith.core import crash
 
+        if (full := disk_full(error)) is not None:
+            _give_up_output()
+            _fail(full)
         told = crash.record(error)
         if told.log is None:  # as in a container whose home cannot be written, where standard error is the log
             import traceback
@@ -114,7 +120,15 @@ def main() -> None:
         _fail(told)
 
 
-def _fail(error: GapsmithError) -> None:
+def _give_up_output() -> None:
+    """Drop what standard output does not take, which Python would try to write again when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(error: GapsmithError) -> NoReturn:
     """Print an error in one sentence with advice; exit with the code of the table."""
     echo("error: ", fg="red", bold=True, nl=False, err=True)
     echo(str(error), err=True)

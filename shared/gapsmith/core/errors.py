@@ -7,7 +7,8 @@ GapsmithError
 │   ├── NotFound          a name or an id that does not exist (any more)
 │   └── Conflict          a change that the present state does not allow
 ├── UnavailableError      a server or a resource that cannot be reached: which one, which address, what to start
-│   └── OutdatedSchema    a database of an earlier version
+│   ├── OutdatedSchema    a database of an earlier version
+│   └── DiskFull          a file that does not fit
 ├── TooSlow               a query that was ended because it took too long
 ├── CheckpointError       model weights that are missing, damaged or of another format
 ├── DataError             a data set that is missing or damaged
@@ -15,6 +16,8 @@ GapsmithError
 └── Internal              a mistake of ours, with the number under which the log has its traceback
 """
 
+import errno
+import os
 from enum import StrEnum
 from pathlib import Path
 
@@ -50,6 +53,7 @@ class ErrorCode(StrEnum):
     OUTDATED_SCHEMA = (
         "outdated-schema", 503, 5, "The database is of an earlier version", "bring it up to date with: gapsmith migrate"
     )  # fmt: skip
+    DISK_FULL = "disk-full", 507, 5, "A disk is full"
     TOO_MANY = "too-many-requests", 429, 5, "Too many requests"
     CHECKPOINT = "checkpoint", 500, 6, "Model weights cannot be used", "'gapsmith models list' shows all models"
     DATA = "data", 500, 6, "A data set cannot be used"
@@ -145,6 +149,24 @@ class DataError(GapsmithError):
     """A data set is missing or damaged."""
 
     code = ErrorCode.DATA
+
+
+class DiskFull(UnavailableError):
+    """A file does not fit; the message names it where that is known."""
+
+    code = ErrorCode.DISK_FULL
+
+
+def disk_full(error: BaseException) -> DiskFull | None:
+    """What to tell of an exception that a full disk, a quota or a limit of a file's size has caused; None of any other."""
+    import tempfile  # half of what this module costs, and seldom needed
+
+    number = getattr(error, "errno", None)
+    if number not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and f"(os error {errno.ENOSPC})" not in str(error):
+        return None
+    where = getattr(error, "filename", None) or f"the output, or a temporary file in {tempfile.gettempdir()},"
+    why = getattr(error, "strerror", None) or os.strerror(errno.ENOSPC)
+    return DiskFull(f"{where} cannot be written: {why}; free some space, and give the same command again")
 
 
 class Internal(GapsmithError):

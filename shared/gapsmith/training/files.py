@@ -20,7 +20,11 @@ def card_path(weights: Path) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; afterwards flushed to disk and renamed to ``path``, or removed on an exception."""
+    """A path to write to; afterwards flushed to disk and renamed to ``path``, or removed on an exception.
+
+    Raises:
+        OSError: of the block or of the renaming; it names ``path``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -33,6 +37,10 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(folder)  # the rename itself
         finally:
             os.close(folder)
+    except OSError as error:
+        if error.filename in (None, str(partial)):  # writing does not name the file
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

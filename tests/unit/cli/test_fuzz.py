@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.fuzz import COMMANDS, leaves
+
+from gapsmith.cli.main import cli
 
 CASES = range(50)
 ALONE = """
@@ -25,3 +28,9 @@ def test_mutated_files_and_arguments_end_in_a_sentence() -> None:
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+
+
+def test_every_command_is_among_them() -> None:
+    lines = [f"{line} " for line in COMMANDS]
+    known = [name for name, _ in leaves(cli) if not name.endswith(" serve")]
+    assert [name for name in known if not any(line.startswith(f"{name} ") for line in lines)] == []
