@@ -161,11 +161,13 @@ def disk_full(error: BaseException) -> DiskFull | None:
     """What to tell of an exception that a full disk, a quota or a limit of a file's size has caused; None of any other."""
     import tempfile  # half of what this module costs, and seldom needed
 
-    number = getattr(error, "errno", None)
-    if number not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and f"(os error {errno.ENOSPC})" not in str(error):
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    told = (number for number in full if f"(os error {number})" in str(error))  # as safetensors does, in Rust
+    number = getattr(error, "errno", None) or next(told, None)
+    if number not in full:
         return None
     where = getattr(error, "filename", None) or f"the output, or a temporary file in {tempfile.gettempdir()},"
-    why = getattr(error, "strerror", None) or os.strerror(errno.ENOSPC)
+    why = getattr(error, "strerror", None) or os.strerror(number)
     return DiskFull(f"{where} cannot be written: {why}; free some space, and give the same command again")
 
 

@@ -1,11 +1,13 @@
 """``gapsmith train``: what it leaves, stopped and resumed, several processes of which one is killed, refusals."""
 
 import json
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -133,6 +135,27 @@ def test_killed_rank_is_replaced_and_the_training_ends_as_if_nothing_had_happene
     for name, tensor in expected.items():
         torch.testing.assert_close(got[name].float(), tensor.float(), rtol=2e-3, atol=2e-3)
     assert read_card(together / "composition-0.safetensors", role="composition")["training"]["steps"] == 500
+
+
+def test_a_full_disk_is_one_sentence_and_the_training_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    home = tmp_path / "run"
+
+    def told(most: int, *options: str) -> str:
+        limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (most, most))
+        done = subprocess.run(
+            command(home, *options), preexec_fn=limit, capture_output=True, text=True, timeout=500, check=False
+        )
+        assert "Traceback" not in done.stderr
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert "File too large" in line
+        return line
+
+    assert f"{home / 'assignment.json'} cannot be written" in told(100, "--steps", "20")
+    assert not (home / "assignment.json").exists()
+    assert "state-20.safetensors cannot be written" in told(3000, "--steps", "20")
+    assert not list(home.rglob("*.safetensors"))
+    run(home, "--resume")
+    assert read_card(home / "composition-0.safetensors", role="composition")["training"]["steps"] == 20
 
 
 @pytest.mark.parametrize(
