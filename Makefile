@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev horovod demo test unit lint format types imports ci bench lock schema vendor screenshots clean
+.PHONY: help install dev horovod demo test unit lint format types imports ci docs wheel bench lock schema vendor screenshots clean
 
 help: ## list what one does here
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -33,6 +33,10 @@ $(VENV)/.installed: $(VENV)/.venv pyproject.toml $(addprefix requirements/,insta
 
 $(VENV)/.dev: $(VENV)/.installed requirements/horovod.txt requirements/dev.txt
 	@$(PIP) $(LOCKED) --requirement requirements/horovod.txt --requirement requirements/dev.txt
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.dev requirements/docs.txt
+	@$(PIP) $(LOCKED) --requirement requirements/docs.txt
 	@touch $@
 
 $(VENV)/.horovod: $(VENV)/.dev compose/horovod/build_wheel.sh
@@ -74,7 +78,10 @@ types: dev ## mypy, strict
 imports: dev ## which way imports point
 	$(BIN)/lint-imports
 
-ci: lint types imports test ## what decides whether a change lands
+docs: $(VENV)/.docs ## build the documentation site into build/docs/html; a dead link is an error
+	$(BIN)/python -m docs.site.build
+
+ci: lint types imports docs test ## what decides whether a change lands
 
 bench: horovod ## measure, and write benchmarks/results/*.json
 	$(BIN)/python -m benchmarks

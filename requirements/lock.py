@@ -22,6 +22,7 @@ FILES = {  # extras of each; a file has what those above it do not have
     "embedded": ["embedded"],
     "horovod": ["embedded", "horovod-build"],
     "dev": ["embedded", "horovod-build", "dev"],
+    "docs": ["embedded", "horovod-build", "dev", "docs"],
 }
 TITLE = "# Written by 'make lock'; to be installed with --require-hashes --no-deps.\n"
 
@@ -29,7 +30,7 @@ TITLE = "# Written by 'make lock'; to be installed with --require-hashes --no-de
 def main() -> None:
     """Resolve with everything, then the smaller sets with the same versions."""
     present = [entry for name in (*FILES, "cuda") for entry in _entries(HERE / f"{name}.txt")]
-    everything = {_name(entry): entry for entry in resolve(FILES["dev"], present, "--generate-hashes")}
+    everything = {_name(entry): entry for entry in resolve(FILES["docs"], present, "--generate-hashes")}
     _write("cuda", [entry for entry in everything.values() if CUDA.match(entry)])
     if local := _local_builds(entry.split(" ")[0] for entry in everything.values()):
         _write("local", local)
@@ -48,6 +49,7 @@ def resolve(extras: list[str], known: list[str], *options: str) -> list[str]:
         constraints.write_text("".join(f"{entry.split(' ')[0]}\n" for entry in known))
         options += tuple(f"--extra={extra}" for extra in extras)
         options += ("--universal", "--python-version=3.11", "--no-header", "--no-annotate", "--quiet")
+        options += ("--fork-strategy=fewest",)  # one version of each package for all platforms and Pythons
         command = [sys.executable, "-m", "uv", "pip", "compile", *options, "-c", constraints, "-o", out, PROJECT, build]
         subprocess.run([str(word) for word in command], check=True)
         return _entries(out)
