@@ -134,17 +134,15 @@ def test_standard_output_on_a_full_disk(tmp_path: Path, words: tuple[str, ...]) 
     assert "cannot be written: No space left on device" in done.stderr
 
 
-@pytest.mark.parametrize("kind", ["xtb", "electronic"])
-def test_a_chunk_of_data_that_does_not_fit_is_computed_again(tmp_path: Path, kind: str) -> None:
+def test_a_chunk_of_data_that_does_not_fit_is_computed_again(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     qm9.load()
-    (own := Path(os.environ.get("GAPSMITH_CACHE", Path.home() / ".cache" / "gapsmith"))).resolve()
-    for file in own.glob("qm9*"):
+    for file in Path(os.environ.get("GAPSMITH_CACHE", Path.home() / ".cache" / "gapsmith")).resolve().glob("qm9*"):
         if file.is_file():
             (cache / file.name).symlink_to(file)
     before = sorted(cache.rglob("*"))
-    words = ("data", kind, "--molecules", 5, "--workers", 1)
+    words = ("data", "electronic", "--molecules", 5, "--workers", 1)
     said = sentence(gapsmith(tmp_path / "home", *words, most=256, GAPSMITH_CACHE=str(cache)))
     assert str(cache) in said
     assert "File too large" in said
@@ -156,7 +154,9 @@ def test_a_chunk_of_data_that_does_not_fit_is_computed_again(tmp_path: Path, kin
 
 
 def test_a_label_set_that_does_not_fit(tmp_path: Path) -> None:
-    words = ("data", "make", "generated", "--molecules", 2, "--into", tmp_path / "labels")
+    (tmp_path / "two.csv").write_text("smiles\nCCSCC\nC1=CSC=C1C\n")
+    pool = f"table:{tmp_path / 'two.csv'}"
+    words = ("data", "make", "few", "--pool", pool, "--molecules", 2, "--into", tmp_path / "labels")
     said = sentence(gapsmith(tmp_path / "home", *words, most=64))
     assert str(tmp_path / "labels") in said
     assert "File too large" in said

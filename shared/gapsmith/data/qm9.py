@@ -23,6 +23,11 @@ from gapsmith.core.paths import cache
 from gapsmith.core.units import HARTREE_TO_EV
 
 VERSION = 1
+SOURCE = {  # files of the package, and their SHA-256: whatever else is installed under its name is not QM9
+    "qm9_part1.csv": "19f0a5d595462d52cd82eef3370f3e9eb55a1f52cb14985657200349568deff3",
+    "qm9_part2.csv": "2bca113fdc0b28a13563c80ed9b240e934f3da6c64c64fe74ddb4f0f36036e61",
+    "qm9_part3.csv": "9c5efb5733d2af149db8d95d36ff198b4ffed12d9f7b344220a1e5877d5c6a43",
+}
 LEVEL = "B3LYP/6-31G(2df,p)"  # of all its properties
 COORDINATE_STEP_ANGSTROM = 5e-4  # coordinates are centred and stored as multiples of this in int16
 COLUMNS = {  # property: (column of the source, factor)
@@ -153,10 +158,13 @@ def _build(target: Path) -> None:
         **{name: np.array(values) for name, values in properties.items()},
     }
     partial = target.with_suffix(".partial")
-    target.with_suffix(".inchi.txt").write_text("\n".join(inchi) + "\n")
-    save_file(tensors, str(partial), metadata={"source": "qm9pack", "version": str(VERSION)})
-    partial.chmod(0o644)
-    partial.replace(target)
+    try:
+        target.with_suffix(".inchi.txt").write_text("\n".join(inchi) + "\n")  # counts only beside the other file
+        save_file(tensors, str(partial), metadata={"source": "qm9pack", "version": str(VERSION)})
+        partial.chmod(0o644)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _floats(text: str) -> np.ndarray:
@@ -166,10 +174,16 @@ def _floats(text: str) -> np.ndarray:
 
 def _rows() -> Iterator[dict[str, str]]:
     csv.field_size_limit(10_000_000)
-    for part in ("qm9_part1.csv", "qm9_part2.csv", "qm9_part3.csv"):
+    for part, digest in SOURCE.items():
         try:  # the package's own code needs pkg_resources, which is gone; its files are all we want
-            text = Path(str(distribution("qm9pack").locate_file(f"qm9pack/data/{part}"))).open(newline="")  # noqa: SIM115
+            file = Path(str(distribution("qm9pack").locate_file(f"qm9pack/data/{part}")))
+            with file.open("rb") as content:
+                found = hashlib.file_digest(content, "sha256").hexdigest()
         except (PackageNotFoundError, FileNotFoundError) as error:
             raise DataError(f"QM9's file {part} is missing; install its package: pip install qm9pack") from error
-        with text:
+        if found != digest:
+            raise DataError(
+                f"{file} is not QM9's file: its SHA-256 is {found}, not {digest}; install qm9pack 1.0.3 again"
+            )
+        with file.open(newline="") as text:
             yield from csv.DictReader(text)
