@@ -35,7 +35,7 @@ structlog.configure(
 hypothesis_settings.register_profile("gapsmith", deadline=None)  # speed is measured in benchmarks/
 hypothesis_settings.register_profile("quick", deadline=None, max_examples=20)  # of `make unit`
 hypothesis_settings.load_profile("gapsmith")
-pytest_plugins = ["rabbitmq_node"]
+pytest_plugins = ["rabbitmq_node", "skipped_tests"]
 
 SERVICE_FIXTURES = {"postgres_server", "postgres_url", "settings", "database", "service_folder"}
 TEMPLATE = "gapsmith_template"
