@@ -35,7 +35,7 @@ class Prediction:
     std_ev: np.ndarray  # (molecules,) float64, calibrated
     homo_ev: np.ndarray  # (molecules,) float64, NaN without such a head
     distance: np.ndarray  # (molecules,) float64, from the training data in latent space, about one inside
-    out_of_distribution: np.ndarray  # (molecules,) bool: farther than 99 % of the validation split
+    out_of_distribution: np.ndarray  # (molecules,) bool: unlike the training data, as 1 or 2 % of the validation split
     heads: dict[str, HeadPrediction]  # by name with unit, e.g. gap_ev
     offsets: np.ndarray  # (molecules + 1,): where a molecule's atoms are in quantities of atoms
     of_atoms: tuple[str, ...]  # which of the heads are such quantities

@@ -289,6 +289,23 @@ def test_the_difference_from_its_contrast_widens_the_deviation(small: SimpleName
     assert np.array_equal(together.latent, alone.latent)
 
 
+def test_what_differs_much_from_the_contrast_is_flagged_and_has_intervals_of_its_own(
+    small: SimpleNamespace, molecules: Molecules, tmp_path: Path
+) -> None:
+    model, file = with_contrast(small), tmp_path / "w.safetensors"
+    found = inference.predict_molecules([model], molecules)
+    middle = float(np.median(found.difference))
+    model.difference_threshold.fill_(middle)
+    model.interval.copy_(torch.tensor([[1.0, 3.0]]).expand_as(model.interval))
+    save_model(file, model, **as_role(ROLE), config=model.config.as_dict(), card={})
+    calibration = Predictor.load(file).calibration
+    unlike = calibration.unlike(found)
+    assert unlike.tolist() == (found.difference > middle).tolist()
+    assert 0 < unlike.sum() < len(unlike)
+    half = calibration.half(found, "gap", unlike) / calibration.std(found, "gap")
+    assert half == pytest.approx(np.where(unlike, 3.0, 1.0))
+
+
 @pytest.mark.parametrize("tuned", ["all", "heads"])
 def test_training_leaves_the_contrast_alone(small: SimpleNamespace, tuned: Tuned) -> None:
     model, trainable = with_contrast(small), SurrogateTrainable()

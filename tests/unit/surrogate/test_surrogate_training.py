@@ -336,3 +336,22 @@ def test_labels_share_in_the_calibration(network: SurrogateNetwork) -> None:
     wide = Predictor(network, DOMAIN).predict([(x.numbers, x.coordinates) for x in rows]).std_ev
     calibration.calibrate(network)
     assert (Predictor(network, DOMAIN).predict([(x.numbers, x.coordinates) for x in rows]).std_ev < wide).all()
+
+
+PLAIN = calibration.Recalibration(1.0, 1.0)
+
+
+def test_intervals_of_molecules_unlike_the_training_data_are_their_own() -> None:
+    draw = np.random.default_rng(1)
+    unlike = np.arange(4000) % 20 == 0
+    errors = calibration.Errors(draw.normal(size=4000) * np.where(unlike, 5.0, 1.0), np.ones(4000), unlike)
+    like_half, unlike_half = calibration.stratified(errors, PLAIN)
+    assert like_half == pytest.approx(1.64, abs=0.1)
+    assert unlike_half == pytest.approx(8.2, rel=0.15)
+
+
+def test_a_few_of_them_never_have_a_narrower_interval_than_the_others() -> None:
+    error, unlike = np.random.default_rng(1).normal(size=4000), np.arange(4000) < 10
+    errors = calibration.Errors(np.where(unlike, 0.0, error), np.ones(4000), unlike)
+    like_half, unlike_half = calibration.stratified(errors, PLAIN)
+    assert unlike_half >= like_half

@@ -1,4 +1,9 @@
-"""After training: recalibrated standard deviations, conformal intervals, and a distance in latent space."""
+"""After training: recalibrated standard deviations, conformal intervals, and which molecules are unlike the training data.
+
+A molecule is unlike the training data if it is far from them in latent space, or if the network differs much from its
+contrast. Such molecules have conformal intervals of their own (Mondrian: Vovk, Gammerman and Shafer, Algorithmic Learning in
+a Random World, 2005).
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,11 +17,13 @@ from gapsmith.data.molecules import Molecules
 from gapsmith.surrogate import sources
 from gapsmith.surrogate.inference import Predicted, predict_molecules
 from gapsmith.surrogate.network import SurrogateNetwork
-from gapsmith.surrogate.quantities import FORCES
+from gapsmith.surrogate.quantities import FORCES, quantity
 
 REFERENCE = 4000  # training molecules that span the latent space
 VALIDATION = 4000  # validation molecules of a source: one half sets the scale, to a few percent, one the intervals
-OOD_QUANTILE = 0.99  # of the validation split's distances
+OOD_QUANTILE = 0.99  # of the validation split's distances and differences
+LEAST_UNLIKE = 30  # errors that are a stratum of their own
+LEAST_ALIKE = 500  # errors of a source of which other sources' number is made the same
 NEWTON_STEPS = 50
 PRIOR = 10.0
 SPLITS: Final = ("train", "validation")
@@ -30,10 +37,12 @@ class Calibration:
 
     sigma_scale: dict[str, float]  # by head: calibrated standard deviation = scale * raw ** power, base unit
     sigma_power: dict[str, float]  # by head
-    interval: dict[str, float]  # by head: half a 90 % interval in calibrated standard deviations
+    interval: dict[str, tuple[float, float]]  # by head: half a 90 % interval in calibrated standard deviations, where a
+    # molecule is like and where it is unlike the training data
     latent_mean: np.ndarray  # (latent,) float64
     latent_whitening: np.ndarray  # (latent, latent) float64
-    ood_threshold: float
+    ood_threshold: float  # of the distance
+    difference_threshold: float  # of the gap from the contrast's, eV
 
     @classmethod
     def of(cls, model: SurrogateNetwork) -> "Calibration":
@@ -41,10 +50,11 @@ class Calibration:
         return cls(
             dict(zip(model.names, model.sigma_scale.tolist(), strict=True)),
             dict(zip(model.names, model.sigma_power.tolist(), strict=True)),
-            dict(zip(model.names, model.interval.tolist(), strict=True)),
+            {name: (like, unlike) for name, (like, unlike) in zip(model.names, model.interval.tolist(), strict=True)},
             model.latent_mean.cpu().numpy(),
             model.latent_whitening.cpu().numpy(),
             float(model.ood_threshold),
+            float(model.difference_threshold),
         )
 
     @torch.no_grad()
@@ -56,6 +66,7 @@ class Calibration:
         model.latent_mean.copy_(torch.from_numpy(self.latent_mean))
         model.latent_whitening.copy_(torch.from_numpy(self.latent_whitening))
         model.ood_threshold.fill_(self.ood_threshold)
+        model.difference_threshold.fill_(self.difference_threshold)
 
     def std(self, predicted: Predicted, name: str) -> np.ndarray:
         """Calibrated standard deviations of a head, base unit."""
@@ -69,6 +80,15 @@ class Calibration:
         """(molecules,) Mahalanobis distance to the training data over its root mean square there, about one inside."""
         white = (latent - self.latent_mean) @ self.latent_whitening
         return np.asarray(np.sqrt((white**2).mean(1)))
+
+    def unlike(self, predicted: Predicted) -> np.ndarray:
+        """(molecules,) bool: unlike the training data; all of which nothing is known are."""
+        far = ~(self.distances(predicted.latent) <= self.ood_threshold)
+        return np.asarray(far | (predicted.difference > self.difference_threshold))
+
+    def half(self, predicted: Predicted, name: str, unlike: np.ndarray) -> np.ndarray:
+        """Half the 90 % intervals of a head, base unit; ``unlike`` in the rows of the head."""
+        return self.std(predicted, name) * np.where(unlike, *reversed(self.interval[name]))
 
 
 class Recalibration(NamedTuple):
@@ -106,6 +126,14 @@ def recalibration(error: np.ndarray, sigma: np.ndarray) -> Recalibration:
     return Recalibration(float(np.exp(found[0] - power * centre)), power)
 
 
+class Errors(NamedTuple):
+    """Errors of a head whose labels are known, base unit."""
+
+    error: np.ndarray
+    sigma: np.ndarray  # uncalibrated
+    unlike: np.ndarray  # bool: of molecules unlike the training data
+
+
 def conformal_quantile(error: np.ndarray, sigma: np.ndarray, level: float = LEVEL) -> float:
     """Half an interval in sigmas that holds a new error with at least ``level`` probability, whatever the distribution.
 
@@ -127,11 +155,23 @@ def whitening(latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def residuals(predicted: Predicted, molecules: Molecules, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Errors and raw sigmas of a head where labels are known, base unit."""
-    if name not in molecules.labels:
+    known = labelled(molecules, name)
+    if not known.any():
         return np.zeros(0), np.zeros(0)
     target = molecules.labels[name].astype(np.float64)
-    known = np.isfinite(target)
     return (predicted.mean[name] - target)[known], predicted.std[name][known]
+
+
+def labelled(molecules: Molecules, name: str) -> np.ndarray:
+    """(molecules,) or (atoms,) bool: where a head's label is known."""
+    if name not in molecules.labels:
+        return np.zeros(len(molecules), bool)
+    return np.asarray(np.isfinite(molecules.labels[name]))
+
+
+def in_rows(of_molecules: np.ndarray, molecules: Molecules, name: str) -> np.ndarray:
+    """What is known of molecules, for each row of a head: molecules or atoms."""
+    return of_molecules if quantity(name).kind == "graph" else np.repeat(of_molecules, molecules.sizes)
 
 
 def fit(
@@ -158,49 +198,46 @@ def fit(
     training = sources.main(config, splits[0])
     reference = training.take(np.arange(min(REFERENCE, most, len(training))))
     mean, matrix = whitening(predict_molecules(models, reference, device=device, wanted=("gap",)).latent)
-    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in names}
-    latents = []
+    sets: list[tuple[list[str], Molecules, Predicted]] = []
     for source in config.sources:
         own = [name for name in names if source in config.heads[name].sources]
         molecules = sources.load(source, splits[1], seen=config.trunk.electronic)
         if molecules is None or not own:
             continue
         molecules = molecules.take(np.arange(min(most, len(molecules))))
-        predicted = predict_molecules(models, molecules, device=device, wanted=own)
-        latents.append(predicted.latent)
+        sets.append((own, molecules, predict_molecules(models, molecules, device=device, wanted=own)))
+    limits = _limits(mean, matrix, [predicted for _, _, predicted in sets])
+    found: dict[str, list[Errors]] = {name: [] for name in names}
+    for own, molecules, predicted in sets:
+        unlike = limits.unlike(predicted)
         for name in own:
-            found[name].append(residuals(predicted, molecules, name))
+            rows = in_rows(unlike, molecules, name)[labelled(molecules, name)]
+            found[name].append(Errors(*residuals(predicted, molecules, name), rows))
     card: dict[str, Any] = {}
-    curves = {name: recalibration(*_even(pairs)) for name, pairs in found.items() if _rows(pairs)}
+    known = {name: pairs for name, pairs in found.items() if sum(len(one.error) for one in pairs)}
+    curves = {name: recalibration(*_part(pairs, 0)[:2]) for name, pairs in known.items()}
     if labels is not None and "gap" in labels.labelled():
         predicted = predict_molecules(models, labels, device=device)
         own_error, own_sigma = residuals(predicted, labels, "gap")
         if "gap" in curves:
             card["rms_z_of_labels_before"] = float(np.sqrt(np.mean((own_error / curves["gap"](own_sigma)) ** 2)))
-        error, sigma = _even(found["gap"])
+        error, sigma, _ = _part(found["gap"], 0)
         curves["gap"] = recalibration(np.concatenate([error, own_error]), np.concatenate([sigma, own_sigma]))
         card["rms_z_of_labels"] = float(np.sqrt(np.mean((own_error / curves["gap"](own_sigma)) ** 2)))
-    intervals = {
-        name: conformal_quantile(error, curves[name](sigma))
-        for name, pairs in found.items()
-        if _rows(pairs)
-        for error, sigma in [_odd(_alike(pairs))]
-    }
-    calibration = Calibration(
-        {name: curves[name].scale if name in curves else 1.0 for name in models[0].names},
-        {name: curves[name].power if name in curves else 1.0 for name in models[0].names},
-        {name: intervals.get(name, GAUSSIAN) for name in models[0].names},
-        mean,
-        matrix,
-        float("inf"),
+    intervals = {name: stratified(_part(_alike(pairs), 1), curves[name]) for name, pairs in known.items()}
+    calibration = replace(
+        limits,
+        sigma_scale={name: curves[name].scale if name in curves else 1.0 for name in models[0].names},
+        sigma_power={name: curves[name].power if name in curves else 1.0 for name in models[0].names},
+        interval={name: intervals.get(name, (GAUSSIAN, GAUSSIAN)) for name in models[0].names},
     )
-    threshold = float(np.quantile(calibration.distances(np.concatenate(latents)), OOD_QUANTILE)) if latents else np.inf
-    return replace(calibration, ood_threshold=threshold), {
+    return calibration, {
         **card,
         "sigma_scale": {name: curve.scale for name, curve in curves.items()},
         "sigma_power": {name: curve.power for name, curve in curves.items()},
-        "interval_90": intervals,
-        "ood_threshold": threshold,
+        "interval_90": {name: list(interval) for name, interval in intervals.items()},
+        "ood_threshold": limits.ood_threshold,
+        "difference_threshold_ev": limits.difference_threshold,
     }
 
 
@@ -217,22 +254,45 @@ def calibrate(
     return card
 
 
-def _alike(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """As many of every source, so that intervals fit cheap geometries as well as they fit those of DFT."""
-    most = min((len(error) for error, _ in pairs), default=0)
-    return [(error[:most], sigma[:most]) for error, sigma in pairs]
+def _limits(mean: np.ndarray, matrix: np.ndarray, validation: Sequence[Predicted]) -> Calibration:
+    """Thresholds that few molecules of the validation split exceed, in a calibration that has nothing else yet."""
+    inf = float("inf")
+    empty = Calibration({}, {}, {}, mean, matrix, inf, inf)
+    if not validation:
+        return empty
+    distances = np.concatenate([empty.distances(predicted.latent) for predicted in validation])
+    differences = np.concatenate([predicted.difference for predicted in validation])
+    return replace(
+        empty,
+        ood_threshold=float(np.quantile(distances, OOD_QUANTILE)),
+        difference_threshold=float(np.quantile(differences, OOD_QUANTILE)) if differences.any() else inf,
+    )
 
 
-def _rows(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> int:
-    return sum(len(error) for error, _ in pairs)
+def stratified(found: Errors, curve: Recalibration) -> tuple[float, float]:
+    """Half a 90 % interval in calibrated sigmas, of molecules like and unlike the training data.
+
+    Where few are unlike, theirs is that of all, but not less than that of the others.
+    """
+    sigma = curve(found.sigma)
+    like, unlike = (
+        conformal_quantile(found.error[rows], sigma[rows]) if rows.sum() >= LEAST_UNLIKE else None
+        for rows in (~found.unlike, found.unlike)
+    )
+    like = like or conformal_quantile(found.error, sigma)
+    return like, unlike or max(like, conformal_quantile(found.error, sigma))
 
 
-def _even(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    return np.concatenate([e[::2] for e, _ in pairs]), np.concatenate([s[::2] for _, s in pairs])
+def _alike(pairs: Sequence[Errors]) -> list[Errors]:
+    """As many of every large source, so that intervals fit cheap geometries as well as they fit those of DFT."""
+    large = [len(one.error) for one in pairs if len(one.error) >= LEAST_ALIKE]
+    most = min(large, default=None)
+    return [Errors(*(array[:most] for array in one)) for one in pairs]
 
 
-def _odd(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    return np.concatenate([e[1::2] for e, _ in pairs]), np.concatenate([s[1::2] for _, s in pairs])
+def _part(pairs: Sequence[Errors], first: int) -> Errors:
+    """Every second error of each source, from the first or from the second on."""
+    return Errors(*(np.concatenate([one[place][first::2] for one in pairs]) for place in range(3)))
 
 
 def as_tensors(calibration: Calibration) -> Mapping[str, torch.Tensor]:
@@ -245,6 +305,7 @@ def as_tensors(calibration: Calibration) -> Mapping[str, torch.Tensor]:
         "latent_mean": torch.from_numpy(calibration.latent_mean),
         "latent_whitening": torch.from_numpy(calibration.latent_whitening),
         "ood_threshold": torch.tensor(calibration.ood_threshold, dtype=torch.float64),
+        "difference_threshold": torch.tensor(calibration.difference_threshold, dtype=torch.float64),
     }
 
 
@@ -253,8 +314,9 @@ def from_tensors(tensors: Mapping[str, torch.Tensor], names: Sequence[str]) -> C
     return Calibration(
         dict(zip(names, tensors["sigma_scale"].tolist(), strict=True)),
         dict(zip(names, tensors["sigma_power"].tolist(), strict=True)),
-        dict(zip(names, tensors["interval"].tolist(), strict=True)),
+        {name: (like, unlike) for name, (like, unlike) in zip(names, tensors["interval"].tolist(), strict=True)},
         tensors["latent_mean"].numpy(),
         tensors["latent_whitening"].numpy(),
         float(tensors["ood_threshold"]),
+        float(tensors["difference_threshold"]),
     )

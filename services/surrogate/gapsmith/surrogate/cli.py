@@ -81,16 +81,26 @@ def predict(
 @click.option("--split", type=click.Choice(("test", "validation")), default="test", show_default=True, help="Of QM9.")
 @click.option("--limit", type=click.IntRange(2, 10**9), metavar="N", help="Molecules of a set at most, the first ones.")
 @click.option("--campaigns", is_flag=True, help="Measure on the DFT labels in the database too.")
+@click.option(
+    "--source", multiple=True, metavar="NAME", help="Measure on another source's split too, e.g. label_set:FOLDER."
+)
 @options.device
 @options.threads
 @options.evaluation_folder
 def surrogate(
-    weights: Path | None, split: str, limit: int | None, campaigns: bool, device: str, threads: int | None, output: Path
+    weights: Path | None,
+    split: str,
+    limit: int | None,
+    campaigns: bool,
+    source: tuple[str, ...],
+    device: str,
+    threads: int | None,
+    output: Path,
 ) -> None:
     """Measure the surrogate on QM9: at QM9's own geometries, and at the GFN2-xTB geometries that are cached.
 
     Mean absolute error, NLL, CRPS, ENCE, miscalibration area, rank correlation of deviation and error, coverage and width of
-    the 90 % interval, for every head; and the speed.
+    the 90 % interval, for every head; and the speed. Of the gap also how many of the large errors one was warned of.
 
     For example: gapsmith evaluate surrogate --limit 1000
     """
@@ -117,6 +127,7 @@ def surrogate(
             split,
             limit,
             device=usable_device(device),
+            more=source,
             labels=labels,
             on_progress=lambda name, done, of: shown.show(done, of, label=name),
         )

@@ -13,7 +13,7 @@ import torch
 
 from gapsmith.data.molecules import Molecules
 from gapsmith.surrogate import sources
-from gapsmith.surrogate.calibration import residuals
+from gapsmith.surrogate.calibration import in_rows, labelled, residuals
 from gapsmith.surrogate.inference import predict_molecules
 from gapsmith.surrogate.metrics import mae, uncertainty
 from gapsmith.surrogate.predictor import Predictor
@@ -21,6 +21,7 @@ from gapsmith.surrogate.quantities import FORCES
 from gapsmith.training.files import sha256
 
 SETS = {"dft_geometry": "qm9", "xtb_geometry": "qm9_gfn2", "xtb": "gfn2"}  # name of a set: source of its molecules
+LARGE = 0.5  # an error that a chemist should have been warned of, in the head's unit
 CHUNK = 500  # molecules between two reports of progress
 
 
@@ -31,20 +32,24 @@ class HeadResult:
     error: np.ndarray  # (known labels,)
     sigma: np.ndarray  # (known labels,) calibrated
     target: np.ndarray  # (known labels,)
+    half: np.ndarray  # (known labels,) half a 90 % interval
+    unlike: np.ndarray  # (known labels,) bool: flagged as unlike the training data
     symbol: str  # of the unit
     unit: str  # the same as in names
-    interval: float  # half a 90 % interval, in sigmas
 
     def numbers(self) -> dict[str, Any]:
         """Errors and calibration, with the unit in the names."""
-        inside = np.abs(self.error) <= self.interval * self.sigma
+        inside = np.abs(self.error) <= self.half
+        large = np.abs(self.error) > LARGE
         return {
             "labels": len(self.error),
             f"mae_{self.unit}": mae(self.error),
             f"bias_{self.unit}": float(self.error.mean()),
             **{name.replace("_ev", f"_{self.unit}"): x for name, x in uncertainty(self.error, self.sigma).items()},
             "conformal_coverage_90": float(inside.mean()),
-            f"interval_width_{self.unit}": float(2 * self.interval * self.sigma.mean()),
+            f"interval_width_{self.unit}": float(2 * self.half.mean()),
+            f"errors_above_{LARGE}_{self.unit}": int(large.sum()),
+            f"errors_above_{LARGE}_{self.unit}_flagged_or_inside": int((large & (self.unlike | inside)).sum()),
         }
 
 
@@ -93,6 +98,7 @@ def evaluate(
     limit: int | None = None,
     *,
     device: str = "cpu",
+    more: Sequence[str] = (),
     labels: Mapping[str, Molecules] = MappingProxyType({}),
     on_progress: Progress = lambda name, done, of: None,
 ) -> Evaluation:
@@ -103,6 +109,7 @@ def evaluate(
         split: of QM9; sets at other geometries are what is cached of that split.
         limit: molecules of a set, the first ones.
         device: where to compute.
+        more: other sources, of which the same split is measured, too.
         labels: DFT labels of campaigns by the title of their level of theory, each a set of its own.
         on_progress: told how far it is.
 
@@ -118,13 +125,13 @@ def evaluate(
         "device": device,
     }
     result = Evaluation(split, provenance)
-    for name, source in SETS.items():
+    for name, source in {**SETS, **{name: name for name in more}}.items():
         molecules = sources.load(source, split, seen=predictor.sees_electronic)
         if molecules is not None and set(molecules.labelled()) & set(predictor.model.names):
             result.sets[name] = measure(predictor, molecules, limit, partial(on_progress, name))
-    for level, labelled in labels.items():
+    for level, found in labels.items():
         name = f"campaigns, {level}"
-        seen = labelled.seen() if predictor.sees_electronic else labelled
+        seen = found.seen() if predictor.sees_electronic else found
         result.sets[name] = measure(predictor, seen, None, partial(on_progress, name))
     return result
 
@@ -135,49 +142,38 @@ def measure(
     """All heads of which the molecules have labels."""
     if limit is not None:
         molecules = molecules.take(np.arange(min(limit, len(molecules))))
-    labelled = [name for name in predictor.model.names if name in molecules.labelled()]
-    wanted = [name for name in labelled if name != FORCES]
+    wanted = [name for name in predictor.model.names if name in molecules.labelled() and name != FORCES]
     calibration, config = predictor.calibration, predictor.config
-    found: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {name: [] for name in wanted}
-    distances, force_errors, seconds = [], [], 0.0
+    found: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in wanted}
+    strange, force_errors, seconds = [], [], 0.0
     for first in range(0, len(molecules), CHUNK):
         part = molecules.take(np.arange(first, min(first + CHUNK, len(molecules))))
         started = time.perf_counter()
         predicted = predict_molecules(predictor.models, part, device=predictor.device, wanted=wanted)
         seconds += time.perf_counter() - started
-        distances.append(calibration.distances(predicted.latent))
+        strange.append(unlike := calibration.unlike(predicted))
         for name in wanted:
-            error, sigma = residuals(predicted, part, name)
-            unit = config.heads[name].known_unit.in_base
-            target = _labels(part, name)
-            found[name].append((error / unit, calibration.calibrated(sigma, name) / unit, target / unit))
-        if FORCES in labelled:
+            (error, sigma), unit = residuals(predicted, part, name), config.heads[name].known_unit.in_base
+            known, rows = labelled(part, name), in_rows(unlike, part, name)
+            target, half = part.labels[name].astype(np.float64)[known], calibration.half(predicted, name, rows)[known]
+            columns = (error, calibration.calibrated(sigma, name), target, half)
+            found[name].append((*(column / unit for column in columns), rows[known]))
+        if FORCES in predictor.model.names and FORCES in molecules.labelled():
             forces = predict_molecules(predictor.models, part, device=predictor.device, wanted=[FORCES]).mean[FORCES]
             force_errors.append(np.abs(forces - part.labels[FORCES]).ravel())
         on_progress(first + len(part), len(molecules))
-    heads = {
-        name: HeadResult(
-            *_columns(chunks), config.heads[name].unit, config.heads[name].known_unit.suffix, calibration.interval[name]
-        )
-        for name, chunks in found.items()
-    }
+    heads = {}
+    for name, chunks in found.items():
+        error, sigma, target, half, flagged = (np.concatenate(column) for column in zip(*chunks, strict=True))
+        declared = config.heads[name]
+        heads[name] = HeadResult(error, sigma, target, half, flagged, declared.unit, declared.known_unit.suffix)
     return SetResult(
         molecules=len(molecules),
         heads=heads,
         forces_mae_ev_per_angstrom=float(np.concatenate(force_errors).mean()) if force_errors else None,
-        out_of_distribution_share=float((np.concatenate(distances) > calibration.ood_threshold).mean()),
+        out_of_distribution_share=float(np.concatenate(strange).mean()),
         molecules_per_s=len(molecules) / seconds,
     )
-
-
-def _labels(part: Molecules, name: str) -> np.ndarray:
-    values = part.labels[name]
-    return np.asarray(values[np.isfinite(values)], dtype=np.float64)
-
-
-def _columns(chunks: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    error, sigma, target = (np.concatenate(column) for column in zip(*chunks, strict=True))
-    return error, sigma, target
 
 
 def table(found: Evaluation) -> list[str]:
@@ -196,6 +192,11 @@ def table(found: Evaluation) -> list[str]:
                 f"{x['miscalibration_area']:>7.3f}{x['spearman_sigma_error']:>7.2f}{x['conformal_coverage_90']:>8.1%}"
                 f"{x[f'interval_width_{unit}']:>9.3f}"
             )
+        if (gap := one.heads.get("gap")) is not None:
+            numbers = gap.numbers()
+            large = f"errors_above_{LARGE}_{gap.unit}"
+            share = f"{numbers[f'{large}_flagged_or_inside']} of {numbers[large]}"
+            lines.append(f"gap errors above {LARGE} {gap.symbol} that are flagged or inside their interval: {share}")
         if one.forces_mae_ev_per_angstrom is not None:
             lines.append(f"{'gfn2_forces':<20}{'eV/angstrom':<12}{one.forces_mae_ev_per_angstrom:>6.4f}")
     return lines

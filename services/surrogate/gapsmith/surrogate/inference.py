@@ -27,6 +27,7 @@ class Predicted:
     std: dict[str, np.ndarray]  # the same, members' spread, noise and difference together; not of forces
     dipole_debye: np.ndarray  # (molecules, 3) float64, zero without such a head
     latent: np.ndarray  # (molecules, latent) float32, of the first network
+    difference: np.ndarray  # (molecules,) float64, of the gap from the contrasts', root mean square; zero without one
 
     def spread(self, molecules: np.ndarray, atoms: np.ndarray) -> "Predicted":
         """The same for more molecules and atoms: those where it is true, the others are NaN throughout."""
@@ -43,7 +44,8 @@ class Predicted:
             {name: whole(array, rows[quantity(name).kind]) for name, array in part.items()}
             for part in (self.mean, self.std)
         )
-        return Predicted(mean, std, whole(self.dipole_debye, molecules), whole(self.latent, molecules))
+        vectors = (whole(array, molecules) for array in (self.dipole_debye, self.latent, self.difference))
+        return Predicted(mean, std, *vectors)
 
 
 def batches(molecules: Molecules, pairs_per_batch: int) -> Iterator[np.ndarray]:
@@ -95,7 +97,7 @@ def predict_molecules(
     shapes = {name: rows[quantity(name).kind] + ((3,) if name == FORCES else ()) for name in names}
     mean = {name: np.zeros(shape) for name, shape in shapes.items()}
     std = {name: np.zeros(shape) for name, shape in shapes.items() if name != FORCES}
-    dipole = np.zeros((len(molecules), 3))
+    dipole, difference = np.zeros((len(molecules), 3)), np.zeros(len(molecules))
     latent = np.zeros((len(molecules), models[0].config.trunk.latent), np.float32)
     for chosen in batches(molecules, pairs_per_batch(device)):
         atoms = np.concatenate([np.arange(molecules.offsets[i], molecules.offsets[i + 1]) for i in chosen])
@@ -116,7 +118,10 @@ def predict_molecules(
             middle = means.mean(-1)
             variance = torch.cat(noises, dim=-1).mean(-1) + means.var(-1, unbiased=False)
             if different := [middle - x.heads[name].mean.mean(-1) for x in contrasts if name in x.heads]:
-                variance = variance + torch.stack(different).square().mean(0)
+                squared = torch.stack(different).square().mean(0)
+                variance = variance + squared
+                if name == "gap":
+                    difference[chosen] = squared.sqrt().cpu().numpy()
             mean[name][where] = middle.cpu().numpy()
             std[name][where] = variance.sqrt().cpu().numpy()
         if "dipole" in names:
@@ -125,7 +130,7 @@ def predict_molecules(
         latent[chosen] = outputs[0].latent.detach().float().cpu().numpy()
     for model, before in training.items():
         model.train(before)
-    return Predicted(mean, std, dipole, latent)
+    return Predicted(mean, std, dipole, latent, difference)
 
 
 def _vector(vector: torch.Tensor | None) -> torch.Tensor:

@@ -105,10 +105,11 @@ class SurrogateNetwork(nn.Module):
 
     sigma_scale: Tensor  # (heads,): with the next, calibrated standard deviation = scale * raw ** power, base unit
     sigma_power: Tensor  # (heads,)
-    interval: Tensor  # (heads,): half a 90 % interval in calibrated standard deviations
+    interval: Tensor  # (heads, 2): half a 90 % interval in calibrated standard deviations, see Calibration
     latent_mean: Tensor  # (latent,)
     latent_whitening: Tensor  # (latent, latent)
     ood_threshold: Tensor  # (): distance in the whitened latent space beyond which a molecule is out of distribution
+    difference_threshold: Tensor  # (): difference of the gap from the contrast's beyond which it is, too, eV
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -128,10 +129,11 @@ class SurrogateNetwork(nn.Module):
         self.register_buffer("force_scale", torch.ones((), dtype=torch.float64))
         self.register_buffer("sigma_scale", torch.ones(len(self.names), dtype=torch.float64))
         self.register_buffer("sigma_power", torch.ones(len(self.names), dtype=torch.float64))
-        self.register_buffer("interval", torch.full((len(self.names),), 1.6448536269514722, dtype=torch.float64))
+        self.register_buffer("interval", torch.full((len(self.names), 2), 1.6448536269514722, dtype=torch.float64))
         self.register_buffer("latent_mean", torch.zeros(size.latent, dtype=torch.float64))
         self.register_buffer("latent_whitening", torch.eye(size.latent, dtype=torch.float64))
         self.register_buffer("ood_threshold", torch.full((), float("inf"), dtype=torch.float64))
+        self.register_buffer("difference_threshold", torch.full((), float("inf"), dtype=torch.float64))
 
     force_scale: Tensor  # (), eV / angstrom
 

@@ -12,7 +12,7 @@ from gapsmith.core.model_domain import ModelDomain
 from gapsmith.core.units import UNITS
 from gapsmith.data.electronic_records import ElectronicRecords
 from gapsmith.surrogate import ROLE, WEIGHTS, calibration
-from gapsmith.surrogate.calibration import Calibration
+from gapsmith.surrogate.calibration import Calibration, in_rows
 from gapsmith.surrogate.config import Config, parse
 from gapsmith.surrogate.data import from_geometries
 from gapsmith.surrogate.inference import predict_molecules
@@ -115,11 +115,11 @@ class Predictor:
                 )
         predicted = predicted.spread(there, np.repeat(there, molecules.sizes))
         calibrated = self.calibration
-        distance = calibrated.distances(predicted.latent)
+        unlike = calibrated.unlike(predicted)
         heads, molecular = {}, {}
         for name, mean in predicted.mean.items():
             std, unit = calibrated.std(predicted, name), self.config.heads[name].known_unit.in_base
-            half, least = std * calibrated.interval[name], _least(name)
+            half, least = calibrated.half(predicted, name, in_rows(unlike, molecules, name)), _least(name)
             low, high = np.maximum(mean - half, least), np.maximum(mean + half, least)
             heads[self.config.column(name)] = HeadPrediction(mean / unit, std / unit, low / unit, high / unit)
             if quantity(name).kind == "graph":
@@ -128,8 +128,8 @@ class Predictor:
             mean_ev=predicted.mean["gap"],
             std_ev=calibrated.std(predicted, "gap"),
             homo_ev=predicted.mean.get("homo", np.full(len(molecules), np.nan)),
-            distance=distance,
-            out_of_distribution=~(distance <= calibrated.ood_threshold),
+            distance=calibrated.distances(predicted.latent),
+            out_of_distribution=unlike,
             heads=heads,
             offsets=molecules.offsets,
             molecular=molecular,
