@@ -170,3 +170,13 @@ def test_links_in_documents_lead_to_files(document: Path) -> None:
     prose = FENCE.sub("", document.read_text())
     for link in re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", prose):
         assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_contributors_are_sent_to_files_that_exist() -> None:
+    text = (build.ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`((?:tests|shared|services|docs|compose|benchmarks|requirements)/[^`*]*)`", text)
+    assert len(paths) > 20
+    assert [path for path in paths if not (build.ROOT / path).exists()] == []
+    folders = [build.ROOT / "shared/gapsmith", *build.ROOT.glob("services/*/gapsmith")]
+    for path in re.findall(r"`((?:core|store|coordinator|dashboard)/[^`]*)`", text):
+        assert any((folder / path).exists() for folder in folders), path
