@@ -46,7 +46,7 @@ NOTICED_S: Final = 120.0  # after which a death counts as not noticed
 CAMPAIGN: Final[dict[str, Any]] = {
     "target": {"value": 7.8, "tolerance": 0.4},
     "constraints": {"heavy_atoms": [2, 4], "sa_score": 9.0},
-    "budget": {"dft_jobs": 4, "wall_time": "2h"},
+    "budget": {"dft_jobs": 8, "wall_time": "2h"},  # enough that models are trained: what is learnt must be of use
     "acquisition": {"pool": 6},
     "exploration": {"batch": 16},
 }
