@@ -73,8 +73,9 @@ def _prose(text: str) -> str:
 def rest_api() -> str:
     """Every route with its parameters, its body and its answers."""
     document = openapi()
-    parts = ["# Routes of the REST API", "How to ask and who may: [the REST API and its Python client](/api.md). "
-             "A running dashboard serves the same as `/api/v1/openapi.json`."]  # fmt: skip
+    parts = ["# Routes of the REST API",
+             "How to send requests, and who has access: [the REST API and its Python client](/api.md). A running "
+             "dashboard serves the same as `/api/v1/openapi.json`."]  # fmt: skip
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             parts += [f"## {method.upper()} {path}", *_route(operation)]
