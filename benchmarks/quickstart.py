@@ -53,14 +53,12 @@ def measure() -> dict[str, Any]:
 
 # The coordinator's delay: from the end of a calculation to the next request of one, both stamped by their transactions.
 _NUMBERS = """
-WITH window_ev AS (SELECT (config->'target'->>'value')::float AS v, (config->'target'->>'tolerance')::float AS t
-                   FROM campaigns),
-     ended AS (SELECT created_at AS at FROM outbox WHERE type = 'gapsmith.calculation.finished.v1'),
+WITH ended AS (SELECT created_at AS at FROM outbox WHERE type = 'gapsmith.calculation.finished.v1'),
      asked AS (SELECT created_at AS at FROM outbox WHERE type = 'gapsmith.calculation.requested.v1'),
      delays AS (SELECT (SELECT min(a.at) FROM asked a WHERE a.at >= e.at) - e.at AS d FROM ended e)
 SELECT (SELECT count(*) FROM candidates WHERE triage_id IS NOT NULL AND state <> 'withdrawn') AS dft_jobs,
-       (SELECT count(*) FROM candidates, window_ev WHERE gap_ev BETWEEN v - t AND v + t) AS hits_labelled,
-       (SELECT count(*) FROM candidates, window_ev WHERE certified_value BETWEEN v - t AND v + t) AS hits_certified,
+       (SELECT count(*) FROM candidates WHERE violation <= 0) AS hits_labelled,
+       (SELECT count(*) FROM candidates WHERE outcome = 'hit_by_certificate') AS hits_certified,
        (SELECT count(*) FROM candidates WHERE state = 'failed') AS failed,
        (SELECT round(sum(cpu_s)::numeric, 1)::float FROM calculations) AS dft_cpu_s,
        (SELECT round(extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY d))::numeric, 3)::float

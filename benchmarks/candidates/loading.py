@@ -14,9 +14,11 @@ from benchmarks.candidates.rows import Row, geometry, identifier, molecules
 from gapsmith.core import properties
 from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.columns import predicted_names
+from gapsmith.core.lifecycle import Outcome
 from gapsmith.core.properties import Estimate
 from gapsmith.data import qm9
 from gapsmith.store import campaigns
+from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Connection, Database
 from gapsmith.training.shipped import shipped_domains
 
@@ -30,12 +32,12 @@ def load(database: Database, candidates: int, most_molecules: int) -> tuple[int,
     rows = list(molecules(most_molecules))
     times = -(-candidates // len(rows))
     with database.transaction() as connection:
-        ids = [
+        started = [
             campaigns.create(
                 connection,
                 parse_campaign({"name": f"campaign-{number}", "target": {"value": 3.5 + 0.5 * number}}),
                 source="bench",
-            ).id
+            )
             for number in range(times)
         ]
         with _bare(connection):
@@ -43,7 +45,7 @@ def load(database: Database, candidates: int, most_molecules: int) -> tuple[int,
             _molecules(connection, rows)
             pairs = [(place, campaign) for campaign in range(times) for place in range(len(rows))][:candidates]
             random.Random(1).shuffle(pairs)
-            _candidates(connection, rows, ids, pairs, model)
+            _candidates(connection, rows, started, pairs, model)
     with psycopg.connect(database.url, autocommit=True) as link:
         link.execute("VACUUM ANALYZE")  # as autovacuum does after a while
     return len(rows), len(pairs)
@@ -106,9 +108,13 @@ def _molecules(connection: Connection, rows: Sequence[Row]) -> None:
 
 
 def _candidates(
-    connection: Connection, rows: Sequence[Row], ids: Sequence[UUID], pairs: Sequence[tuple[int, int]], model: UUID
+    connection: Connection,
+    rows: Sequence[Row],
+    started: Sequence[Campaign],
+    pairs: Sequence[tuple[int, int]],
+    model: UUID,
 ) -> None:
-    chance = random.Random(2)
+    chance, targets = random.Random(2), [one.config.target for one in started]
     fates = [chance.random() for _ in pairs]
     errors = [chance.gauss(0, 1) for _ in pairs]
     deviations = [0.08 + chance.expovariate(10) for _ in pairs]
@@ -140,9 +146,12 @@ def _candidates(
         said = predicted(n) if scored else {}
         values = {**known[place], "gap": row.gap_ev if certified is None else certified} if label else {}
         return (
-            identifier(CANDIDATE, n), ids[campaign], of_molecule, identifier(GENERATED, of_molecule),
+            identifier(CANDIDATE, n), started[campaign].id, of_molecule, identifier(GENERATED, of_molecule),
             identifier(RELAXED, of_molecule) if scored else None, state, "known" if not scored else None,
             identifier(CALCULATION, n) if label else None, row.gap_ev if label else None, certified,
+            targets[campaign].violation(values) if label else None,
+            Outcome.of(targets[campaign].hit(known[place]), None if certified is None else targets[campaign].hit(values))
+            if label else None,
             row.molecule[3], row.molecule[4],
             deviations[n] > 0.4 if scored else None, "gfn2-xtb" if scored else "generated", START + timedelta(seconds=n // 8),
             *(values.get(name) for name in names),
@@ -153,7 +162,7 @@ def _candidates(
     dft = [f"dft_{one.column}" for one in names.values()]
     means = [column for one in names.values() for column in predicted_names(one)]
     columns = f"""id, campaign_id, molecule_id, conformer_id, relaxed_conformer_id, state, reason, triage_id, label_value,
-                  certified_value, heavy_atoms, sa_score, out_of_distribution, geometry, created_at,
+                  certified_value, violation, outcome, heavy_atoms, sa_score, out_of_distribution, geometry, created_at,
                   {", ".join([*dft, *means])}"""
     _copy(connection, "candidates", columns, (candidate(n) for n in range(len(pairs))))
     judged = (

@@ -15,7 +15,7 @@ from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.domain import Molecule
 from gapsmith.core.lifecycle import CandidateState
 from gapsmith.core.messages import CalculationFinished
-from gapsmith.store import campaigns, outbox
+from gapsmith.store import campaigns, candidates, outbox
 from gapsmith.store.database import Connection, Database
 
 LEVEL = "b3lyp/6-31g(2df,p)"
@@ -111,3 +111,5 @@ def fill(database: Database) -> None:
     for one in MOLECULES:
         with database.transaction() as connection:  # each its own time of creation
             add(connection, first.id, one, models)
+    with database.transaction() as connection:
+        candidates.judge(connection, first.id)

@@ -153,6 +153,7 @@ def label(
                       certified_conformer_id = relaxed_conformer_id WHERE id = %s""",
             (certificate, certified_ev, candidate_id),
         )
+    candidates.judge(connection, campaign_id, [candidate_id])
 
 
 def calculation(connection: Connection, campaign_id: UUID, conformer_id: UUID, level: str, gap_ev: float) -> UUID:

@@ -7,6 +7,7 @@ from values import computed
 
 from gapsmith.core import codec
 from gapsmith.core.domain import Molecule
+from gapsmith.store import candidates
 from gapsmith.store.database import Connection
 from gapsmith.store.labels import Label
 
@@ -33,4 +34,5 @@ def store(connection: Connection, campaign_id: UUID, label: Label, age_minutes: 
            VALUES (%s, %s, %s, %s, 'labelled', %s, %s)""",
         (candidate, campaign_id, conformer, conformer, label.calculation_id, gap),
     )
+    candidates.judge(connection, campaign_id, [candidate])
     return candidate

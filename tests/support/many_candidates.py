@@ -114,6 +114,7 @@ def add(connection: Connection, campaign_id: UUID, one: Identity, models: list[U
                 candidate_id,
             ),
         )
+        candidates.judge(connection, campaign_id, [candidate_id])
     elif fate < 0.5:
         bring(connection, "candidates", candidate_id, "failed")
         connection.execute("UPDATE candidates SET reason = 'scf' WHERE id = %s", (candidate_id,))

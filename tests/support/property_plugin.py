@@ -124,12 +124,12 @@ def run_campaign(database: Any) -> dict[str, Any]:
             connection.execute("UPDATE candidates SET state = 'selected', triage_id = %s WHERE id = %s", (job, new))
         candidates.settle(connection, campaign.id)
         outcomes = connection.execute(
-            "SELECT candidate_id, outcome, value FROM candidate_outcomes WHERE campaign_id = %s", (campaign.id,)
+            "SELECT id, outcome, label_value AS value FROM candidates WHERE campaign_id = %s", (campaign.id,)
         ).fetchall()
     return {
         "target": str(campaign.config.target),
         "chosen": [ids.index(one) for one in waiting.ids],
-        "hits": sorted(ids.index(row["candidate_id"]) for row in outcomes if row["outcome"] == "hit_by_label"),
+        "hits": sorted(ids.index(row["id"]) for row in outcomes if row["outcome"] == "hit_by_label"),
         "values": sorted(row["value"] for row in outcomes),
     }
 

@@ -1,15 +1,16 @@
 """Campaigns: which there are, one that is followed, commands."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from gapsmith.client.transport import Transport
-from gapsmith.core.campaign import CampaignConfig, parse_campaign, read_campaign
+from gapsmith.core.campaign import CampaignConfig, changed_target, parse_campaign, read_campaign
 from gapsmith.core.errors import UnavailableError
+from gapsmith.core.target import Target
 
 ENDED = ("finished", "stopped")
 
@@ -96,10 +97,17 @@ class Campaign:
         """End it for good; its results stay."""
         return self._command("stop")
 
-    def retarget(self, value: float, tolerance: float) -> "Campaign":
-        """Give it another target; what was found so far counts by it."""
-        target = {"value": value, "tolerance": tolerance}
-        self._document = self._transport.send("PUT", f"{_path(self.name)}/target", target)
+    def retarget(self, target: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> "Campaign":
+        """Give it another target; what was found so far counts by it.
+
+        Args:
+            target: as a campaign file has it, for example ``{"value": 4.5, "tolerance": 0.3}``, or a list of such.
+
+        Raises:
+            InputError: it cannot be used, or nothing predicts or computes it.
+        """
+        wanted = changed_target(parse_campaign(self._document["config"]), target)
+        self._document = self._transport.send("PUT", f"{_path(self.name)}/target", wanted.model_dump(mode="json"))
         return self
 
     def extend(
@@ -116,8 +124,7 @@ class Campaign:
         return self
 
     def _target(self) -> str:
-        target = self._document["target"]
-        return f"{target['property']} {target['value']:g} ± {target['tolerance']:g} {target['unit']}"
+        return str(Target.model_validate(self._document["target"]))
 
     def __repr__(self) -> str:
         """Name, state and target."""
@@ -133,9 +140,7 @@ class Campaign:
             "candidates": str(sum(self._document["candidates"].values())),
             "DFT jobs": f"{now['dft_done']} of {now['dft_budget']}",
             "hits": f"{now['hits']} ({now['certified_hits']} certified, {now['missed_hits']} missed)",
-            "best": ""
-            if now["best"] is None
-            else f"{now['best']['smiles']} ({now['best']['value']:.2f} {now['best']['unit']})",
+            "best": "" if now["best"] is None else f"{now['best']['smiles']} ({now['best']['shown']})",
         }
         rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in lines.items())
         return f"<table><caption>{escape(self.name)}</caption><tbody>{rows}</tbody></table>"

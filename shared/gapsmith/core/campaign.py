@@ -1,9 +1,8 @@
 """The campaign file: one validated model, exported as JSON schema, unknown keys refused with the nearest known one."""
 
-import builtins
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,20 +14,17 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from gapsmith.core import documents, properties
+from gapsmith.core import documents
 from gapsmith.core.chemistry.elements import number_of
-from gapsmith.core.domain import Window
 from gapsmith.core.errors import InputError
 from gapsmith.core.patterns import Smarts
-from gapsmith.core.properties import Property
 from gapsmith.core.strictness import Strict
+from gapsmith.core.target import Target, Wanted
 
-MOST_TOLERANCE = 1 / 6  # of what is possible
 LONGEST = timedelta(days=3650)
 MOST_HEAVY_ATOMS = 100_000
 
@@ -80,62 +76,6 @@ Symbol = Annotated[str, AfterValidator(_symbol)]
 
 
 Patterns = Annotated[tuple[Smarts, ...], Field(max_length=100)]
-
-
-class Target(Section):
-    """What is wanted."""
-
-    property: str = Field(
-        "gap",
-        description="property to aim at, for example gap, homo or dipole",
-        json_schema_extra=lambda schema: schema.update(enum=list(properties.registered())),
-    )
-    value: float = Field(allow_inf_nan=False, description="its wanted value")
-    tolerance: float = Field(0.1, gt=0, allow_inf_nan=False, description="a hit lies within value ± tolerance")
-    unit: str = Field(
-        "", validate_default=True, description="unit of value and tolerance; by default the property's own"
-    )
-
-    @field_validator("property")
-    @classmethod
-    def _registered(cls, value: str) -> str:
-        try:
-            return properties.get(value).name
-        except InputError as error:
-            raise ValueError(str(error)) from error
-
-    @field_validator("value", "tolerance", "unit")
-    @classmethod
-    def _possible(cls, value: float | str, info: ValidationInfo) -> float | str:
-        if "property" not in info.data:  # which is refused already
-            return value
-        kind = properties.get(info.data["property"])
-        low, high = kind.possible
-        if isinstance(value, str):
-            if value not in ("", kind.unit):
-                raise ValueError(f"{kind.name} is measured in {kind.unit}, not in {value}")
-            return kind.unit
-        if info.field_name == "value" and not low <= value <= high:
-            raise ValueError(
-                f"{value:g} is not a possible {kind.name}: it lies within {low:g} and {high:g} {kind.unit}"
-            )
-        if info.field_name == "tolerance" and value > (most := (high - low) * MOST_TOLERANCE):
-            raise ValueError(f"{value:g} is too wide for {kind.name}; at most {most:g} {kind.unit}")
-        return value
-
-    @builtins.property  # the field above hides the name
-    def kind(self) -> Property:
-        """The property."""
-        return properties.get(self.property)
-
-    @builtins.property
-    def window(self) -> Window:
-        """The wanted range."""
-        return Window(self.value, self.tolerance)
-
-    def __str__(self) -> str:
-        """For people, for example ``4 ± 0.1 eV``."""
-        return f"{self.value:g} ± {self.tolerance:g} {self.unit}".rstrip()
 
 
 class Constraints(Section):
@@ -282,6 +222,14 @@ def read_campaign(path: Path) -> CampaignConfig:
         raise InputError(f"{path}: {error}") from error
 
 
+def section_of(schema: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The section that a key of the campaign file's JSON schema holds, or a list of which; None: it holds a value."""
+    found: dict[str, Any] | None = schema["$defs"].get(part.get("$ref", "").rpartition("/")[2])
+    if found is not None and "anyOf" in found:  # one, or a list of such
+        return section_of(schema, found["anyOf"][0])
+    return found
+
+
 def changed_budget(config: CampaignConfig, changes: Mapping[str, Any]) -> Budget:
     """A campaign's budget with some keys changed, as its file writes them; raises InputError."""
     if not changes:
@@ -291,18 +239,28 @@ def changed_budget(config: CampaignConfig, changes: Mapping[str, Any]) -> Budget
     return parse_campaign(document).budget
 
 
+def changed_target(config: CampaignConfig, target: Mapping[str, Any] | Sequence[Any]) -> Target:
+    """Another target of a campaign, as its file writes one; raises InputError."""
+    return parse_campaign(config.model_dump(mode="json") | {"target": target}).target
+
+
 def parse_campaign(raw: dict[str, Any]) -> CampaignConfig:
     """Validate a campaign, chemistry included; raises InputError with one line per problem."""
     try:
         return CampaignConfig.model_validate(raw)
     except ValidationError as error:
-        raise InputError("\n".join(_explain(problem) for problem in error.errors(include_url=False))) from error
+        single = isinstance(raw, Mapping) and isinstance(raw.get("target"), Mapping)
+        lines = [_explain(problem, single=single) for problem in error.errors(include_url=False)]
+        raise InputError("\n".join(lines)) from error
 
 
-def _explain(problem: Any) -> str:
-    where = documents.place(problem["loc"]) or "the file"
+def _explain(problem: Any, *, single: bool) -> str:
+    location = problem["loc"]
+    if single and location[:2] == ("target", 0):  # the file has no list
+        location = ("target", *location[2:])
+    where = documents.place(location) or "the file"
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(problem["loc"][:-1])
+        known = _known_keys(location[:-1])
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         return f"{where}: unknown key; {hint}"
@@ -316,6 +274,8 @@ def _explain(problem: Any) -> str:
 
 def _known_keys(location: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] = CampaignConfig
+    if location[:1] == ("target",):
+        return sorted(Wanted.model_fields)
     for part in location:
         inner = model.model_fields[str(part)].annotation
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):

@@ -21,7 +21,7 @@ class Column:
     name: str  # with its unit; unique
     title: str  # for people, without the unit
     type: type
-    sql: str  # over c candidates, m molecules, g campaigns, v candidate_outcomes, o what a search found
+    sql: str  # over c candidates, m molecules, g campaigns, o what a search found
     description: str = ""
     unit: str = ""
     sortable: bool = False
@@ -123,7 +123,7 @@ ALL: Final = (
         "triage or certificate: the role of the level of theory of the DFT values", shown=True,
     ),
     *_over_conformers(),
-    Column("outcome", "Outcome", str, "v.outcome", "hit_by_label, hit_by_certificate or missed; empty: no hit", shown=True),
+    Column("outcome", "Outcome", str, "c.outcome", "hit_by_label, hit_by_certificate or missed; empty: no hit", shown=True),
     *_predicted(),
     Column(
         "out_of_distribution", "Unlike training data", bool, "c.out_of_distribution", "the surrogate's warning"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -30,28 +29,3 @@ class Molecule:
     def __len__(self) -> int:
         """Number of atoms."""
         return len(self.numbers)
-
-
-@dataclass(frozen=True)
-class Window:
-    """A wanted range, in the unit of its property.
-
-    Its ends are those of the decimal numbers as written: 4.1 ± 0.1 ends at 4.2 exactly.
-    """
-
-    value: float
-    tolerance: float
-
-    @property
-    def low(self) -> float:
-        """Lower end, included."""
-        return float(Decimal(str(self.value)) - Decimal(str(self.tolerance)))
-
-    @property
-    def high(self) -> float:
-        """Upper end, included."""
-        return float(Decimal(str(self.value)) + Decimal(str(self.tolerance)))
-
-    def holds(self, value: float) -> bool:
-        """Whether a value is inside."""
-        return self.low <= value <= self.high

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from gapsmith.core.domain import Window
-
 
 class CampaignState(StrEnum):
     """Where a campaign is."""
@@ -111,10 +109,10 @@ TRANSITIONS: Final[Mapping[str, Mapping[StrEnum, tuple[StrEnum, ...]]]] = {
 
 
 class Outcome(StrEnum):
-    """What a candidate with a DFT label is with regard to its campaign's window; one outside all along has none.
+    """What a candidate with a DFT label is with regard to its campaign's target; one outside all along has none.
 
-    The value that counts is the certificate's (DFT at the DFT geometry) if there is one, else the label's (DFT at the
-    xTB geometry). A hit is a candidate whose value that counts lies inside the window.
+    The values that count are the certificate's (DFT at the DFT geometry) if there is one, else the label's (DFT at the
+    xTB geometry). A hit is a candidate whose values that count hold all windows of the target.
     """
 
     HIT_BY_LABEL = "hit_by_label"  # inside; there is no certificate (yet)
@@ -127,11 +125,10 @@ class Outcome(StrEnum):
         return self is not Outcome.MISSED
 
     @classmethod
-    def of(cls, window: Window, label: float | None, certificate: float | None) -> "Outcome | None":
-        """The outcome of two values of the target's property. The view ``candidate_outcomes`` states the same rule in SQL."""
-        by_label = label is not None and window.holds(label)
-        if certificate is None:
+    def of(cls, by_label: bool, by_certificate: bool | None) -> "Outcome | None":
+        """The outcome, given whether the label and the certificate hold all windows; None: there is no certificate."""
+        if by_certificate is None:
             return cls.HIT_BY_LABEL if by_label else None
-        if window.holds(certificate):
+        if by_certificate:
             return cls.HIT_BY_CERTIFICATE
         return cls.MISSED if by_label else None

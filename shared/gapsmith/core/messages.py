@@ -129,12 +129,13 @@ class ModelPromoted(Event):
 
 
 class CampaignChanged(Event):
-    """A campaign was created, paused, resumed, stopped or finished."""
+    """A campaign was created, paused, resumed, stopped or finished, or has another budget or target."""
 
     TYPE = "gapsmith.campaign.changed.v1"
     TOPIC = "gapsmith.campaign.changed"
     campaign_id: UUID
     state: Name
+    target: Sentence | None = None  # the new one, for people
 
 
 EVENTS: dict[str, type[Event]] = {

@@ -119,17 +119,19 @@ def predicted_heads(domains: Mapping[str, ModelDomain]) -> list[str] | None:
 
 def warnings(config: CampaignConfig, domains: Mapping[str, ModelDomain]) -> list[str]:
     """What is allowed but likely not meant: a target outside the values that a model was trained on."""
-    target, window = config.target, config.target.window
-    ranges = {
-        model: (known.low, known.high)
-        for model, domain in domains.items()
-        if (known := domain.properties.get(target.property)) is not None and known.low is not None
-    }
     found = []
-    for model, (low, high) in (ranges or {"the surrogate": target.kind.usual}).items():
-        if high is not None and low is not None and (window.high < low or window.low > high):
-            found.append(
-                f"target.value: {target} lies outside {low:.4g} to {high:.4g} {target.unit}, the values that {model} was "
-                "trained on: predictions there are extrapolations, and few or no hits are likely"
-            )
+    for wanted in config.target.root:
+        if (window := wanted.window) is None:
+            continue
+        ranges = {
+            model: (known.low, known.high)
+            for model, domain in domains.items()
+            if (known := domain.properties.get(wanted.property)) is not None and known.low is not None
+        }
+        for model, (low, high) in (ranges or {"the surrogate": wanted.kind.usual}).items():
+            if high is not None and low is not None and (window.high < low or window.low > high):
+                found.append(
+                    f"target: {wanted} lies outside {low:.4g} to {high:.4g} {wanted.kind.unit}, the values that {model} was "
+                    "trained on: predictions there are extrapolations, and few or no hits are likely"
+                )
     return found

@@ -6,7 +6,7 @@ calculations' labels are stored as, and the columns to filter and sort by.
 
 import re
 from abc import ABC
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, NamedTuple
@@ -46,6 +46,8 @@ class Property(ABC):
         heads: predicted properties and their weights in the sum that this one is; none: a head of its own name.
         rank: place among the columns; plug-ins come last.
         asks: what a level of theory must list under ``properties`` to compute it.
+        wavelength: whether a wavelength can stand for it.
+        sum_of: other properties and their weights in the sum that it always is; the heads unless told.
     """
 
     name: ClassVar[str]
@@ -58,6 +60,12 @@ class Property(ABC):
     heads: ClassVar[Mapping[str, float]] = {}
     asks: ClassVar[tuple[str, ...]] = ()
     rank: ClassVar[int] = 100
+    wavelength: ClassVar[bool] = False
+
+    @property
+    def sum_of(self) -> Mapping[str, float]:
+        """By property; empty: it is a sum of no others."""
+        return self.heads
 
     @property
     def column(self) -> str:
@@ -100,7 +108,12 @@ class Gap(Property):
     name, title, unit, symbol = "gap", "Gap", "eV", "ΔE"
     description = "HOMO-LUMO gap"
     possible, usual = (0.0, 30.0), (2.5, 11.5)
-    rank = 0
+    rank, wavelength = 0, True
+
+    @property
+    def sum_of(self) -> Mapping[str, float]:
+        """Its own head predicts it, and it is a difference all the same."""
+        return {"lumo": 1.0, "homo": -1.0}
 
 
 class Homo(Property):
@@ -179,7 +192,7 @@ class FirstSinglet(Property):
     name, title, unit, symbol = "s1", "S1", "eV", "E(S1)"
     description = "vertical excitation energy of the lowest excited singlet"
     possible, usual = (0.0, 30.0), (1.5, 9.0)
-    rank = 7
+    rank, wavelength = 7, True
     asks = ("excitations",)
 
     def computed(self, result: Mapping[str, Any]) -> float | None:
@@ -193,7 +206,7 @@ class FirstTriplet(Property):
     name, title, unit, symbol = "t1", "T1", "eV", "E(T1)"
     description = "vertical excitation energy of the lowest triplet"
     possible, usual = (-5.0, 30.0), (0.5, 8.0)
-    rank = 8
+    rank, wavelength = 8, True
     asks = ("triplets",)
 
     def computed(self, result: Mapping[str, Any]) -> float | None:
@@ -275,6 +288,16 @@ def predicted(heads: Mapping[str, Estimate]) -> dict[str, Estimate]:
     """All predictions that follow from those of the surrogate's heads."""
     values = {name: one.predicted(heads) for name, one in registered().items()}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def pair(one: str, other: str) -> str:
+    """What a correlation of two properties is stored under."""
+    return " ".join(sorted((one, other)))
+
+
+def correlations(known: Mapping[str, float], names: Sequence[str]) -> list[list[float]]:
+    """The matrix of correlations of the errors of properties; those that nobody knows are taken to be independent."""
+    return [[1.0 if one == other else known.get(pair(one, other), 0.0) for other in names] for one in names]
 
 
 def predictable(heads: Collection[str]) -> list[str]:

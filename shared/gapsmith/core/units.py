@@ -8,6 +8,8 @@ HARTREE_TO_KCAL: Final = 627.5094740631  # kcal/mol
 BOHR_TO_ANGSTROM: Final = 0.529177210903
 AU_TO_DEBYE: Final = 2.541746473
 DEBYE_TO_E_ANGSTROM: Final = BOHR_TO_ANGSTROM / AU_TO_DEBYE
+EV_NM: Final = 1239.8419843320026  # Planck's constant times the speed of light: an energy times its wavelength
+WAVELENGTH: Final = "nm"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,33 @@ UNITS: Final = {
 def base_unit(dimension: str) -> Unit:
     """The unit in which networks work."""
     return next(unit for unit in UNITS.values() if unit.dimension == dimension and unit.in_base == 1.0)
+
+
+def convertible(own: str, *, wavelength: bool) -> list[str]:
+    """Units that a value in another one can be given in, its own first; ``wavelength``: nm stands for an energy."""
+    base = _unit(own)
+    others = [
+        name for name, one in UNITS.items() if base is not None and one.dimension == base.dimension and one != base
+    ]
+    return [*([own] if own else []), *others, *([WAVELENGTH] if wavelength else [])]
+
+
+def convert(value: float, unit: str, own: str) -> float:
+    """A value of ``unit`` in ``own``, to which it is convertible; raises ValueError for a wavelength that is not positive."""
+    if unit == own:
+        return value
+    base = _unit(own)
+    assert base is not None  # else nothing is convertible to it
+    if unit == WAVELENGTH:
+        if value <= 0:
+            raise ValueError(f"{value:g} nm is not a wavelength: it must be more than 0")
+        return EV_NM / value / base.in_base
+    return value * UNITS[unit].in_base / base.in_base
+
+
+def _unit(name: str) -> Unit | None:
+    """A unit by its name or by what stands in names of columns."""
+    return UNITS.get(name) or next((one for one in UNITS.values() if one.suffix == name.lower()), None)
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """Campaigns: create, look up, change state. A change of state is an event."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 
-from gapsmith.core.campaign import Budget, CampaignConfig, parse_campaign
+from gapsmith.core.campaign import Budget, CampaignConfig
 from gapsmith.core.domain import Level
 from gapsmith.core.errors import Conflict, NotFound
 from gapsmith.core.hints import hint
@@ -16,11 +16,22 @@ from gapsmith.core.levels import LevelOfTheory, configured
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import CampaignChanged
 from gapsmith.core.model_domain import check_campaign, predicted_heads
+from gapsmith.core.reachable import check_target
 from gapsmith.core.reasons import Reason
-from gapsmith.core.targets import check_target
-from gapsmith.store import candidates, outbox, tasks
+from gapsmith.core.target import Target
+from gapsmith.store import calculations, candidates, outbox, selection, tasks
 from gapsmith.store.database import Connection
 from gapsmith.store.models import live_domains
+from gapsmith.store.requests import GENERATOR
+
+
+@dataclass(frozen=True)
+class EarlierTarget:
+    """A target that a campaign had before."""
+
+    until: datetime
+    target: str  # for people
+    labels: int  # that there were by then
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,7 @@ class Campaign:
     created_at: datetime
     ended_at: datetime | None
     levels: Mapping[Level, LevelOfTheory]  # as they were when it began; a level file that changes later changes nothing
+    earlier_targets: Sequence[EarlierTarget]  # oldest first
 
     @property
     def change(self) -> Literal["geometry", "level"]:
@@ -46,7 +58,8 @@ class Campaign:
 
     def level_lines(self) -> list[str]:
         """What its numbers are, for people: a line for each role."""
-        lines = [f"gap at {role}: {self.levels[role].title}" for role in Level]
+        names = " and ".join(dict.fromkeys(one.noun for one in self.config.target.properties))
+        lines = [f"{names} at {role}: {self.levels[role].title}" for role in Level]
         if self.change == "level":
             lines.append(
                 "labels and certificates are of different levels: a change between them is not one of geometry alone"
@@ -55,7 +68,8 @@ class Campaign:
 
 
 _SELECT = (
-    "SELECT id, name, config, state, stop_reason, stop_code, elapsed_s, created_at, ended_at, levels FROM campaigns"
+    "SELECT id, name, config, state, stop_reason, stop_code, elapsed_s, created_at, ended_at, levels, earlier_targets"
+    " FROM campaigns"
 )
 _CHANGED = "SELECT name, state FROM campaigns WHERE id = %s FOR NO KEY UPDATE"  # candidates may still be added to it
 
@@ -75,9 +89,8 @@ def create(connection: Connection, config: CampaignConfig, *, source: str) -> Ca
     check_target(config, predicted_heads(domains))
     campaign_id = uuid4()
     connection.execute(
-        """INSERT INTO campaigns (id, name, config, state, window_low, window_high, levels)
-           VALUES (%s, %s, %s, 'running', %s, %s, %s)""",
-        (campaign_id, config.name, *_stored(config), Jsonb({role: pinned(configured()[role]) for role in Level})),
+        "INSERT INTO campaigns (id, name, config, state, levels) VALUES (%s, %s, %s, 'running', %s)",
+        (campaign_id, config.name, _stored(config), Jsonb({role: pinned(configured()[role]) for role in Level})),
     )
     outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state="running"), source=source)
     return get(connection, campaign_id)
@@ -143,26 +156,40 @@ def set_state(
     outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state=state), source=source)
 
 
-def retarget(connection: Connection, campaign_id: UUID, value: float, tolerance: float, *, source: str) -> None:
-    """Give a campaign another target; what it found so far counts by the new one.
+def retarget(connection: Connection, campaign_id: UUID, target: Target, *, source: str) -> None:
+    """Give a campaign another target: known labels count by it at once, and what waits for the old one is dropped.
+
+    Molecules that were asked of the generator, and calculations that nobody has begun, are taken back.
 
     Raises:
-        InputError: the values are not allowed.
-        Conflict: the campaign has ended.
+        InputError: the live surrogate does not predict it, or the campaign's levels do not compute it.
+        NotFound, Conflict: there is no such campaign, or it has ended.
     """
-    row = connection.execute(_CHANGED, (campaign_id,)).fetchone()
-    if row is None:
-        raise NotFound(f"no campaign has the id {campaign_id}")
-    if CampaignState(row["state"]).ended:
-        raise Conflict(f"campaign {row['name']!r} is {row['state']}: its target cannot change any more")
-    document = get(connection, campaign_id).config.model_dump(mode="json")
-    document["target"] |= {"value": value, "tolerance": tolerance}
-    config = parse_campaign(document)
+    lock(connection, campaign_id)
+    campaign = get(connection, campaign_id)
+    if campaign.state.ended:
+        raise Conflict(f"campaign {campaign.name!r} is {campaign.state}: its target cannot change any more")
+    config = campaign.config.model_copy(update={"target": target})
+    check_target(config, predicted_heads(live_domains(connection)), campaign.levels)
+    if target == campaign.config.target:
+        return
     connection.execute(
-        "UPDATE campaigns SET config = %s, window_low = %s, window_high = %s WHERE id = %s",
-        (*_stored(config), campaign_id),
+        """UPDATE campaigns SET config = %s, earlier_targets = earlier_targets
+               || jsonb_build_object('until', now(), 'target', %s::text, 'labels', (SELECT count(*) FROM candidates
+                                      WHERE campaign_id = campaigns.id AND state IN ('labelled', 'certified')))
+           WHERE id = %s""",
+        (_stored(config), str(campaign.config.target), campaign_id),
     )
-    outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state=row["state"]), source=source)
+    candidates.judge(connection, campaign_id)
+    tasks.cancel(connection, campaign_id, service=GENERATOR)
+    for candidate_id, calculation_id in selection.not_begun(connection, campaign_id).items():
+        candidates.displace(connection, candidate_id)
+        calculations.release_from(connection, campaign_id, calculation_id)
+    for candidate_id, calculation_id in selection.idle_certificates(connection, campaign_id).items():
+        candidates.uncertify(connection, candidate_id)
+        calculations.release_from(connection, campaign_id, calculation_id)
+    changed = CampaignChanged(campaign_id=campaign_id, state=campaign.state, target=str(target))
+    outbox.emit(connection, changed, source=source)
 
 
 def extend(connection: Connection, campaign_id: UUID, budget: Budget, *, source: str) -> None:
@@ -181,7 +208,7 @@ def extend(connection: Connection, campaign_id: UUID, budget: Budget, *, source:
     config = campaign.config.model_copy(update={"budget": budget})
     connection.execute(
         "UPDATE campaigns SET config = %s, state = %s, stop_code = NULL, stop_reason = NULL, ended_at = NULL WHERE id = %s",
-        (Jsonb(config.model_dump(mode="json")), state, campaign_id),
+        (_stored(config), state, campaign_id),
     )
     outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state=state), source=source)
 
@@ -204,18 +231,18 @@ def tick(connection: Connection, campaign_id: UUID, *, most_s: float) -> None:
     )
 
 
-def _stored(config: CampaignConfig) -> tuple[Jsonb, float, float]:
-    """A configuration and the ends of its window, as columns."""
-    window = config.target.window
-    return Jsonb(config.model_dump(mode="json")), window.low, window.high
+def _stored(config: CampaignConfig) -> Jsonb:
+    return Jsonb(config.model_dump(mode="json"))
 
 
 def _campaign(row: dict[str, object]) -> Campaign:
     levels: Any = row["levels"]
+    earlier: Any = row["earlier_targets"]
     fields: dict[str, Any] = {
         **row,
         "config": CampaignConfig.model_validate(row["config"]),
         "state": CampaignState(str(row["state"])),
         "levels": {Level(role): LevelOfTheory.model_validate(one["definition"]) for role, one in levels.items()},
+        "earlier_targets": [EarlierTarget(**{**one, "until": datetime.fromisoformat(one["until"])}) for one in earlier],
     }
     return Campaign(**fields)

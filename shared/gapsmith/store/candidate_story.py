@@ -123,7 +123,7 @@ _CANDIDATE = """
            g.role || ':' || g.version AS proposed_by, c.state, c.reason,
            (SELECT count(*) FROM candidates child WHERE child.parent_id = c.id) AS children, c.created_at, c.updated_at,
            c.conformer_id, c.relaxed_conformer_id, c.certified_conformer_id, c.triage_id, c.certificate_id,
-           w.config #>> '{target,property}' AS property
+           w.config #>> '{target,0,property}' AS property
     FROM candidates c JOIN campaigns w ON w.id = c.campaign_id
     LEFT JOIN candidates p ON p.id = c.parent_id LEFT JOIN molecules pm ON pm.id = p.molecule_id
     LEFT JOIN models g ON g.id = c.model_id WHERE c.id = %s"""
@@ -170,9 +170,9 @@ def story(connection: Connection, candidate_id: UUID) -> CandidateStory:
 def elsewhere(connection: Connection, candidate_id: UUID) -> list[Elsewhere]:
     """Candidates with the same molecule that were not rejected, newest first, ten at most."""
     rows = connection.execute(
-        """SELECT o.id, g.name AS campaign, o.state, v.outcome FROM candidates c
+        """SELECT o.id, g.name AS campaign, o.state, o.outcome FROM candidates c
            JOIN candidates o ON o.molecule_id = c.molecule_id AND o.id <> c.id AND o.state <> 'rejected'
-           JOIN campaigns g ON g.id = o.campaign_id LEFT JOIN candidate_outcomes v ON v.candidate_id = o.id
+           JOIN campaigns g ON g.id = o.campaign_id
            WHERE c.id = %s ORDER BY o.created_at DESC LIMIT 10""",
         (candidate_id,),
     ).fetchall()

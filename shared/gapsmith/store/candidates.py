@@ -1,7 +1,7 @@
 """Candidates, their molecules, conformers and predictions. Only this module changes candidates: a function an arrow."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
@@ -9,9 +9,10 @@ from psycopg.types.json import Jsonb
 
 from gapsmith.core.codec import decode, encode
 from gapsmith.core.domain import Molecule
-from gapsmith.core.lifecycle import CandidateState
+from gapsmith.core.lifecycle import CandidateState, Outcome
 from gapsmith.core.properties import Estimate
 from gapsmith.core.reasons import ReasonCode
+from gapsmith.core.target import Target
 from gapsmith.store import fingerprints
 from gapsmith.store.database import Connection
 
@@ -26,6 +27,7 @@ class Prediction:
     candidate_id: UUID
     properties: Mapping[str, Estimate]  # by name
     out_of_distribution: bool
+    correlations: Mapping[str, float] = field(default_factory=dict)  # of their errors, by core.properties.pair
 
 
 def predicted_gap_ev(connection: Connection, calculation_id: UUID) -> tuple[float, float] | None:
@@ -169,13 +171,14 @@ def predict(connection: Connection, predictions: Sequence[Prediction], model_id:
 def _add_predictions(connection: Connection, predictions: Sequence[Prediction], model_id: UUID) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
-            """INSERT INTO predictions (candidate_id, model_id, properties, out_of_distribution)
-               VALUES (%s, %s, %s, %s) ON CONFLICT (candidate_id, model_id) DO NOTHING""",
+            """INSERT INTO predictions (candidate_id, model_id, properties, correlations, out_of_distribution)
+               VALUES (%s, %s, %s, %s, %s) ON CONFLICT (candidate_id, model_id) DO NOTHING""",
             [
                 (
                     p.candidate_id,
                     model_id,
                     Jsonb({n: e._asdict() for n, e in p.properties.items()}),
+                    Jsonb(dict(p.correlations)),
                     p.out_of_distribution,
                 )
                 for p in predictions
@@ -202,6 +205,14 @@ def displace(connection: Connection, candidate_id: UUID) -> None:
     )
 
 
+def uncertify(connection: Connection, candidate_id: UUID) -> None:
+    """Take back the request for a labelled candidate's certificate."""
+    connection.execute(
+        "UPDATE candidates SET certificate_id = NULL, updated_at = now() WHERE id = %s AND state = 'labelled'",
+        (candidate_id,),
+    )
+
+
 def certify(connection: Connection, candidate_id: UUID, certificate_id: UUID) -> None:
     """Ask for the certificate of a labelled candidate."""
     connection.execute(
@@ -210,13 +221,10 @@ def certify(connection: Connection, candidate_id: UUID, certificate_id: UUID) ->
     )
 
 
-_VALUE = """(SELECT k.properties ->> (g.config #>> '{target,property}') FROM campaigns g
-               WHERE g.id = c.campaign_id)::float8"""
 _TRIAGE = "FROM calculations k WHERE c.campaign_id = %s AND c.state = 'selected' AND k.id = c.triage_id"
 _CERTIFICATE = "FROM calculations k WHERE c.campaign_id = %s AND c.state = 'labelled' AND k.id = c.certificate_id"
 _SETTLEMENTS: Final = (  # what the end of a calculation means for the candidates that wait for it
-    f"""UPDATE candidates c SET state = 'labelled', label_value = {_VALUE}, reason_code = NULL, reason = NULL,
-               updated_at = now()
+    f"""UPDATE candidates c SET state = 'labelled', reason_code = NULL, reason = NULL, updated_at = now()
         {_TRIAGE} AND k.state = 'done'""",
     f"""UPDATE candidates c SET state = 'failed', reason_code = k.failure_class,
                reason = concat_ws(': ', k.failure_class, k.failure_reason), updated_at = now()
@@ -224,8 +232,7 @@ _SETTLEMENTS: Final = (  # what the end of a calculation means for the candidate
     # cancelled for another campaign's sake: this campaign may choose it again (what a user cancels is withdrawn by then)
     f"""UPDATE candidates c SET state = 'scored', triage_id = NULL, updated_at = now()
         {_TRIAGE} AND k.state = 'cancelled'""",
-    f"""UPDATE candidates c SET state = 'certified', certified_value = {_VALUE}, reason_code = NULL, reason = NULL,
-               updated_at = now(),
+    f"""UPDATE candidates c SET state = 'certified', reason_code = NULL, reason = NULL, updated_at = now(),
                certified_conformer_id = k.result_conformer_id
         {_CERTIFICATE} AND k.state = 'done' AND k.rearranged IS NULL""",
     f"""UPDATE candidates c SET reason_code = '{ReasonCode.CERTIFICATE_REARRANGED}', updated_at = now(),
@@ -241,8 +248,43 @@ _SETTLEMENTS: Final = (  # what the end of a calculation means for the candidate
 
 def settle(connection: Connection, campaign_id: UUID) -> None:
     """Give a campaign's selected and labelled candidates the results of calculations that have ended; may run twice."""
+    settled: list[UUID] = []
     for statement in _SETTLEMENTS:
-        connection.execute(statement, (campaign_id,))
+        rows = connection.execute(f"{statement} RETURNING c.id".encode(), (campaign_id,)).fetchall()
+        settled += (row["id"] for row in rows)
+    if settled:
+        judge(connection, campaign_id, settled)
+
+
+def judge(connection: Connection, campaign_id: UUID, candidate_ids: Sequence[UUID] | None = None) -> None:
+    """Write down how a campaign's labelled candidates stand with regard to its target: some, or all of them."""
+    row = connection.execute(
+        "SELECT config -> 'target' AS target FROM campaigns WHERE id = %s", (campaign_id,)
+    ).fetchone()
+    assert row is not None  # it has candidates
+    target, values = Target.model_validate(row["target"]), []
+    for one in connection.execute(
+        """SELECT c.id, t.properties AS label, CASE WHEN c.state = 'certified' THEN k.properties END AS certificate
+           FROM candidates c JOIN calculations t ON t.id = c.triage_id LEFT JOIN calculations k ON k.id = c.certificate_id
+           WHERE c.campaign_id = %(campaign)s AND c.state IN ('labelled', 'certified')
+             AND (%(ids)s::uuid[] IS NULL OR c.id = ANY(%(ids)s))""",
+        {"campaign": campaign_id, "ids": None if candidate_ids is None else list(candidate_ids)},
+    ):
+        label, certificate = one["label"], one["certificate"]
+        values.append(
+            (
+                label.get(target.main.name),
+                None if certificate is None else certificate.get(target.main.name),
+                target.violation(label if certificate is None else certificate),
+                Outcome.of(target.hit(label), None if certificate is None else target.hit(certificate)),
+                one["id"],
+            )
+        )
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE candidates SET label_value = %s, certified_value = %s, violation = %s, outcome = %s WHERE id = %s",
+            values,
+        )
 
 
 def withdraw(connection: Connection, campaign_id: UUID, certificate_ids: Sequence[UUID], reason: str) -> None:

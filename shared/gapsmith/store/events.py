@@ -74,15 +74,14 @@ def latest(connection: Connection, campaign: str, *, limit: int, among: int) -> 
                        (k.properties ->> wanted.property)::float8 AS value, c.candidate_id, c.outcome,
                        coalesce(c.smiles, km.smiles) AS smiles, mo.version AS model_version
                 {_CONCERNED}
-                CROSS JOIN LATERAL (SELECT coalesce(coalesce(g.config, kg.config) #>> '{{target,property}}', 'gap')
+                CROSS JOIN LATERAL (SELECT coalesce(coalesce(g.config, kg.config) #>> '{{target,0,property}}', 'gap')
                                     AS property) wanted
                 LEFT JOIN conformers kf ON kf.id = k.conformer_id
                 LEFT JOIN molecules km ON km.id = kf.molecule_id
                 LEFT JOIN LATERAL (
-                    SELECT c.id AS candidate_id, m.smiles, v.outcome
+                    SELECT c.id AS candidate_id, m.smiles, CASE WHEN k.id = CASE WHEN c.certified_value IS NULL
+                           THEN c.triage_id ELSE c.certificate_id END THEN c.outcome END AS outcome
                     FROM candidates c JOIN molecules m ON m.id = c.molecule_id
-                    LEFT JOIN candidate_outcomes v ON v.candidate_id = c.id
-                        AND k.id = CASE WHEN c.certified_value IS NULL THEN c.triage_id ELSE c.certificate_id END
                     WHERE c.triage_id = k.id OR c.certificate_id = k.id
                     ORDER BY c.campaign_id = k.campaign_id DESC LIMIT 1) c ON true
                 LEFT JOIN models mo ON mo.id = (o.envelope #>> '{{data,model_id}}')::uuid

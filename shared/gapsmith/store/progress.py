@@ -1,22 +1,26 @@
 """What a progress display needs of a campaign, in one cheap batch of queries."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 from uuid import UUID
 
 from gapsmith.core.lifecycle import CandidateState, Outcome
+from gapsmith.core.target import Target
 from gapsmith.store import campaigns
 from gapsmith.store.database import Connection
 
 
 @dataclass(frozen=True)
 class Best:
-    """The molecule whose DFT value is nearest to the target."""
+    """The best hit by the target's objectives, if it has any; else the molecule whose DFT values are nearest to it."""
 
     candidate_id: UUID
     molecule_id: int
     smiles: str
-    value: float  # that counts: the certificate's if there is one, else the label's
+    value: float  # of the target's main property, that counts: the certificate's if there is one, else the label's
     unit: str
+    shown: str  # its values of all that is wanted, for people
     level: str  # triage or certificate
 
 
@@ -85,13 +89,12 @@ _COUNTS = f"""
            count(*) FILTER (WHERE c.state = 'failed') AS dft_failed,
            count(*) FILTER (WHERE k.state IN ('done', 'failed')) AS certificates_done,
            count(*) FILTER (WHERE c.state = 'labelled' AND k.state IN ('queued', 'running')) AS certificates_open,
-           count(*) FILTER (WHERE o.outcome IN ('hit_by_label', 'hit_by_certificate')) AS hits,
-           count(*) FILTER (WHERE o.outcome = 'hit_by_certificate') AS certified_hits,
-           count(*) FILTER (WHERE o.outcome = 'missed') AS missed_hits,
-           count(*) FILTER (WHERE o.outcome = 'hit_by_label' AND c.state = 'labelled' AND c.certificate_id IS NULL)
+           count(*) FILTER (WHERE c.outcome IN ('hit_by_label', 'hit_by_certificate')) AS hits,
+           count(*) FILTER (WHERE c.outcome = 'hit_by_certificate') AS certified_hits,
+           count(*) FILTER (WHERE c.outcome = 'missed') AS missed_hits,
+           count(*) FILTER (WHERE c.outcome = 'hit_by_label' AND c.state = 'labelled' AND c.certificate_id IS NULL)
                AS uncertified_hits
     FROM candidates c
-    LEFT JOIN candidate_outcomes o ON o.candidate_id = c.id AND o.campaign_id = c.campaign_id
     LEFT JOIN calculations t ON t.id = c.triage_id
     LEFT JOIN calculations k ON k.id = c.certificate_id
     WHERE c.campaign_id = %s"""
@@ -115,10 +118,15 @@ _REASONS = """
     GROUP BY reason ORDER BY n DESC, reason"""
 
 _BEST = """
-    SELECT c.id AS candidate_id, c.molecule_id, m.smiles, o.value,
+    SELECT c.id AS candidate_id, c.molecule_id, m.smiles, coalesce(c.certified_value, c.label_value) AS value,
+           coalesce(k.properties, t.properties) AS properties,
            CASE WHEN c.certified_value IS NULL THEN 'triage' ELSE 'certificate' END AS level
-    FROM candidate_outcomes o JOIN candidates c ON c.id = o.candidate_id JOIN molecules m ON m.id = c.molecule_id
-    WHERE o.campaign_id = %(campaign)s ORDER BY abs(o.value - %(target)s), c.id LIMIT 1"""
+    FROM candidates c JOIN molecules m ON m.id = c.molecule_id JOIN calculations t ON t.id = c.triage_id
+    LEFT JOIN calculations k ON k.id = c.certificate_id AND c.state = 'certified'
+    WHERE c.campaign_id = %(campaign)s AND c.violation IS NOT NULL
+    ORDER BY c.violation > 0, CASE WHEN c.violation > 0 OR NOT %(ranked)s THEN c.violation END, c.id
+    LIMIT CASE WHEN %(ranked)s THEN (SELECT greatest(1, count(*)) FROM candidates
+                                     WHERE campaign_id = %(campaign)s AND violation <= 0) ELSE 1 END"""
 
 _REST = """
     SELECT (SELECT coalesce(sum(sampled), 0) FROM draws WHERE campaign_id = %(campaign)s)::bigint AS sampled,
@@ -134,15 +142,12 @@ def progress(connection: Connection, campaign_id: UUID) -> Progress:
     """Where a campaign stands now; raises InputError if there is none of that id."""
     campaign = campaigns.get(connection, campaign_id)
     config = campaign.config
-    values = {
-        "campaign": campaign_id,
-        "target": config.target.value,
-    }
+    values = {"campaign": campaign_id}
     rest = connection.execute(_REST, values).fetchone()
     assert rest is not None  # it has no FROM
     first_dft_at_s = rest.pop("first_dft_at_s")
     reasons = {row["reason"]: row["n"] for row in connection.execute(_REASONS, values)}
-    best = connection.execute(_BEST, values).fetchone()
+    best = connection.execute(_BEST, values | {"ranked": bool(config.target.objectives)}).fetchall()
     version = rest.pop("model_version")
     return Progress(
         state=campaign.state,
@@ -153,13 +158,20 @@ def progress(connection: Connection, campaign_id: UUID) -> Progress:
         rejected_by_reason=reasons,
         dft_budget=config.budget.dft_jobs,
         certifies=config.dft.certify,
-        best=Best(unit=config.target.unit, **best) if best else None,
+        best=_best(best, config.target) if best else None,
         model_version=0 if version is None else version,
         elapsed_s=campaign.elapsed_s,
         wall_time_s=config.budget.wall_time.total_seconds(),
         # a calculation that was shared with an earlier campaign began before this one did
         first_dft_at_s=None if first_dft_at_s is None else max(first_dft_at_s, 0.0),
     )
+
+
+def _best(rows: list[dict[str, Any]], target: Target) -> Best:
+    """Of the nearest one, or of all hits where something ranks them."""
+    row = max(rows, key=lambda one: target.merit(one["properties"]))
+    known = row.pop("properties")
+    return Best(**row, unit=target.main.unit, shown=target.shown(known))
 
 
 def drift(connection: Connection, campaign_id: UUID, after_labels: int) -> float:
@@ -169,7 +181,7 @@ def drift(connection: Connection, campaign_id: UUID, after_labels: int) -> float
     """
     row = connection.execute(
         """SELECT sqrt(avg(((labels.value - (p.said ->> 'mean')::float8) / (p.said ->> 'std')::float8) ^ 2)) AS drift
-           FROM (SELECT c.id, c.label_value AS value, k.started_at, g.config #>> '{target,property}' AS property
+           FROM (SELECT c.id, c.label_value AS value, k.started_at, g.config #>> '{target,0,property}' AS property
                  FROM candidates c JOIN calculations k ON k.id = c.triage_id JOIN campaigns g ON g.id = c.campaign_id
                  WHERE c.campaign_id = %s AND c.label_value IS NOT NULL
                  ORDER BY k.finished_at, k.id OFFSET %s) AS labels
@@ -186,7 +198,7 @@ def drift(connection: Connection, campaign_id: UUID, after_labels: int) -> float
 
 @dataclass(frozen=True)
 class Attempt:
-    """A DFT job of a campaign that has ended, and what came of it; values are those of the target's property."""
+    """A DFT job of a campaign that has ended, and what came of it; single values are of the target's main property."""
 
     candidate_id: UUID
     smiles: str
@@ -196,10 +208,17 @@ class Attempt:
     reason: str | None  # why it, or its certificate, failed
     label_value: float | None  # DFT at the GFN2-xTB geometry
     certified_value: float | None  # DFT at the DFT geometry
-    value: float | None  # that counts
+    violation: float | None  # of the target, by the values that count
     outcome: Outcome | None
+    labels: Mapping[str, float]  # by property, as the next
+    certificates: Mapping[str, float] | None
     predicted: float | None  # before the label was known
     predicted_std: float | None
+
+    @property
+    def counting(self) -> Mapping[str, float]:
+        """The values that count, by property: the certificate's if there is one, else the label's."""
+        return self.labels if self.certificates is None else self.certificates
 
 
 @dataclass(frozen=True)
@@ -227,16 +246,18 @@ def attempts(connection: Connection, campaign_id: UUID) -> list[Attempt]:
     """All DFT jobs of a campaign that have ended, in the order in which they did."""
     rows = connection.execute(
         """SELECT c.id AS candidate_id, m.smiles, m.in_qm9, m.sa_score, c.state, c.reason, c.label_value,
-                  c.certified_value, o.value, o.outcome, (p.said ->> 'mean')::float8 AS predicted,
+                  c.certified_value, c.violation, c.outcome, t.properties AS labels,
+                  CASE WHEN c.state = 'certified' THEN k.properties END AS certificates,
+                  (p.said ->> 'mean')::float8 AS predicted,
                   (p.said ->> 'std')::float8 AS predicted_std
-           FROM candidates c JOIN molecules m ON m.id = c.molecule_id JOIN calculations k ON k.id = c.triage_id
-           LEFT JOIN candidate_outcomes o ON o.candidate_id = c.id
+           FROM candidates c JOIN molecules m ON m.id = c.molecule_id JOIN calculations t ON t.id = c.triage_id
+           LEFT JOIN calculations k ON k.id = c.certificate_id
            JOIN campaigns g ON g.id = c.campaign_id
-           LEFT JOIN LATERAL (SELECT p.properties -> (g.config #>> '{target,property}') AS said
+           LEFT JOIN LATERAL (SELECT p.properties -> (g.config #>> '{target,0,property}') AS said
                               FROM predictions p JOIN models ON models.id = p.model_id
                               WHERE p.candidate_id = c.id ORDER BY models.version DESC LIMIT 1) p ON true
            WHERE c.campaign_id = %s AND c.state IN ('labelled', 'certified', 'failed')
-           ORDER BY k.finished_at, c.id""",
+           ORDER BY t.finished_at, c.id""",
         (campaign_id,),
     ).fetchall()
     return [Attempt(outcome=Outcome(found) if (found := row.pop("outcome")) else None, **row) for row in rows]

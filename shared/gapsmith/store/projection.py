@@ -19,7 +19,7 @@ from gapsmith.store.database import Connection
 
 BATCH: Final = 1000  # rows
 MOST_OF_INDEX: Final = 32  # columns, says Postgres
-VALUE: Final = "value"  # of the target's property, by which hits are found
+VALUE: Final = "violation"  # of the campaign's target, by which hits are found
 
 # A certificate's values come before the label's.
 _RESULTS = """

@@ -22,7 +22,6 @@ _FROM = """
     FROM unnest(%(ids)s::uuid[], %(similarities)s::float8[]) WITH ORDINALITY AS o (id, similarity, place)
     JOIN candidates c ON c.id = o.id JOIN molecules m ON m.id = c.molecule_id"""
 _JOINS: Final = {  # by alias, where a column needs it
-    "v.": "LEFT JOIN candidate_outcomes v ON v.candidate_id = c.id",
     "g.": "JOIN campaigns g ON g.id = c.campaign_id",
 }
 _TEXTS: Final = {  # by type

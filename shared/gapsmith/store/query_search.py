@@ -73,12 +73,9 @@ class Search:
         self._values |= {f"state_{state}": str(state) for state in CandidateState}
         self._possible: dict[Segment, list[str]] = {}
         self._screened: list[Source | None] = []  # once looked up
-        if query.campaign is not None or query.hits:
+        if query.campaign is not None:
             with connect() as connection:
-                if query.campaign is not None:
-                    self._values["campaign_id"] = _campaign_id(connection, query.campaign)
-                if query.hits:
-                    self._conditions.append(self._in_windows(connection))
+                self._values["campaign_id"] = _campaign_id(connection, query.campaign)
         key, descending = query.order
         column = SORTABLE[key]
         expression, nullable = "x.similarity" if key == SIMILARITY else column.sql, column.nullable
@@ -105,20 +102,6 @@ class Search:
             ).fetchall()
             self._possible[segment] = [f"state_{row['state']}" for row in rows]
         return self._possible[segment]
-
-    def _in_windows(self, connection: Connection) -> str:
-        """That the value that counts is inside its campaign's window, with numbers that the planner can see."""
-        rows = connection.execute(
-            """SELECT id AS campaign, window_low AS low, window_high AS high FROM campaigns
-               WHERE %(only)s::uuid IS NULL OR id = %(only)s""",
-            {"only": self._values.get("campaign_id")},
-        ).fetchall()
-        either = []
-        for number, row in enumerate(rows):
-            self._values |= {f"window_{number}_{name}": value for name, value in row.items()}
-            ends = f"%(window_{number}_low)s AND %(window_{number}_high)s"
-            either.append(f"c.campaign_id = %(window_{number}_campaign)s AND c.value BETWEEN {ends}")
-        return f"({' OR '.join(either) or 'false'})"
 
     def _prepare(self) -> None:
         """RDKit is imported for questions that need it only."""
@@ -296,11 +279,13 @@ def _after(position: Position, row: Any) -> Position:
 
 
 def conditions(query: CandidateQuery) -> tuple[list[str], dict[str, Any]]:
-    """SQL over ``candidates c`` and its values; ``Search`` sees to campaigns, their windows, SMARTS and similarity."""
+    """SQL over ``candidates c`` and its values; ``Search`` sees to campaigns, SMARTS and similarity."""
     parts = ["c.molecule_id IS NOT NULL"]
     values: dict[str, Any] = {}
     if query.campaign is not None:
         parts.append("c.campaign_id = %(campaign_id)s")
+    if query.hits:
+        parts.append("c.violation <= 0")
     parts += _ranges(query).values()
     for name, wanted in query.ranges.items():
         for end, value in (("low", wanted.low), ("high", wanted.high)):

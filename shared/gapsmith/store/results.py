@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from gapsmith.core import properties
 from gapsmith.core.campaign import CampaignConfig, Constraints
-from gapsmith.core.domain import Window
 from gapsmith.core.properties import Property
+from gapsmith.core.target import Target
 from gapsmith.store import progress
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Database
@@ -30,7 +30,7 @@ class Results:
     attempts: list[Attempt]
     cost: DftCost
     models: list[TrainedModel]
-    base_rate: float  # share of QM9's molecules, within the campaign's elements and sizes, that lie in the window
+    base_rate: float  # share of QM9's molecules, within the campaign's elements and sizes, that hold all windows
 
 
 def collect(database: Database, campaign: Campaign) -> Results:
@@ -47,12 +47,12 @@ def collect(database: Database, campaign: Campaign) -> Results:
 
 
 def base_rate(config: CampaignConfig) -> float:
-    """Hit rate of drawing blindly: share of QM9's molecules, of the allowed elements and sizes, inside the window."""
-    return _base_rate(config.constraints, config.target.kind, config.target.window)
+    """Hit rate of drawing blindly: share of QM9's molecules, of the allowed elements and sizes, that hold all windows."""
+    return _base_rate(config.constraints, config.target)
 
 
 @lru_cache(maxsize=128)
-def _base_rate(constraints: Constraints, kind: Property, window: Window) -> float:
+def _base_rate(constraints: Constraints, target: Target) -> float:
     import numpy as np
 
     from gapsmith.core.chemistry.elements import NUMBERS
@@ -68,11 +68,21 @@ def _base_rate(constraints: Constraints, kind: Property, window: Window) -> floa
     if constraints.heavy_atoms is not None:
         fewest, most = constraints.heavy_atoms
         allowed &= (heavy >= fewest) & (heavy <= most)
-    values = _known(data, kind)
-    if values is None:
-        return 0.0
-    chosen = values[allowed]
-    return float(np.mean((chosen >= window.low) & (chosen <= window.high))) if len(chosen) else 0.0
+    inside = holding(data, target)
+    return 0.0 if inside is None or not allowed.any() else float(np.mean(inside[allowed]))
+
+
+def holding(data: "QM9", target: Target) -> "np.ndarray | None":
+    """(molecules,) bool: which molecules of QM9 hold all windows; None where QM9 does not tell."""
+    import numpy as np
+
+    inside = np.ones(len(data), dtype=bool)
+    for name, window in target.windows.items():
+        values = _known(data, properties.get(name))
+        if values is None:
+            return None
+        inside &= (values >= window.low) & (values <= window.high)
+    return inside
 
 
 def _known(data: "QM9", kind: Property) -> "np.ndarray | None":

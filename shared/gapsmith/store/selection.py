@@ -1,6 +1,6 @@
 """Candidates as services take them up: to score, to judge again, to choose for DFT, to certify, to regrow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -17,8 +17,8 @@ class Waiting:
 
     id: UUID
     queued: bool  # requested already, not begun
-    mean: float  # of the target's property
-    std: float
+    properties: Mapping[str, Mapping[str, float]]  # mean and std of each of the target's
+    correlations: Mapping[str, float]  # of the errors of pairs of properties: core.properties.pair
     out_of_distribution: bool
 
 
@@ -31,34 +31,47 @@ class Structure:
     molecule: "Molecule"
 
 
-def waiting(connection: Connection, campaign_id: UUID, *, queued: Sequence[UUID] = ()) -> list[Waiting]:
-    """A campaign's scored candidates, and ``queued`` ones with them, as created.
+def waiting(
+    connection: Connection, campaign_id: UUID, properties: Sequence[str], *, queued: Sequence[UUID] = ()
+) -> list[Waiting]:
+    """A campaign's scored candidates of which all ``properties`` are predicted, and ``queued`` ones with them, as created.
 
     While a newly promoted model is still judging, what it has not come to yet keeps its last prediction.
     """
     rows = connection.execute(
-        """SELECT c.id, c.state = 'selected' AS queued, (p.said ->> 'mean')::float8 AS mean,
-                  (p.said ->> 'std')::float8 AS std, p.out_of_distribution
-           FROM candidates c JOIN campaigns g ON g.id = c.campaign_id
-           JOIN LATERAL (SELECT p.properties -> (g.config #>> '{target,property}') AS said, p.out_of_distribution
+        """SELECT c.id, c.state = 'selected' AS queued, p.properties, p.correlations, p.out_of_distribution
+           FROM candidates c
+           JOIN LATERAL (SELECT p.properties, p.correlations, p.out_of_distribution
                          FROM predictions p JOIN models m ON m.id = p.model_id
-                         WHERE p.candidate_id = c.id AND p.properties ? (g.config #>> '{target,property}')
+                         WHERE p.candidate_id = c.id AND p.properties ?& %(properties)s
                          ORDER BY (m.state = 'live') DESC, m.version DESC LIMIT 1) p ON true
-           WHERE c.campaign_id = %s AND (c.state = 'scored' OR c.id = ANY(%s))
+           WHERE c.campaign_id = %(campaign)s AND (c.state = 'scored' OR c.id = ANY(%(queued)s))
            ORDER BY c.created_at, c.id""",
-        (campaign_id, list(queued)),
+        {"campaign": campaign_id, "properties": list(properties), "queued": list(queued)},
     ).fetchall()
     return [Waiting(**row) for row in rows]
 
 
-def nearest(connection: Connection, campaign_id: UUID, target: float, most: int) -> list[UUID]:
-    """Labelled candidates, those whose value that counts is nearest to the target first."""
+def nearest(connection: Connection, campaign_id: UUID, most: int) -> list[UUID]:
+    """Labelled candidates, those whose values that count are nearest to the target first."""
     rows = connection.execute(
-        """SELECT candidate_id FROM candidate_outcomes WHERE campaign_id = %s
-           ORDER BY abs(value - %s), candidate_id LIMIT %s""",
-        (campaign_id, target, most),
+        """SELECT id FROM candidates WHERE campaign_id = %s AND violation IS NOT NULL
+           ORDER BY violation, id LIMIT %s""",
+        (campaign_id, most),
     ).fetchall()
-    return [row["candidate_id"] for row in rows]
+    return [row["id"] for row in rows]
+
+
+def hits(connection: Connection, campaign_id: UUID) -> list[Mapping[str, float]]:
+    """The values that count of a campaign's hits, by property."""
+    rows = connection.execute(
+        """SELECT coalesce(k.properties, t.properties) AS properties FROM candidates c
+           JOIN calculations t ON t.id = c.triage_id
+           LEFT JOIN calculations k ON k.id = c.certificate_id AND c.state = 'certified'
+           WHERE c.campaign_id = %s AND c.violation <= 0""",
+        (campaign_id,),
+    ).fetchall()
+    return [row["properties"] for row in rows]
 
 
 def fingerprints(connection: Connection, candidate_ids: Sequence[UUID]) -> list[bytes]:
@@ -96,12 +109,22 @@ def not_begun(connection: Connection, campaign_id: UUID) -> dict[UUID, UUID]:
 def uncertified(connection: Connection, campaign_id: UUID) -> list[UUID]:
     """Hits whose certificates were not asked for, oldest label first."""
     rows = connection.execute(
-        """SELECT c.id FROM candidate_outcomes o JOIN candidates c ON c.id = o.candidate_id
-           WHERE o.campaign_id = %s AND o.outcome = 'hit_by_label' AND c.state = 'labelled' AND c.certificate_id IS NULL
-           ORDER BY c.updated_at, c.id""",
+        """SELECT id FROM candidates WHERE campaign_id = %s AND outcome = 'hit_by_label' AND certificate_id IS NULL
+           ORDER BY updated_at, id""",
         (campaign_id,),
     ).fetchall()
     return [row["id"] for row in rows]
+
+
+def idle_certificates(connection: Connection, campaign_id: UUID) -> dict[UUID, UUID]:
+    """Certificates that nobody has begun, of candidates that are hits no longer: by candidate, locked."""
+    rows = connection.execute(
+        """SELECT c.id, c.certificate_id FROM candidates c JOIN calculations k ON k.id = c.certificate_id
+           WHERE c.campaign_id = %s AND c.state = 'labelled' AND c.outcome IS NULL AND k.state = 'queued'
+           ORDER BY k.id FOR UPDATE OF k SKIP LOCKED""",
+        (campaign_id,),
+    ).fetchall()
+    return {row["id"]: row["certificate_id"] for row in rows}
 
 
 def structure(connection: Connection, candidate_id: UUID) -> Structure:

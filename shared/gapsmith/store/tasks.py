@@ -50,9 +50,10 @@ def add(
     )
 
 
-def cancel(connection: Connection, campaign_id: UUID) -> None:
-    """Cancel what is open of a campaign that has ended; who works on it notices when it renews its lease."""
-    _LEASES.cancel(connection, "campaign_id = %(campaign)s", campaign=campaign_id)
+def cancel(connection: Connection, campaign_id: UUID, *, service: str | None = None) -> None:
+    """Cancel what is open of a campaign, of all services or one; who works on it notices when it renews its lease."""
+    condition = "campaign_id = %(campaign)s AND (%(service)s::text IS NULL OR service = %(service)s)"
+    _LEASES.cancel(connection, condition, campaign=campaign_id, service=service)
 
 
 def claim(

@@ -1,5 +1,6 @@
 """What the services ask of a model in each role, whatever its architecture."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class Prediction:
     offsets: np.ndarray  # (molecules + 1,): where a molecule's atoms are in quantities of atoms
     of_atoms: tuple[str, ...]  # which of the heads are such quantities
     molecular: dict[str, HeadPrediction]  # heads of whole molecules by quantity, in base units
+    members: Mapping[str, np.ndarray] = field(default_factory=dict)  # by such head, (molecules, members) from the mean
 
     def __len__(self) -> int:
         """Number of molecules."""
@@ -61,6 +63,24 @@ class Prediction:
             )
             for index in range(len(self))
         ]
+
+    def correlations(self) -> list[dict[str, float]]:
+        """Of the errors of the registered properties of each molecule, by ``properties.pair``: those of the members.
+
+        What an ensemble's members say of two properties strays from the mean together where the errors do.
+        """
+        heads = {name: members for name, members in self.members.items() if members.shape[1] > 1}
+        found = {
+            one.name: sum(weight * heads[name] for name, weight in (one.heads or {one.name: 1.0}).items())
+            for one in properties.registered().values()
+            if set(one.needs) <= set(heads)
+        }
+        scaled = {name: part / np.maximum(np.linalg.norm(part, axis=1), 1e-12)[:, None] for name, part in found.items()}
+        pairs = {
+            properties.pair(one, other): (scaled[one] * scaled[other]).sum(1)
+            for one, other in itertools.combinations(scaled, 2)
+        }
+        return [{name: round(float(of[index]), 3) for name, of in pairs.items()} for index in range(len(self))]
 
 
 class Surrogate(Protocol):

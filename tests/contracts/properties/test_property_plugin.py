@@ -63,7 +63,7 @@ def test_the_page_shows_and_filters_it(answers: dict[str, Any]) -> None:
 
 def test_a_campaign_can_want_it(answers: dict[str, Any]) -> None:
     found = answers["campaign"]
-    assert found["target"] == "7 ± 0.5 eV"
+    assert found["target"] == "ionization energy 7 ± 0.5 eV"
     assert found["chosen"] == [1, 2, 0]  # predicted 7.1, 6.7 and 9.0 eV
     assert found["hits"] == [1, 2]
     assert found["values"] == pytest.approx([6.8, 7.2, 9.0])

@@ -15,7 +15,7 @@ import pytest
 from scoring import ask, embedded, propose, register, rows, told
 from tests.contracts.trainables.contract import ETHANOL, METHANE, SurrogateContract
 
-from gapsmith.core.campaign import CampaignConfig, Target
+from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.errors import InputError
 from gapsmith.core.settings import Settings
 from gapsmith.data import qm9
@@ -106,7 +106,9 @@ def test_the_service_scores_with_it_once_it_is_live(
 ) -> None:
     shipped = service.model().id
     with database.transaction() as connection:
-        campaign = campaigns.create(connection, CampaignConfig(name="test", target=Target(value=6.0)), source="test").id
+        campaign = campaigns.create(
+            connection, parse_campaign({"name": "test", "target": {"value": 6.0}}), source="test"
+        ).id
     isomers = propose(database, campaign, [(smiles, embedded(smiles)) for smiles in ("CCO", "COC")])
     ask(service, campaign, isomers)
     assert service.work()
@@ -138,7 +140,7 @@ def test_the_service_scores_with_it_once_it_is_live(
 def test_campaigns_ask_for_what_its_card_says_it_knows(
     service: SurrogateService, database: Database, trained: Path
 ) -> None:
-    dipole = CampaignConfig(name="polar", target=Target(property="dipole", value=4.0))
+    dipole = parse_campaign({"name": "polar", "target": {"property": "dipole", "value": 4.0}})
     card = read_card(trained, role="surrogate")
     register(service, trained, card, service.model().id)
     with database.transaction() as connection:

@@ -13,7 +13,7 @@ from rdkit.Chem import AllChem
 from service_process import loaded, serving, wait_for
 
 from gapsmith.cli.main import cli
-from gapsmith.core.campaign import CampaignConfig, Target
+from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.chemistry.conversion import from_rdkit
 from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.messages import CandidatesProposed
@@ -88,7 +88,9 @@ def test_services_answer_with_the_model_that_was_rolled_back_to(
     with database.transaction() as connection:
         shipped_surrogate, new_surrogate = trained(connection, "surrogate", SURROGATE, surrogate)
         shipped_generator, new_generator = trained(connection, "generator", GENERATOR, generator)
-        campaign_id = campaigns.create(connection, CampaignConfig(name="t", target=Target(value=6.0)), source="t").id
+        campaign_id = campaigns.create(
+            connection, parse_campaign({"name": "t", "target": {"value": 6.0}}), source="t"
+        ).id
         first = proposed(connection, campaign_id, new_generator, "C=O")
 
     def deviation(candidate: UUID, model: UUID) -> float | None:

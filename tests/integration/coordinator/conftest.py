@@ -14,7 +14,7 @@ from values import estimate
 
 from gapsmith.bus.inlet import Inlet
 from gapsmith.coordinator.service import CoordinatorService
-from gapsmith.core.campaign import parse_campaign
+from gapsmith.core.campaign import changed_target, parse_campaign
 from gapsmith.core.chemistry.identity import Identity
 from gapsmith.core.domain import Molecule
 from gapsmith.core.messages import CalculationFinished, CandidatesProposed, CandidatesScored, Event, GenerateRequested
@@ -34,6 +34,9 @@ class Guess:
     mean_ev: float = 4.0
     std_ev: float = 0.2
     bits: tuple[int, ...] | None = None  # of the fingerprint; none: its own
+    homo_ev: float | None = None  # predicted, too
+    correlation: float = 0.0  # of the errors of both
+    dipole_debye: float | None = None
     length_angstrom: float | None = None  # what two candidates must share to share a calculation; none: its own
 
 
@@ -74,6 +77,14 @@ class World:
             raw[key] = {**raw.get(key, {}), **section}
         with self.database.transaction() as connection:
             return campaigns.create(connection, parse_campaign(raw), source="test")
+
+    def retarget(self, campaign: Campaign, wanted: Any) -> Campaign:
+        """Its user gives it another target, as a campaign file has it; the coordinator hears of it."""
+        with self.database.transaction() as connection:
+            target = changed_target(campaign.config, wanted)
+            campaigns.retarget(connection, campaign.id, target, source="cli")
+        self.news()
+        return self.look(campaign)
 
     def news(self) -> None:
         """The coordinator hears what it has not heard yet, by the way that events take when the broker is gone."""
@@ -122,7 +133,9 @@ class World:
         )
         assert is_open
         relaxed = candidates.add_conformer(connection, molecule, method="gfn2-xtb", molecule_id=None)
-        prediction = Prediction(candidate_id, {"gap": estimate(guess.mean_ev, guess.std_ev)}, False)
+        said = {"gap": guess.mean_ev, "homo": guess.homo_ev, "dipole": guess.dipole_debye}
+        estimates = {name: estimate(mean, guess.std_ev) for name, mean in said.items() if mean is not None}
+        prediction = Prediction(candidate_id, estimates, False, {"gap homo": guess.correlation})
         candidates.score(connection, relaxed, prediction, self.model_ids[-1])
         return candidate_id
 
@@ -194,8 +207,8 @@ class World:
         )
         return rows[0]["id"] if rows else None
 
-    def finish(self, calculation_id: UUID, gap_ev: float | None, failure: str | None = None) -> None:
-        """A DFT worker ends a calculation: with a gap, or a failure's reason; the coordinator hears of it."""
+    def finish(self, calculation_id: UUID, gap_ev: float | None, failure: str | None = None, **more: float) -> None:
+        """A DFT worker ends a calculation: with a gap and more, or a failure's reason; the coordinator hears of it."""
         with self.database.transaction() as connection:
             state = "failed" if failure else "done"
             connection.execute(
@@ -205,7 +218,7 @@ class World:
                 (
                     state,
                     gap_ev,
-                    Jsonb({} if gap_ev is None else {"gap": gap_ev}),
+                    Jsonb({} if gap_ev is None else {"gap": gap_ev, **more}),
                     "chemistry" if failure else None,
                     failure,
                     calculation_id,
@@ -218,11 +231,11 @@ class World:
             )
         self.news()
 
-    def compute(self, gap_ev: float | None, failure: str | None = None) -> UUID:
+    def compute(self, gap_ev: float | None, failure: str | None = None, **more: float) -> UUID:
         """Begin and end the most urgent calculation."""
         calculation_id = self.begin()
         assert calculation_id is not None, "no calculation waits"
-        self.finish(calculation_id, gap_ev, failure)
+        self.finish(calculation_id, gap_ev, failure, **more)
         return calculation_id
 
     def rows(self, query: str, *values: object) -> list[dict[str, Any]]:

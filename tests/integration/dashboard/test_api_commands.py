@@ -57,7 +57,7 @@ def test_campaigns_are_commanded_by_operators(api: TestClient, database: Databas
         assert campaign.document["config"]["budget"]["dft_jobs"] == 10
         assert campaign.pause().state == "paused"
         assert campaign.resume().state == "running"
-        assert campaign.retarget(4.5, 0.3).document["target"]["value"] == 4.5
+        assert campaign.retarget({"value": 4.5, "tolerance": 0.3}).document["target"][0]["value"] == 4.5
         with pytest.raises(TimeoutError, match="still running"):
             campaign.wait(timeout_s=0.2, every_s=0.1)
         longer = campaign.extend(dft_jobs=77, wall_time="2h").document["config"]["budget"]
@@ -87,7 +87,7 @@ def test_campaigns_are_commanded_by_operators(api: TestClient, database: Databas
 def test_a_new_target_changes_what_is_a_hit(api: TestClient, database: Database) -> None:
     with Client("http://127.0.0.1", token_of(database, Role.OPERATOR), transport=Bridge(api)) as client:
         gap = next(iter(client.candidates.search(campaign=FIRST, state="labelled", sort="-gap")))["gap_ev"]
-        client.campaigns.get(FIRST).retarget(gap, 0.001)
+        client.campaigns.get(FIRST).retarget({"value": gap, "tolerance": 0.001})
         assert [row["gap_ev"] for row in client.candidates.search(campaign=FIRST, state="hit")] == [gap]
 
 
@@ -97,7 +97,8 @@ def test_wrong_documents_are_explained(api: TestClient, database: Database) -> N
         ({**DOCUMENT, "targte": 1}, "targte: there is no such name here; did you mean target?"),
         ({**DOCUMENT, "budget": {"dft_job": 1}}, "budget.dft_job: there is no such name here; did you mean dft_jobs?"),
         ({"name": "third"}, "target: "),
-        ({**DOCUMENT, "target": {"value": -1}}, "target.value: "),
+        ({**DOCUMENT, "target": {"value": -1}}, "target.0.value: "),
+        ({**DOCUMENT, "target": [{"value": 4}, {"valeu": 1}]}, "target.1.valeu: there is no such name here"),
         ({**DOCUMENT, "constraints": {"required_smarts": ["C("]}}, "constraints.required_smarts: 'C('"),
     ):
         answer = api.post("/api/v1/campaigns", json=document, headers=headers)

@@ -103,7 +103,7 @@ def test_the_loop_has_what_the_report_says(filled: Site) -> None:
     assert numbers["hits"]["found"][-1] == 2
     assert numbers["hits"]["certified"][-1] == 1
     assert 0 < numbers["hits"]["base_rate"] < 0.02
-    assert numbers["best"]["distance"][-1] == pytest.approx(0.02)
+    assert numbers["best"]["distance"][-1] == pytest.approx(0.2)  # 0.02 eV of 0.1
     assert len(numbers["parity"]) == len(LABELS)
     assert numbers["calibration"]["labels"] == len(LABELS)
     names = {one["name"]: sum(one["y"]) for one in numbers["gaps"]["series"]}
@@ -279,7 +279,7 @@ def test_a_campaign_is_started_from_the_form(site: Site) -> None:
     with site.database.transaction() as connection:
         created = campaigns.by_name(connection, "mine")
     assert created is not None
-    assert created.config.target.value == 4.2
+    assert created.config.target.window.middle == 4.2
     assert created.config.constraints.elements == ("C", "O")
 
 
@@ -314,11 +314,9 @@ def test_pause_resume_retarget_stop(filled: Site) -> None:
                 client.post(f"/campaigns/{NAME}/state", data={"csrf_token": token, "state": state}).status_code == 200
             )
             assert state_of(filled, NAME) == state
-        aimed = client.post(
-            f"/campaigns/{NAME}/target", data={"csrf_token": token, "value": "3.6", "tolerance": "0.05"}
-        )
+        aimed = client.post(f"/campaigns/{NAME}/target", data={"csrf_token": token, "target": "gap 3.6 ± 0.05 eV"})
         assert '<strong data-stage="hits">1</strong>' in aimed.text
-        odd = client.post(f"/campaigns/{NAME}/target", data={"csrf_token": token, "value": "-1", "tolerance": "0.05"})
+        odd = client.post(f"/campaigns/{NAME}/target", data={"csrf_token": token, "target": "gap -1 +- 0.05"})
         assert odd.status_code == 422
         budget = {"csrf_token": token, "dft_jobs": "77", "wall_time": "2h", "wanted_hits": ""}
         longer = client.post(f"/campaigns/{NAME}/budget", data=budget)
@@ -362,8 +360,7 @@ def test_who_has_nothing_but_a_cookie_and_a_form_token_changes_nothing(filled: S
     values = {
         "name": "mine",
         "target.value": "4",
-        "value": "4.5",
-        "tolerance": "0.1",
+        "target": "gap 4.5 ± 0.1 eV",
         "state": "stopped",
         "token": "no",
         "dft_jobs": "7",

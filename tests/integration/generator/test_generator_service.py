@@ -8,12 +8,13 @@ import pytest
 from model_cards import card
 from values import estimate
 
-from gapsmith.core.campaign import CampaignConfig, Constraints, Target
+from gapsmith.core.campaign import CampaignConfig, Constraints
 from gapsmith.core.codec import decode
 from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CheckpointError
 from gapsmith.core.messages import CandidatesProposed, GenerateRequested
 from gapsmith.core.settings import Settings
+from gapsmith.core.target import Target, Wanted
 from gapsmith.generator import WEIGHTS
 from gapsmith.generator.service import GeneratorService
 from gapsmith.store import campaigns, candidates, models, selection
@@ -35,7 +36,7 @@ def service(database: Database, postgres_url: str, tmp_path: Path) -> GeneratorS
 @pytest.fixture
 def campaign_id(database: Database) -> UUID:
     with database.transaction() as connection:
-        config = CampaignConfig(name="test", target=Target(value=6.0), constraints=CONSTRAINTS)
+        config = CampaignConfig(name="test", target=Target((Wanted(value=6.0),)), constraints=CONSTRAINTS)
         return campaigns.create(connection, config, source="test").id
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from model_cards import card
 
 from gapsmith.cli.main import cli
-from gapsmith.core.campaign import CampaignConfig, Target
+from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.errors import CheckpointError, InputError
 from gapsmith.core.settings import settings
 from gapsmith.store import campaigns, model_choice, models, outbox
@@ -130,7 +130,9 @@ def three(registry: Registry) -> None:
 def test_the_list_has_the_newest_first_and_says_who_is_live(registry: Registry) -> None:
     assert registry.say("list") == ""
     with registry.database.transaction() as connection:
-        campaign = campaigns.create(connection, CampaignConfig(name="blue", target=Target(value=3.0)), source="test").id
+        campaign = campaigns.create(
+            connection, parse_campaign({"name": "blue", "target": {"value": 3.0}}), source="test"
+        ).id
     registry.ship()
     registry.train(campaign=campaign)
     registry.train("rejected: worse")

@@ -4,6 +4,7 @@ import csv
 import re
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ import httpx
 import pytest
 from carbonyls import fill
 from dashboard_site import Site, site
+from psycopg.types.json import Jsonb
 
 from gapsmith.client import Client
 from gapsmith.coordinator import snapshot
 from gapsmith.coordinator.commands.display import progress_lines
 from gapsmith.coordinator.commands.report import hits_table, write_report
-from gapsmith.core.domain import Window
-from gapsmith.core.lifecycle import Outcome
-from gapsmith.store import campaigns, progress
+from gapsmith.core.campaign import changed_target
+from gapsmith.store import campaigns, candidates, progress
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Database, held
 from gapsmith.store.query import CandidateQuery, find
@@ -27,7 +28,7 @@ from gapsmith.store.query import CandidateQuery, find
 __all__ = ["site"]
 pytestmark = pytest.mark.service
 
-GAPS_EV = (None, 3.95, 4.0, 4.05, 4.1, 4.15, 4.2, 4.2000000001, 4.3)  # of labels and certificates
+GAPS_EV = (3.95, 4.0, 4.05, 4.1, 4.15, 4.2, 4.2000000001, 4.3)  # of labels and certificates
 
 
 def retarget(database: Database, value_ev: float, tolerance_ev: float) -> None:
@@ -35,27 +36,37 @@ def retarget(database: Database, value_ev: float, tolerance_ev: float) -> None:
     with database.transaction() as connection:
         campaign = campaigns.by_name(connection, "carbonyls")
         assert campaign is not None
-        campaigns.retarget(connection, campaign.id, value_ev, tolerance_ev, source="test")
+        wanted = changed_target(campaign.config, {"value": value_ev, "tolerance": tolerance_ev})
+        campaigns.retarget(connection, campaign.id, wanted, source="test")
 
 
 @pytest.mark.parametrize("target", [(4.1, 0.1), (4.05, 0.1), (4.15, 0.05)])
-def test_the_view_follows_the_rule(database: Database, target: tuple[float, float]) -> None:
+def test_every_pair_of_values_is_judged_by_the_window(database: Database, target: tuple[float, float]) -> None:
     fill(database)
     retarget(database, *target)
+    middle, half = (Decimal(str(number)) for number in target)
     with database.transaction() as connection:
+        campaign = campaigns.named(connection, "carbonyls")
+        row = connection.execute(
+            "SELECT id, triage_id, certificate_id FROM candidates WHERE state = 'certified' ORDER BY id LIMIT 1"
+        ).fetchone()
+        assert row is not None
         for label, certificate in product(GAPS_EV, GAPS_EV):
-            row = connection.execute(
-                """WITH changed AS (UPDATE candidates SET label_value = %s, certified_value = %s
-                                    WHERE state = 'scored' RETURNING id)
-                   SELECT id FROM changed""",
-                (label, certificate),
-            ).fetchone()
-            assert row is not None
+            for key, gap in (("triage_id", label), ("certificate_id", certificate)):
+                connection.execute(
+                    "UPDATE calculations SET properties = %s WHERE id = %s", (Jsonb({"gap": gap}), row[key])
+                )
+            candidates.judge(connection, campaign.id, [row["id"]])
             found = connection.execute(
-                "SELECT outcome, value FROM candidate_outcomes WHERE candidate_id = %s", (row["id"],)
+                "SELECT outcome, violation <= 0 AS hit, label_value, certified_value FROM candidates WHERE id = %s",
+                (row["id"],),
             ).fetchone()
-            assert (found and found["outcome"]) == Outcome.of(Window(*target), label, certificate)
-            assert (found and found["value"]) == (label if certificate is None else certificate)
+            assert found is not None
+            inside = [abs(Decimal(str(gap)) - middle) <= half for gap in (label, certificate)]
+            expected = "hit_by_certificate" if inside[1] else "missed" if inside[0] else None
+            assert found == {
+                "outcome": expected, "hit": inside[1], "label_value": label, "certified_value": certificate
+            }  # fmt: skip
 
 
 class Readers:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from model_cards import card
 
 from gapsmith.cli.main import cli
-from gapsmith.core.campaign import CampaignConfig, Target
+from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.settings import settings
 from gapsmith.store import campaigns, models, training_runs
 from gapsmith.store.database import Connection, Database
@@ -109,7 +109,9 @@ def test_losses_that_are_not_finite_are_null(database: Database) -> None:
 def test_the_newest_come_first_and_can_be_chosen(database: Database) -> None:
     ids = [uuid4() for _ in range(4)]
     with database.transaction() as connection:
-        campaign = campaigns.create(connection, CampaignConfig(name="blue", target=Target(value=3.0)), source="test").id
+        campaign = campaigns.create(
+            connection, parse_campaign({"name": "blue", "target": {"value": 3.0}}), source="test"
+        ).id
     for number, run_id in enumerate(ids):
         with database.transaction() as connection:  # one each: now() is the transaction's
             start(connection, run_id, "generator" if number == 1 else "surrogate", campaign if number == 2 else None)

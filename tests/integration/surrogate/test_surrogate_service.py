@@ -7,7 +7,7 @@ import pytest
 from model_cards import as_role, card
 from scoring import ask, embedded, propose, register, rows, told
 
-from gapsmith.core.campaign import CampaignConfig, Target
+from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.domain import Molecule
 from gapsmith.core.properties import registered
 from gapsmith.core.settings import Settings
@@ -33,7 +33,7 @@ def service(database: Database, postgres_url: str, tmp_path: Path) -> SurrogateS
 @pytest.fixture
 def campaign_id(database: Database) -> UUID:
     with database.transaction() as connection:
-        config = CampaignConfig(name="test", target=Target(value=6.0))
+        config = parse_campaign({"name": "test", "target": {"value": 6.0}})
         return campaigns.create(connection, config, source="test").id
 
 

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapsmith.coordinator.acquisition import OUT_OF_DISTRIBUTION_FACTOR, displaced, pick, scores, window_probability
-from gapsmith.core.domain import Window
+from gapsmith.coordinator.acquisition import OUT_OF_DISTRIBUTION_FACTOR, Strategy, displaced, pick
+from gapsmith.coordinator.acquisition import scores as scores_of
+from gapsmith.coordinator.probability import joint_probability, window_probability
+from gapsmith.core.target import Window
 
-WINDOW = Window(4.0, 0.1)
+WINDOW = Window.around(4.0, 0.1)
 gaps = st.floats(0.5, 16.0)
 deviations = st.floats(0.01, 2.0)
 
@@ -22,6 +24,14 @@ def bits(*positions: int) -> np.ndarray:
     unpacked = np.zeros(64, dtype=np.uint8)
     unpacked[list(positions)] = 1
     return np.packbits(unpacked)
+
+
+def scores(
+    strategy: Strategy, mean: np.ndarray, std: np.ndarray, far: np.ndarray, window: Window, *, seed: int
+) -> np.ndarray:
+    """Of one property."""
+    single = np.ones((len(mean), 1, 1))
+    return scores_of(strategy, mean[:, None], std[:, None], single, far, [window], seed=seed)
 
 
 def nothing() -> np.ndarray:
@@ -54,7 +64,7 @@ def test_probability_of_known_windows(mean: float, std: float, expected: float) 
 
 @given(mean=gaps, std=deviations)
 def test_probability_is_symmetric_about_the_middle(mean: float, std: float) -> None:
-    means = np.array([mean, 2 * WINDOW.value - mean])
+    means = np.array([mean, 2 * WINDOW.middle - mean])
     left, right = window_probability(means, np.array([std, std]), WINDOW)
     assert 0.0 <= left <= 1.0
     assert left == pytest.approx(right, rel=1e-6, abs=1e-300)
@@ -62,7 +72,7 @@ def test_probability_is_symmetric_about_the_middle(mean: float, std: float) -> N
 
 @given(near=st.floats(0.0, 3.0), farther=st.floats(0.001, 3.0), std=deviations)
 def test_a_mean_farther_away_never_scores_higher(near: float, farther: float, std: float) -> None:
-    means = WINDOW.value + np.array([near, near + farther])
+    means = WINDOW.middle + np.array([near, near + farther])
     for strategy in ("probability", "nearest"):
         first, second = scores(strategy, means, np.full(2, std), np.zeros(2, dtype=bool), WINDOW, seed=0)
         assert first >= second
@@ -144,3 +154,47 @@ def test_erfc_form_agrees_with_the_distribution_function() -> None:
         normal = NormalDist(float(mean), 0.37)
         expected = normal.cdf(WINDOW.high) - normal.cdf(WINDOW.low)
         assert math.isclose(window_probability(np.array([mean]), np.array([0.37]), WINDOW)[0], expected, rel_tol=1e-6)
+
+
+def together(correlation: float, count: int = 1) -> np.ndarray:
+    """Correlations of two properties, the same for all candidates."""
+    return np.broadcast_to(np.array([[1.0, correlation], [correlation, 1.0]]), (count, 2, 2))
+
+
+BOX = [Window.around(4.0, 0.3), Window(high=-5.5, scale=0.3)]
+
+
+def test_independent_properties_hold_together_with_the_product_of_their_probabilities() -> None:
+    mean, std = np.array([[4.2, -5.3], [3.0, -6.0], [6.0, -4.0]]), np.array([[0.3, 0.2], [0.2, 0.4], [0.2, 0.2]])
+    product = np.prod([window_probability(mean[:, i], std[:, i], BOX[i]) for i in (0, 1)], axis=0)
+    np.testing.assert_allclose(joint_probability(mean, std, together(0.0, 3), BOX), product, rtol=1e-9)
+
+
+@pytest.mark.parametrize("correlation", [-0.9, -0.3, 0.5, 0.95])
+def test_the_joint_probability_is_that_of_draws(correlation: float) -> None:
+    mean, std = np.array([[4.2, -5.4]]), np.array([[0.3, 0.2]])
+    root = np.linalg.cholesky(together(correlation)[0])
+    draws = mean + std * (np.random.default_rng(1).standard_normal((400_000, 2)) @ root.T)
+    drawn = np.mean((np.abs(draws[:, 0] - 4.0) <= 0.3) & (draws[:, 1] <= -5.5))
+    assert joint_probability(mean, std, together(correlation), BOX)[0] == pytest.approx(drawn, abs=0.004)
+
+
+def test_properties_that_always_stray_together_are_as_likely_as_the_less_likely_one() -> None:
+    mean, std = np.array([[4.5, -5.4]]), np.array([[0.3, 0.2]])
+    one_sided = [Window(high=4.0, scale=1.0), Window(high=-5.5, scale=1.0)]
+    alone = [window_probability(mean[:, i], std[:, i], one_sided[i])[0] for i in (0, 1)]
+    assert joint_probability(mean, std, together(1.0), one_sided)[0] == pytest.approx(min(alone), rel=0.03)
+
+
+def test_what_is_nearly_impossible_can_still_be_ranked() -> None:
+    mean, std = np.array([[7.0, -3.0], [8.0, -3.0], [8.0, -2.0]]), np.full((3, 2), 0.15)
+    found = joint_probability(mean, std, together(0.6, 3), BOX)
+    assert found[0] > found[1] > found[2] > 0
+
+
+@given(st.floats(-0.95, 0.95), gaps, st.floats(-9.0, -3.0))
+def test_the_joint_probability_lies_between_its_bounds(correlation: float, gap: float, homo: float) -> None:
+    mean, std = np.array([[gap, homo]]), np.array([[0.4, 0.3]])
+    alone = [window_probability(mean[:, i], std[:, i], BOX[i])[0] for i in (0, 1)]
+    found = joint_probability(mean, std, together(correlation), BOX)[0]
+    assert max(0.0, sum(alone) - 1) - 0.02 <= found <= min(alone) + 0.02

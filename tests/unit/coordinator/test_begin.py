@@ -19,7 +19,7 @@ def config(name: str = "find", **sections: Any) -> CampaignConfig:
 
 
 def stored(config: CampaignConfig, state: CampaignState = FINISHED) -> Campaign:
-    return Campaign(uuid4(), config.name, config, state, None, None, 0.0, datetime.now(UTC), None, {})
+    return Campaign(uuid4(), config.name, config, state, None, None, 0.0, datetime.now(UTC), None, {}, ())
 
 
 def test_a_file_of_a_new_name_begins_a_campaign() -> None:

@@ -35,7 +35,7 @@ NOW = Progress(
     usable=7,
     labels=4,
     dft_open=1,
-    best=Best(UUID(int=0), 1, SMILES, 4.01, "eV", "certificate"),
+    best=Best(UUID(int=0), 1, SMILES, 4.01, "eV", "4.01 eV", "certificate"),
     model_version=1,
     last_verdict="[bold]not better",
     elapsed_s=60.0,

@@ -1,6 +1,6 @@
 import pytest
 
-from gapsmith.core.campaign import CampaignConfig, parse_campaign
+from gapsmith.core.campaign import CampaignConfig, parse_campaign, section_of
 from gapsmith.core.errors import InputError
 from gapsmith.dashboard.forms import Field, Form, empty_form, filled_form, read
 
@@ -33,9 +33,11 @@ def test_the_form_has_every_key_of_the_campaign_file() -> None:
     schema = CampaignConfig.model_json_schema()
     keys = set()
     for name, part in schema["properties"].items():
-        inner = schema["$defs"].get(part.get("$ref", "").rpartition("/")[2])
+        inner = section_of(schema, part)
         properties = {"": part} if inner is None else inner["properties"]
-        keys |= {f"{name}.{key}".rstrip(".") for key, value in properties.items() if "const" not in value}
+        keys |= {f"{name}.{key}".rstrip(".") for key in properties}
+    in_lines = {"between", "below", "above", "minimise", "maximise", "weight"}
+    keys = keys - {f"target.{key}" for key in in_lines} | {"target.further"}
     assert {field.name for field in every(empty_form(ELEMENTS))} == keys
 
 
@@ -69,11 +71,23 @@ def test_every_kind_of_entry_is_read() -> None:
     assert config.dft.certify is False
 
 
+def test_further_targets_are_lines() -> None:
+    lines = "homo below -5.5 eV\n minimise dipole weight 0.2\n"
+    others = [{"property": "homo", "below": -5.5}, {"property": "dipole", "minimise": True, "weight": 0.2}]
+    both = sent(empty_form(ELEMENTS), name="mine", target__value="4.2", target__further=lines)
+    assert read(ELEMENTS, both) == parse_campaign({"name": "mine", "target": [{"value": 4.2}, *others]})
+    alone = sent(empty_form(ELEMENTS), name="mine", target__further=lines)
+    assert read(ELEMENTS, alone) == parse_campaign({"name": "mine", "target": others})
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("target__value", "many"),
         ("target__value", ""),
+        ("target__unit", "debye"),
+        ("target__further", "about 4 eV"),
+        ("target__further", "homo below 3000 eV"),
         ("name", "two words"),
         ("constraints__heavy_atoms", ["7", "4"]),
         ("constraints__forbidden_smarts", "C(("),

@@ -30,7 +30,20 @@ VENDOR = PACKAGE / "static" / "vendor"
 
 def attempt(gap: float | None, predicted: float, deviation: float) -> Attempt:
     return Attempt(
-        uuid4(), "C", False, 1.0, "labelled" if gap else "failed", None, gap, None, gap, None, predicted, deviation
+        uuid4(),
+        "C",
+        False,
+        1.0,
+        "labelled" if gap else "failed",
+        None,
+        gap,
+        None,
+        None,
+        None,
+        {},
+        None,
+        predicted,
+        deviation,
     )
 
 

@@ -5,69 +5,63 @@ similarity to what was chosen before (maximal marginal relevance, Carbonell & Go
 that it does not depend on the scale of the scores).
 """
 
-import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
+from gapsmith.coordinator.probability import joint_probability
 from gapsmith.core.chemistry.identity import tanimoto
-from gapsmith.core.domain import Window
+from gapsmith.core.target import Window
 
 Strategy = Literal["probability", "nearest", "random"]
 OUT_OF_DISTRIBUTION_FACTOR = 0.5  # a prediction far from the training data is worth half
 
-_erfc = np.vectorize(math.erfc, otypes=[np.float64])
-
-
-def window_probability(mean_ev: np.ndarray, std_ev: np.ndarray, window: Window) -> np.ndarray:
-    """Probability that a gap lies in the window under N(mean, std).
-
-    Args:
-        mean_ev: (candidates,) predicted gaps.
-        std_ev: (candidates,) their standard deviations, positive.
-        window: the wanted range.
-
-    Returns:
-        (candidates,) within 0 to 1, accurate to full precision in the tails as well.
-    """
-    scale = np.asarray(std_ev, dtype=np.float64) * math.sqrt(2.0)
-    low, high = (window.low - mean_ev) / scale, (window.high - mean_ev) / scale
-    # a difference of two numbers near 1 loses everything: below the mean it is taken in the mirrored, small tail
-    below = low < 0
-    inner, outer = np.where(below, -high, low), np.where(below, -low, high)
-    return np.asarray(np.clip(0.5 * (_erfc(inner) - _erfc(outer)), 0.0, 1.0), dtype=np.float64)
-
 
 def scores(
     strategy: Strategy,
-    mean_ev: np.ndarray,
-    std_ev: np.ndarray,
+    mean: np.ndarray,
+    std: np.ndarray,
+    correlation: np.ndarray,
     out_of_distribution: np.ndarray,
-    window: Window,
+    windows: Sequence[Window],
     *,
     seed: int,
 ) -> np.ndarray:
     """How good each candidate looks by itself.
 
     Args:
-        strategy: ``probability`` of landing in the window; ``nearest``, 1 / (1 + distance of the predicted gap from
-            the middle of the window in tolerances); ``random``, uniform and blind to everything.
-        mean_ev: (candidates,) predicted gaps.
-        std_ev: (candidates,) their standard deviations.
+        strategy: ``probability`` that all windows hold; ``nearest``, 1 / (1 + distance of the predictions from the middle
+            of the windows); ``random``, uniform and blind to everything.
+        mean: (candidates, properties) predictions.
+        std: (candidates, properties) their standard deviations.
+        correlation: (candidates, properties, properties) of their errors.
         out_of_distribution: (candidates,) bool: far from what the model was trained on.
-        window: the wanted range.
+        windows: the wanted ranges, in the order of the properties.
         seed: of the random strategy; equal seeds give equal scores.
 
     Returns:
         (candidates,) within 0 to 1, higher is better.
     """
     if strategy == "random":
-        return np.random.default_rng(seed).random(len(mean_ev))
+        return np.random.default_rng(seed).random(len(mean))
     if strategy == "nearest":
-        plain = 1.0 / (1.0 + np.abs(mean_ev - window.value) / window.tolerance)
+        plain = 1.0 / (1.0 + distances(mean, windows))
     else:
-        plain = window_probability(mean_ev, std_ev, window)
+        plain = joint_probability(mean, std, correlation, windows)
     return np.where(out_of_distribution, OUT_OF_DISTRIBUTION_FACTOR * plain, plain)
+
+
+def distances(mean: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
+    """How far predictions, (candidates, properties), are from the middle of the windows, by the one that is farthest.
+
+    In units of the windows' scales: 1 at the edge of a window, 0 in the middle, and far inside a limit on one side.
+    """
+    outside = [
+        np.maximum(window.low - mean[:, index], mean[:, index] - window.high) / window.scale
+        for index, window in enumerate(windows)
+    ]
+    return np.asarray(np.maximum(1.0 + np.max(outside, axis=0), 0.0))
 
 
 def pick(
@@ -90,7 +84,7 @@ def pick(
         taken: (molecules, bytes) uint8 of what was chosen or computed before.
         count: how many to pick at most.
         diversity: weight from 0 (plain ranking) to 1 (an exact duplicate is worth nothing).
-        distance: (candidates,) of the predicted gap from the window: what decides where all probabilities are 0.
+        distance: (candidates,) of the predictions from the windows: what decides where all probabilities are 0.
 
     Returns:
         Indices into ``score``, best first.

@@ -67,7 +67,7 @@ def report(name: str, results: Path | None) -> None:
 
 @click.group()
 def campaign() -> None:
-    """List, show, pause, resume, extend, stop and delete campaigns."""
+    """List, show, pause, resume, extend, retarget, stop and delete campaigns."""
 
 
 @campaign.command("list")
@@ -86,7 +86,7 @@ def list_() -> None:
                 {
                     "name": one.name,
                     "state": f"{one.state}, but nothing works on it" if idle else str(one.state),
-                    "target": f"{one.config.target.kind.noun} {one.config.target}",
+                    "target": str(one.config.target),
                     "candidates": sum(now.by_state.values()),
                     "labelled": now.labels,
                     "hits": now.hits_by_kind,
@@ -166,6 +166,30 @@ def extend(name: str, **budget: Any) -> None:
         echo("no services run: 'gapsmith up' starts them, and so does 'gapsmith run' with its file")
 
 
+@campaign.command("target")
+@click.argument("name")
+@click.argument("wanted", nargs=-1, required=True)
+def target(name: str, wanted: tuple[str, ...]) -> None:
+    """Give the campaign NAME another target: WANTED is one or more of what must hold, each in quotes.
+
+    For example: gapsmith campaign target quickstart 'gap 3.3 +- 0.1 eV' 'homo below -5.5' 'minimise dipole'. Known labels
+    count by the new target at once; molecules and calculations that wait for the old one are dropped.
+    """
+    from gapsmith.core.campaign import changed_target
+    from gapsmith.core.target import read_text
+    from gapsmith.store import campaigns, progress
+
+    with connected() as connection:
+        one = campaigns.named(connection, name)
+        new = changed_target(one.config, [read_text(text) for text in wanted])
+        campaigns.retarget(connection, one.id, new, source="cli")
+        now = progress.counts(connection, one.id)
+        steered = _steered(connection)
+    echo(f"campaign {name} wants {new}: {now.labels} known labels count, hits {now.hits_by_kind}")
+    if not steered:
+        echo("no services run: 'gapsmith up' starts them, and so does 'gapsmith run' with a file of this target")
+
+
 @campaign.command("delete")
 @click.argument("name")
 @click.option("--dry-run", is_flag=True, help="Say what would go; delete nothing.")
@@ -218,6 +242,8 @@ def _steered(connection: "Connection") -> bool:
 
 def _table(found: dict[str, Any]) -> list[str]:
     """All keys of the campaign file as Markdown."""
+    from gapsmith.core.campaign import section_of
+
     lines = [
         "# The campaign file",
         "",
@@ -227,12 +253,12 @@ def _table(found: dict[str, Any]) -> list[str]:
         "|---|---|---|",
     ]
     for name, part in found["properties"].items():
-        section = found["$defs"].get(part.get("$ref", "").rpartition("/")[2])
+        section = section_of(found, part)
         keys = {"": part} if section is None else section["properties"]
         entries = {".".join(filter(None, (name, key))): value for key, value in keys.items()}
         required = found["required"] if section is None else [f"{name}.{key}" for key in section.get("required", [])]
         for key, value in entries.items():
-            default = "required" if key in required else f"`{value.get('default')}`"
+            default = "required" if key in required else "" if value.get("default") is None else f"`{value['default']}`"
             lines.append(f"| `{key}` | {default} | {value.get('description', '')} |")
     return lines
 

@@ -1,17 +1,21 @@
 """The candidates to choose from, with what the newest model says of each, as arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
 
 from gapsmith.coordinator import acquisition
+from gapsmith.coordinator.improvement import expected_improvement
 from gapsmith.core.campaign import CampaignConfig
 from gapsmith.core.chemistry.identity import unpack_fingerprints
+from gapsmith.core.properties import correlations
+from gapsmith.core.target import Target
 from gapsmith.store import selection
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Connection
+from gapsmith.store.selection import Waiting
 
 SHORTLIST = 512  # diversity is weighed among so many of the best scores, so that a large pool costs no more
 PARENTS = 8  # of one regrowing request
@@ -25,7 +29,7 @@ class Pool:
     ids: list[UUID]
     queued: np.ndarray  # (candidates,) bool: requested already, not begun
     score: np.ndarray  # (candidates,)
-    distance: np.ndarray  # (candidates,) of the predicted value from the middle of the window
+    distance: np.ndarray  # (candidates,) of the predictions from the middle of the windows, in units of their scales
     fingerprints: np.ndarray  # (candidates, 256) uint8
 
 
@@ -36,23 +40,49 @@ def seed(config: CampaignConfig, stream: int, counter: int) -> int:
 
 def load(connection: Connection, campaign: Campaign, *, queued: Sequence[UUID] = (), counter: int = 0) -> Pool:
     """The campaign's scored candidates, and ``queued`` ones with them; ``counter`` varies the random strategy."""
-    rows = selection.waiting(connection, campaign.id, queued=queued)
-    mean = np.array([row.mean for row in rows], dtype=np.float64)
+    target = campaign.config.target
+    wanted, windows = list(target.windows), list(target.windows.values())
+    rows = selection.waiting(connection, campaign.id, [one.name for one in target.properties], queued=queued)
+    mean, std = _said(rows, wanted)
     score = acquisition.scores(
         campaign.config.acquisition.strategy,
         mean,
-        np.array([row.std for row in rows], dtype=np.float64),
+        std,
+        np.array([correlations(row.correlations, wanted) for row in rows]).reshape(-1, len(wanted), len(wanted)),
         np.array([row.out_of_distribution for row in rows], dtype=bool),
-        campaign.config.target.window,
+        windows,
         seed=seed(campaign.config, 0, counter),
     )
-    distance = np.abs(mean - campaign.config.target.window.value)
+    if target.objectives and campaign.config.acquisition.strategy != "random":
+        score = score * _gain(rows, target, selection.hits(connection, campaign.id))
+    distance = acquisition.distances(mean, windows)
     holds_place = np.array([row.queued for row in rows], dtype=bool)
     best = np.lexsort((distance, -score))
     order = np.concatenate([best[holds_place[best]], best[~holds_place[best]][:SHORTLIST]])
     ids = [rows[index].id for index in order]
     fingerprints = unpack_fingerprints(selection.fingerprints(connection, ids))
     return Pool(ids, holds_place[order], score[order], distance[order], fingerprints)
+
+
+def _said(rows: Sequence[Waiting], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Means and standard deviations, (candidates, properties)."""
+    mean, std = (
+        np.array([[row.properties[name][part] for name in names] for row in rows]).reshape(-1, len(names))
+        for part in ("mean", "std")
+    )
+    return mean, std
+
+
+def _gain(rows: Sequence[Waiting], target: Target, hits: Sequence[Mapping[str, float]]) -> np.ndarray:
+    """(candidates,) the improvement that is expected by the target's objectives, in units of the greatest one."""
+    objectives = target.objectives
+    mean, std = _said(rows, [one.property for one in objectives])
+    unit = np.array([one.direction / one.usual_range for one in objectives])
+    known = [target.utilities(one) for one in hits if target.merit(one) > -np.inf]
+    worst = np.array([min(end * by for end in one.kind.usual) for one, by in zip(objectives, unit, strict=True)])
+    found = expected_improvement(mean * unit, std * np.abs(unit), np.array(known).reshape(-1, len(objectives)), worst)
+    most = found.max(initial=0.0)
+    return found / most if most > 0 else np.ones(len(rows))
 
 
 def taken(connection: Connection, campaign: Campaign, *, but: Sequence[UUID] = ()) -> np.ndarray:
@@ -65,7 +95,7 @@ def parents(connection: Connection, campaign: Campaign, *, counter: int) -> tupl
 
     They are drawn without replacement with weights 1 / rank, so that the best come often and never alone.
     """
-    ranked = selection.nearest(connection, campaign.id, campaign.config.target.value, PARENTS_FROM)
+    ranked = selection.nearest(connection, campaign.id, PARENTS_FROM)
     if len(ranked) < PARENTS_FROM:
         ranked += load(connection, campaign, counter=counter).ids[: PARENTS_FROM - len(ranked)]
     if not ranked:

@@ -169,7 +169,7 @@ def _generate(connection: Connection, campaign: Campaign, counter: int, *, regro
         GenerateRequested(
             campaign_id=campaign.id,
             count=config.exploration.batch,
-            target={config.target.kind.column: config.target.value},
+            target=config.target.aims,
             seed=pool.seed(config, 2, counter),
             parents=parents,
             mask_fraction=config.exploration.mask_fraction if parents else None,

@@ -1,18 +1,23 @@
 """The form of a new campaign, built from the model that validates campaign files."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from gapsmith.core.campaign import CampaignConfig, parse_campaign
+from gapsmith.core.campaign import CampaignConfig, parse_campaign, section_of
 from gapsmith.core.chemistry.screening import check_constraints
 from gapsmith.core.errors import InputError
+from gapsmith.core.target import FORMS, read_text
 
+FURTHER: Final = "target.further"  # what no field has: other windows, and what ranks the hits
 FIRST: Final = (
     "name",
     "target.property",
     "target.value",
     "target.tolerance",
+    "target.unit",
+    FURTHER,
     "budget.dft_jobs",
     "budget.wanted_hits",
     "budget.wall_time",
@@ -20,6 +25,7 @@ FIRST: Final = (
 ELEMENTS: Final = "constraints.elements"  # any symbol in a campaign file; the form offers those that the models know
 LABELS: Final = {
     "target.value": "Wanted value",
+    FURTHER: "Further targets",
     "budget.dft_jobs": "DFT jobs",
     "constraints.sa_score": "Synthetic accessibility at most",
     "constraints.forbidden_smarts": "Forbidden SMARTS",
@@ -77,18 +83,47 @@ def filled_form(elements: Sequence[str], values: Values, problem: str) -> Form:
 def read(elements: Sequence[str], values: Values) -> CampaignConfig:
     """The campaign that a form describes; raises InputError with one line per problem, as campaign files do."""
     raw: dict[str, Any] = {}
+    further: list[str] = []
     for field in _every(_fields(elements)):
         given = _given(field, values)
-        if given is not None:
+        if field.name == FURTHER:
+            further = given
+        elif given is not None:
             section, _, key = field.name.rpartition(".")
             (raw.setdefault(section, {}) if section else raw)[key] = given
-    config = parse_campaign(raw)
+    first = raw.get("target", {})
+    try:
+        config = parse_campaign(raw | {"target": _target(first, further)})
+    except InputError as error:
+        raise InputError("\n".join(_of_form(line, "value" in first) for line in str(error).splitlines())) from error
     try:
         allowed = config.constraints.elements or tuple(elements)
         check_constraints(config.constraints.model_copy(update={"elements": allowed}))
     except InputError as error:
         raise InputError(_located(str(error))) from error
     return config
+
+
+def _target(first: dict[str, Any], further: Sequence[str]) -> Any:
+    """One target, or a list if there are further ones; without a value the first is not meant."""
+    try:
+        others = [read_text(line) for line in further]
+    except InputError as error:
+        raise InputError(f"{FURTHER}: {error}") from error
+    if "value" not in first and not others:
+        raise InputError("target.value: missing")
+    if "value" in first:
+        return [first, *others] if others else first
+    return others
+
+
+def _of_form(line: str, has_first: bool) -> str:
+    """A line of a problem, with the place in a list of targets as the form has it."""
+    if (found := re.match(r"target\.(\d+)(\.\w+)?: ", line)) is None:
+        return line
+    if has_first and found[1] == "0":
+        return line.replace("target.0", "target", 1)
+    return f"{FURTHER}: {line[found.end() :]}"
 
 
 def _located(text: str) -> str:
@@ -136,15 +171,16 @@ def _fields(elements: Sequence[str]) -> dict[str, Section]:
     own: list[Field] = []
     found = {"": Section("", "", own)}
     for name, part in schema["properties"].items():
-        inner = schema["$defs"].get(part.get("$ref", "").rpartition("/")[2])
+        inner = section_of(schema, part)
         if inner is None:
             own.append(_field(name, part, name in schema["required"]))
             continue
-        fields = [
-            _field(f"{name}.{key}", value, key in inner.get("required", ()))
-            for key, value in inner["properties"].items()
-            if "const" not in value
-        ]
+        keys = inner["properties"].items()
+        if name == "target":  # the first one has fields of its own; others are lines of text
+            keys = [(key, value) for key, value in keys if key in ("property", "value", "tolerance", "unit")]
+        fields = [_field(f"{name}.{key}", value, key in inner.get("required", ())) for key, value in keys]
+        if name == "target":
+            fields.append(Field(FURTHER, LABELS[FURTHER], "lines", FORMS, ()))
         fields = [
             replace(one, kind="choices", options=elements, value=elements) if one.name == ELEMENTS else one
             for one in fields

@@ -56,7 +56,9 @@ class GeneratorService(ModelService[Sampler]):
         super().setup()
 
     def on_requested(self, connection: Connection, event_id: UUID, event: GenerateRequested) -> None:
-        """Queue a request."""
+        """Queue a request, unless the campaign has another target by now."""
+        if event.target != campaigns.get(connection, event.campaign_id).config.target.aims:
+            return
         tasks.add(
             connection,
             event_id,

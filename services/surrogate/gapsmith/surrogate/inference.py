@@ -28,6 +28,7 @@ class Predicted:
     dipole_debye: np.ndarray  # (molecules, 3) float64, zero without such a head
     latent: np.ndarray  # (molecules, latent) float32, of the first network
     difference: np.ndarray  # (molecules,) float64, of the gap from the contrasts', root mean square; zero without one
+    members: dict[str, np.ndarray]  # of quantities of whole molecules: (molecules, members) from the mean
 
     def spread(self, molecules: np.ndarray, atoms: np.ndarray) -> "Predicted":
         """The same for more molecules and atoms: those where it is true, the others are NaN throughout."""
@@ -44,8 +45,11 @@ class Predicted:
             {name: whole(array, rows[quantity(name).kind]) for name, array in part.items()}
             for part in (self.mean, self.std)
         )
-        vectors = (whole(array, molecules) for array in (self.dipole_debye, self.latent, self.difference))
-        return Predicted(mean, std, *vectors)
+        members = {name: whole(array, molecules) for name, array in self.members.items()}
+        dipole, latent, difference = (
+            whole(array, molecules) for array in (self.dipole_debye, self.latent, self.difference)
+        )
+        return Predicted(mean, std, dipole, latent, difference, members)
 
 
 def batches(molecules: Molecules, pairs_per_batch: int) -> Iterator[np.ndarray]:
@@ -99,6 +103,7 @@ def predict_molecules(
     std = {name: np.zeros(shape) for name, shape in shapes.items() if name != FORCES}
     dipole, difference = np.zeros((len(molecules), 3)), np.zeros(len(molecules))
     latent = np.zeros((len(molecules), models[0].config.trunk.latent), np.float32)
+    members: dict[str, np.ndarray] = {}
     for chosen in batches(molecules, pairs_per_batch(device)):
         atoms = np.concatenate([np.arange(molecules.offsets[i], molecules.offsets[i + 1]) for i in chosen])
         with torch.inference_mode(mode=FORCES not in names):
@@ -117,20 +122,26 @@ def predict_molecules(
             ]
             middle = means.mean(-1)
             variance = torch.cat(noises, dim=-1).mean(-1) + means.var(-1, unbiased=False)
+            strays = [(means - middle[:, None]).double()]
             if different := [middle - x.heads[name].mean.mean(-1) for x in contrasts if name in x.heads]:
                 squared = torch.stack(different).square().mean(0)
                 variance = variance + squared
                 if name == "gap":
                     difference[chosen] = squared.sqrt().cpu().numpy()
+                # as much for each network that differs as all members have together
+                strays.append(torch.stack(different, dim=1).double() * (means.shape[1] / len(different)) ** 0.5)
             mean[name][where] = middle.cpu().numpy()
             std[name][where] = variance.sqrt().cpu().numpy()
+            if quantity(name).kind == "graph":
+                found = torch.cat(strays, dim=1).cpu().numpy()
+                members.setdefault(name, np.zeros((len(molecules), found.shape[1])))[where] = found
         if "dipole" in names:
             vectors = torch.stack([_vector(output.heads["dipole"].vector) for output in outputs])
             dipole[chosen] = vectors.mean(0).cpu().numpy()
         latent[chosen] = outputs[0].latent.detach().float().cpu().numpy()
     for model, before in training.items():
         model.train(before)
-    return Predicted(mean, std, dipole, latent, difference)
+    return Predicted(mean, std, dipole, latent, difference, members)
 
 
 def _vector(vector: torch.Tensor | None) -> torch.Tensor:

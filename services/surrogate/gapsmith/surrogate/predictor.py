@@ -133,6 +133,7 @@ class Predictor:
             heads=heads,
             offsets=molecules.offsets,
             molecular=molecular,
+            members={name: one for name, one in predicted.members.items() if name in molecular},
             of_atoms=tuple(
                 self.config.column(name) for name in predicted.mean if self.config.heads[name].level == "node"
             ),

@@ -103,9 +103,14 @@ class SurrogateService(ModelService[Surrogate]):
             if not there
         ]
         scored = [
-            (one, candidates.Prediction(one.id, values, bool(out)))
-            for one, values, out, there in zip(
-                accepted, predicted.properties(), predicted.out_of_distribution, predicted.there, strict=True
+            (one, candidates.Prediction(one.id, values, bool(out), together))
+            for one, values, out, there, together in zip(
+                accepted,
+                predicted.properties(),
+                predicted.out_of_distribution,
+                predicted.there,
+                predicted.correlations(),
+                strict=True,
             )
             if there
         ]
@@ -138,12 +143,12 @@ class SurrogateService(ModelService[Surrogate]):
         with self.database.transaction() as connection:
             waiting = selection.to_rescore(connection, model_id)
         predicted = predictor.predict([(molecule.numbers, molecule.coordinates) for _, _, molecule in waiting])
-        found, predictions = predicted.properties(), []
+        found, together, predictions = predicted.properties(), predicted.correlations(), []
         by_campaign: dict[UUID, list[UUID]] = {}
         for index, (candidate_id, campaign_id, _) in enumerate(waiting):
             if predicted.there[index]:  # else the earlier model's prediction stands
                 out = bool(predicted.out_of_distribution[index])
-                predictions.append(candidates.Prediction(candidate_id, found[index], out))
+                predictions.append(candidates.Prediction(candidate_id, found[index], out, together[index]))
                 by_campaign.setdefault(campaign_id, []).append(candidate_id)
 
         def commit(connection: Connection) -> None:

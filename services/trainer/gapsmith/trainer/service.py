@@ -87,7 +87,7 @@ class TrainerService(TaskService):
             return self._nothing(event, f"nothing trained: {len(found)} labels, and it takes {least}")
         folder = Folder(self.trainings / str(task.id))
         try:
-            job = self._job(folder, task, event, target.property, live, found)
+            job = self._job(folder, task, event, target.main.name, live, found)
             result = self._train(folder, job, task)
         except StoppedError:
             raise Interrupted from None

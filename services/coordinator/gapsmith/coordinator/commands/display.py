@@ -16,7 +16,7 @@ PLAIN_EVERY_S = 15.0
 def progress_lines(progress: Progress) -> list[str]:
     """A campaign's progress in a few lines."""
     p = progress
-    gap = "none yet" if p.best is None else f"{p.best.smiles}  {p.best.value:.2f} {p.best.unit} ({p.best.level})"
+    best = "none yet" if p.best is None else f"{p.best.smiles}  {p.best.shown} ({p.best.level})"
     lines = [
         f"molecules  {p.sampled} drawn, {p.rejected} refused, {p.waiting_to_score} to score, {p.waiting} scored and "
         "waiting",
@@ -24,7 +24,7 @@ def progress_lines(progress: Progress) -> list[str]:
         f"{p.dft_queued} queued"
         + (f"; certificates {p.certificates_done} done, {p.certificates_open} open" if p.certifies else ""),
         f"hits       {p.hits_by_kind}",
-        f"best       {gap}",
+        f"best       {best}",
         f"surrogate  version {p.model_version}" + (f", {p.last_verdict}" if p.last_verdict else ""),
         f"time       {duration(p.elapsed_s)}, {time_left(p)}",
     ]
@@ -70,7 +70,7 @@ class PlainWatcher:
         if now == self._last and time.monotonic() - self._when < PLAIN_EVERY_S:
             return
         self._last, self._when = now, time.monotonic()
-        best = "-" if p.best is None else f"{p.best.smiles} {p.best.value:.2f} {p.best.unit}"
+        best = "-" if p.best is None else f"{p.best.smiles} {p.best.shown}"
         failed = f", {p.dft_failed} failed" if p.dft_failed else ""
         certificates = f" and {p.certificates_open} certificates" if p.certificates_open else ""
         echo(

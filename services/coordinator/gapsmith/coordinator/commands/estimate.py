@@ -29,7 +29,7 @@ def triage_cpu_s(heavy_atoms: int) -> float:
 def plan(config: CampaignConfig, domains: Mapping[str, ModelDomain]) -> list[str]:
     """The plan in lines for a person, given what the live models know."""
     own = settings()
-    window, budget, limits = config.target.window, config.budget, config.constraints
+    budget, limits = config.budget, config.constraints
     known = list(domains.values())
     fewest = max(one.heavy_atoms[0] for one in known)
     most = min(one.heavy_atoms[1] for one in known)
@@ -44,7 +44,7 @@ def plan(config: CampaignConfig, domains: Mapping[str, ModelDomain]) -> list[str
     total = timedelta(seconds=first + dft)
     lines = [
         f"campaign    {config.name}",
-        f"target      {config.target.kind.noun} {window.low:g} to {window.high:g} {config.target.unit}{_base_rate(config)}",
+        f"target      {config.target}{_base_rate(config)}",
         f"molecules   {', '.join(limits.elements or common)} and H, {fewest} to {most} heavy atoms, SA score up to "
         f"{limits.sa_score:g}, {len(limits.forbidden_smarts)} forbidden and {len(limits.required_smarts)} required "
         "patterns" + (", none of QM9" if limits.novel else ""),
@@ -71,14 +71,11 @@ def _retraining(retraining: Retraining) -> str:
 
 
 def _base_rate(config: CampaignConfig) -> str:
-    """Share of QM9 in the window, if QM9 was prepared before: a dry run prepares nothing."""
+    """Share of QM9 that holds all windows, if QM9 was prepared before: a dry run prepares nothing."""
     from gapsmith.data import qm9
+    from gapsmith.store.results import holding
 
     if not qm9.path().is_file():
         return ""
-    window = config.target.window
-    values = qm9.load(qm9.path()).properties.get(config.target.kind.column)
-    if values is None:
-        return ""
-    share = float(((values >= window.low) & (values <= window.high)).mean())
-    return f" ({share:.2%} of QM9's molecules)"
+    inside = holding(qm9.load(qm9.path()), config.target)
+    return "" if inside is None else f" ({inside.mean():.2%} of QM9's molecules)"

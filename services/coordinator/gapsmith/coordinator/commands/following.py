@@ -69,8 +69,7 @@ def follow(database: Database, campaign: Campaign, supervised: Machine | None, r
 
 def _watch(database: Database, campaign: Campaign, supervised: Machine | None, stopped: list[int]) -> bool:
     """Show progress until the campaign ends; False if the user interrupted it."""
-    window = campaign.config.target.window
-    title = f"{campaign.name}: molecules with a gap of {window.value:g} ± {window.tolerance:g} eV"
+    title = f"{campaign.name}: {campaign.config.target}"
     with watcher(title) as view:
         while not stopped:
             try:
@@ -102,13 +101,13 @@ def conclude(database: Database, campaign: Campaign, folder: Path) -> None:
     files = write_report(database, ended, folder)
     echo(f"\n{ended.name} {ended.state}: {ended.stop_reason} ({duration(ended.elapsed_s)})\n")
     rows: list[dict[str, Any]] = hits_table(database, ended)
-    print_rows(rows, empty="no hits: a wider tolerance, more DFT jobs or a target nearer to 7 eV make them likelier")
+    print_rows(rows, empty="no hits: wider windows, more DFT jobs or a gap nearer to 7 eV make them likelier")
     for line in ended.level_lines():
         echo(line)
     echo(f"\nreport     {files.report}\nmolecules  {files.sdf}\ntables     {files.csv}")
     echo(
         "\nnext:\n"
-        f"  gapsmith query --campaign {ended.name} --state hit --sort gap\n"
+        f"  gapsmith query --campaign {ended.name} --state hit --sort {ended.config.target.main.name}\n"
         f"  gapsmith query --campaign {ended.name} --state labelled -o molecules.sdf\n"
-        "  change target.value in the campaign file and run it again"
+        "  change target in the campaign file and run it again"
     )

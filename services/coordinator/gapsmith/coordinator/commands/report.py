@@ -64,7 +64,7 @@ def write_report(database: Database, campaign: Campaign, folder: Path) -> Report
 
 
 def _query(name: str, *, hits: bool) -> CandidateQuery:
-    """Hits by their best gap, as 'gapsmith query --state hit' finds them; or all candidates but the rejected."""
+    """Hits, as 'gapsmith query --state hit' finds them; or all candidates but the rejected."""
     return CandidateQuery(
         campaign=name,
         states=tuple(state for state in CandidateState if state is not CandidateState.REJECTED),
@@ -74,19 +74,20 @@ def _query(name: str, *, hits: bool) -> CandidateQuery:
 
 
 def hits_table(database: Database, campaign: Campaign) -> list[dict[str, Any]]:
-    """The hits, certified ones first, then by distance from the target; rows for ``display.print_rows``."""
+    """The hits, certified ones first, then by the target's objectives and by distance from the middle of its windows."""
     with database.transaction() as connection:
         found = progress.attempts(connection, campaign.id)
     return _rows(found, campaign, Outcome.HIT_BY_CERTIFICATE, Outcome.HIT_BY_LABEL)
 
 
 def _rows(found: Sequence[Attempt], campaign: Campaign, *outcomes: Outcome) -> list[dict[str, Any]]:
-    unit = suffix(campaign.config.target.unit)
+    main, *others = campaign.config.target.properties
+    unit = suffix(main.unit)
 
-    def rank(one: Attempt) -> tuple[int, float]:
+    def rank(one: Attempt) -> tuple[int, float, float]:
         assert one.outcome is not None  # of these outcomes
-        assert one.value is not None  # it has an outcome
-        return outcomes.index(one.outcome), abs(one.value - campaign.config.target.value)
+        assert one.violation is not None  # it has an outcome
+        return outcomes.index(one.outcome), -campaign.config.target.merit(one.counting), one.violation
 
     return [
         {
@@ -94,6 +95,7 @@ def _rows(found: Sequence[Attempt], campaign: Campaign, *outcomes: Outcome) -> l
             f"label{unit}": one.label_value,
             f"certified{unit}": one.certified_value,
             f"predicted{unit}": _with_error(one.predicted, one.predicted_std),
+            **{other.column: one.counting.get(other.name) for other in others},
             "in_qm9": "yes" if one.in_qm9 else "no",
             "sa_score": round(one.sa_score, 1),
             "outcome": str(one.outcome).replace("_", " "),
@@ -115,15 +117,20 @@ def _with_error(mean: float | None, std: float | None) -> str:
 def lines(results: Results) -> list[str]:
     """The report as lines of Markdown."""
     config, p = results.campaign.config, results.progress
+    windows = "the window" if len(config.target.windows) == 1 else "all windows"
     hits = _rows(results.attempts, results.campaign, Outcome.HIT_BY_CERTIFICATE, Outcome.HIT_BY_LABEL)
     missed = _rows(results.attempts, results.campaign, Outcome.MISSED)
     return [
         f"# {results.campaign.name}",
         "",
-        f"Wanted: molecules with a {config.target.kind.noun} of {config.target}. A *hit by label* is "
-        "inside the window by its label, and has no certificate (yet); a *hit by certificate* is inside it by its "
-        "certificate. What is inside by its label and outside by its certificate is *missed*.",
+        f"Wanted: {config.target}. A *hit by label* is inside {windows} by its label, and has no certificate (yet); a "
+        "*hit by certificate* is inside by its certificate. What is inside by its label and outside by its certificate is "
+        "*missed*.",
         "",
+        *(
+            f"Until {one.until:%Y-%m-%d %H:%M} UTC, with {one.labels} labels, the target was: {one.target}.\n"
+            for one in results.campaign.earlier_targets
+        ),
         *(f"- {line}" for line in results.campaign.level_lines()),
         "",
         f"The campaign is {p.state}" + (f": {p.stop_reason}." if p.stop_reason else "."),
@@ -135,6 +142,7 @@ def lines(results: Results) -> list[str]:
         *_table(hits, "No hits."),
         "",
         *([f"Missed, {OUTSIDE[results.campaign.change]}:", "", *_table(missed, ""), ""] if missed else []),
+        *_front_lines(results),
         *_rate_lines(results),
         "",
         "## What was done",
@@ -150,7 +158,7 @@ def lines(results: Results) -> list[str]:
         "",
         "## Surrogate",
         "",
-        *_error_lines(results.attempts, config.target.unit),
+        *_error_lines(results.attempts, config.target.main.unit),
         *_table(
             [
                 {
@@ -166,6 +174,22 @@ def lines(results: Results) -> list[str]:
     ]
 
 
+def _front_lines(results: Results) -> list[str]:
+    """The hits on the Pareto front, if there is something to trade."""
+    target = results.campaign.config.target
+    if len(target.objectives) < 2:
+        return []
+    hits = [one for one in results.attempts if one.outcome is not None and one.outcome.hit]
+    front = sorted((hits[place] for place in target.front([one.counting for one in hits])), key=lambda one: one.smiles)
+    rows = [
+        {"smiles": one.smiles, **{kind.column: one.counting.get(kind.name) for kind in target.properties}}
+        for one in sorted(front, key=lambda one: -target.merit(one.counting))
+    ]
+    both = " and ".join(str(one) for one in target.objectives)
+    words = f"Pareto front of {both}: no other hit is better in one and as good in the other."
+    return [words, "", *_table(rows, "No hits yet."), ""]
+
+
 def _rate_lines(results: Results) -> list[str]:
     """Hit rate per attempted DFT job, with its interval and what blind drawing would give."""
     p = results.progress
@@ -173,10 +197,11 @@ def _rate_lines(results: Results) -> list[str]:
         return ["No DFT job has ended."]
     low, high = wilson(p.hits, p.dft_done)
     rate, base = p.hits / p.dft_done, results.base_rate
+    holding = "lie in this window" if len(results.campaign.config.target.windows) == 1 else "hold all windows"
     text = (
         f"Hits: {p.hits_by_kind} in {p.dft_done} DFT jobs, failures included: {rate:.0%} "
         f"(95 % interval {low:.0%} to {high:.0%}). "
-        f"Of QM9's molecules of the allowed elements and sizes, {base:.3%} lie in this window"
+        f"Of QM9's molecules of the allowed elements and sizes, {base:.3%} {holding}"
     )
     text += f": {rate / base:.0f} times the rate of drawing blindly." if base and p.hits else "."
     if p.certifies:

@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gapsmith.core.lifecycle import Outcome
+from gapsmith.store.distributions import bin_width
 
 if TYPE_CHECKING:
-    from gapsmith.core.domain import Window
+    from gapsmith.core.target import Window
     from gapsmith.store.results import Results
 
 HIT, OTHER, WANTED, CHANCE = "#0b6e4f", "#7f8c9a", "#f2c14e", "#b23a48"
@@ -28,9 +29,7 @@ def draw(results: "Results", path: Path) -> None:
     _hits(left, results)
     _predictions(middle, results, window)
     _distribution(right, results, window)
-    figure.suptitle(
-        f"{results.campaign.name}: {results.campaign.config.target.kind.noun} of {results.campaign.config.target}"
-    )
+    figure.suptitle(f"{results.campaign.name}: {results.campaign.config.target}")
     figure.savefig(path, dpi=130)
 
 
@@ -55,9 +54,10 @@ def _predictions(axes: Axes, results: "Results", window: "Window") -> None:
     known = np.array([row for row in found if None not in row], dtype=np.float64).reshape(-1, 4)
     predicted, deviation, label, hit = known.T
     inside = hit > 0
-    ends = [*predicted, *label, window.low, window.high]
+    ends = [*predicted, *label, *(end for end in (window.low, window.high) if math.isfinite(end))]
     limits = (min(ends) - 0.3, max(ends) + 0.3)
-    axes.axhspan(window.low, window.high, color=WANTED, alpha=0.5, lw=0)
+    low, high = max(window.low, limits[0]), min(window.high, limits[1])
+    axes.axhspan(low, high, color=WANTED, alpha=0.5, lw=0)
     axes.plot(limits, limits, color=OTHER, lw=0.8)
     for chosen, color, name in ((inside, HIT, "hits"), (~inside, OTHER, "others")):
         axes.errorbar(
@@ -75,23 +75,26 @@ def _predictions(axes: Axes, results: "Results", window: "Window") -> None:
 
 def _distribution(axes: Axes, results: "Results", window: "Window") -> None:
     values = [a.label_value for a in results.attempts if a.label_value is not None]
-    axes.axvspan(window.low, window.high, color=WANTED, alpha=0.5, lw=0, label="wanted")
     if values:
         axes.hist(values, bins=_bins(values, window), color=OTHER, rwidth=0.92)
+    left, right = axes.get_xlim() if values else (window.middle - window.scale, window.middle + window.scale)
+    low = window.low if math.isfinite(window.low) else min(left, window.middle)
+    high = window.high if math.isfinite(window.high) else max(right, window.middle)
+    axes.axvspan(low, high, color=WANTED, alpha=0.5, lw=0, label="wanted")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel=f"DFT {_named(results)}", ylabel="molecules", title="Computed molecules")
     axes.legend(frameon=False)
 
 
 def _named(results: "Results") -> str:
-    target = results.campaign.config.target
-    return f"{target.kind.noun}, {target.unit}"
+    main = results.campaign.config.target.main
+    return f"{main.noun}, {main.unit}".rstrip(", ")
 
 
 def _bins(values: list[float], window: "Window") -> list[float]:
-    """Edges of bins as wide as the window, or a multiple if there were too many; the window's lower end is an edge."""
-    width = 2 * window.tolerance
+    """Edges of bins as wide as the window, or a multiple if there were too many; an end of the window is an edge."""
+    width, start = bin_width(window), window.low if math.isfinite(window.low) else window.high
     width *= max(1, math.ceil((max(values) - min(values)) / (MOST_BINS * width)))
-    first = math.floor((min(values) - window.low) / width)
-    last = math.floor((max(values) - window.low) / width) + 1
-    return [window.low + width * step for step in range(first, last + 1)]
+    first = math.floor((min(values) - start) / width)
+    last = math.floor((max(values) - start) / width) + 1
+    return [start + width * step for step in range(first, last + 1)]

@@ -8,9 +8,10 @@ from gapsmith.core.campaign import CampaignConfig, changed_budget
 from gapsmith.core.errors import Conflict
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.reasons import STOPPED_BY_USER
+from gapsmith.core.target import Target
 from gapsmith.dashboard.api.access import Access
 from gapsmith.dashboard.api.answers import UNCHANGED, answered
-from gapsmith.dashboard.api.models import CampaignDetail, CampaignLine, CampaignList, NewBudget, NewTarget, PinnedLevel
+from gapsmith.dashboard.api.models import CampaignDetail, CampaignLine, CampaignList, NewBudget, PinnedLevel
 from gapsmith.dashboard.api.problems import ProblemRoute, documented
 from gapsmith.dashboard.context import Context
 from gapsmith.dashboard.security import Principal
@@ -105,10 +106,10 @@ def router(context: Context, access: Access) -> APIRouter:
         responses=documented(400, 404, 409),
         summary="Give a campaign another target; what was found so far counts by it",
     )
-    def retarget(principal: Operator, name: str, target: NewTarget) -> CampaignDetail:
+    def retarget(principal: Operator, name: str, target: Annotated[Target, Body()]) -> CampaignDetail:
         with context.database.transaction() as connection:
             one = _open(connection, name, None)
-            campaigns.retarget(connection, one.id, target.value, target.tolerance, source=principal.source)
+            campaigns.retarget(connection, one.id, target, source=principal.source)
             return _detail(connection, campaigns.get(connection, one.id))
 
     @routes.put(

@@ -8,10 +8,11 @@ from uuid import UUID
 from pydantic import BaseModel, Field, create_model
 
 from gapsmith.core import columns
-from gapsmith.core.campaign import CampaignConfig, Target
+from gapsmith.core.campaign import CampaignConfig
 from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.domain import Level
 from gapsmith.core.levels import LevelOfTheory
+from gapsmith.core.target import Target
 from gapsmith.store.candidate_story import CandidateStory, Computed, Judgement, Property, Step
 from gapsmith.store.events import StoredEvent
 from gapsmith.store.jobs import Job
@@ -130,15 +131,6 @@ class CampaignDetail(CampaignLine):
     config: CampaignConfig
     levels: dict[Level, PinnedLevel] = Field(description="of theory, by role, as they were when the campaign began")
     progress: Progress
-
-
-class NewTarget(BaseModel):
-    """Another target of a campaign."""
-
-    model_config = {"extra": "forbid"}
-
-    value: float = Field(allow_inf_nan=False, description="in the unit of the campaign's property")
-    tolerance: float = Field(gt=0, allow_inf_nan=False, description="a hit lies within value ± tolerance")
 
 
 class NewBudget(BaseModel):

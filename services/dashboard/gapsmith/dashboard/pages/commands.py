@@ -6,10 +6,11 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from gapsmith.core.campaign import changed_budget
+from gapsmith.core.campaign import changed_budget, changed_target
 from gapsmith.core.errors import InputError
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.reasons import STOPPED_BY_USER
+from gapsmith.core.target import read_text
 from gapsmith.dashboard import csrf
 from gapsmith.dashboard.forms import empty_form, filled_form, read
 from gapsmith.dashboard.pages import access
@@ -48,12 +49,12 @@ def router(site: Site) -> APIRouter:
         return RedirectResponse(f"/campaigns/{name}", SEE_OTHER)
 
     @routes.post("/campaigns/{name}/target", dependencies=ours)
-    def retarget(
-        request: Request, name: str, value: Annotated[float, Form()], tolerance: Annotated[float, Form()]
-    ) -> Response:
+    def retarget(request: Request, name: str, target: Annotated[str, Form(max_length=4000)]) -> Response:
         source = operator(request)
         with site.database.transaction() as connection:
-            campaigns.retarget(connection, campaigns.named(connection, name).id, value, tolerance, source=source)
+            one = campaigns.named(connection, name)
+            wanted = changed_target(one.config, [read_text(line) for line in target.splitlines() if line.strip()])
+            campaigns.retarget(connection, one.id, wanted, source=source)
         site.shared.outdate()
         return RedirectResponse(f"/campaigns/{name}", SEE_OTHER)
 

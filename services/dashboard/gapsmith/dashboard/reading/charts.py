@@ -1,11 +1,12 @@
 """The numbers behind the charts of a campaign."""
 
+import math
 from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Any, Final
 
-from gapsmith.core.domain import Window
 from gapsmith.core.lifecycle import Outcome
+from gapsmith.core.target import Target
 from gapsmith.store import campaigns, results
 from gapsmith.store.database import Database
 from gapsmith.store.distributions import bin_width, distributions
@@ -23,17 +24,19 @@ def charts(database: Database, name: str) -> dict[str, Any]:
     window = campaign.config.target.window
     with database.transaction() as connection:
         gaps = distributions(connection, campaign.id, window)
-    kind = campaign.config.target.kind
+    kind = campaign.config.target.main
+    low, high = (end if math.isfinite(end) else None for end in (window.low, window.high))
     return {
         "property": {"noun": kind.noun, "unit": kind.unit},
-        "window": {"low": window.low, "high": window.high, "value": window.value},
+        "window": {"low": low, "high": high},  # null: there is no such limit
         "hits": _hits(found.attempts, found.base_rate, campaign.config.dft.certify),
-        "best": _best(found.attempts, window),
+        "best": _best(found.attempts),
         "gaps": {
             "bin": bin_width(window),
             "series": [{"name": one.name, "x": list(one.counts), "y": list(one.counts.values())} for one in gaps],
         },
         "parity": _parity(found.attempts),
+        "front": _front(found.attempts, campaign.config.target),
         "calibration": calibration(found.attempts),
     }
 
@@ -51,14 +54,30 @@ def _hits(attempts: Sequence[Attempt], base_rate: float, certifies: bool) -> dic
     }
 
 
-def _best(attempts: Sequence[Attempt], window: Window) -> dict[str, Any]:
-    """Distance from the target of the best gap after so many jobs, eV."""
+def _best(attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """Least distance from the middle of the windows after so many jobs, in units of their scales: 1 is at an edge."""
     nearest: list[float | None] = []
     for one in attempts:
         before = nearest[-1] if nearest else None
-        distance = None if one.value is None else abs(one.value - window.value)
+        distance = None if one.violation is None else max(1 + one.violation, 0.0)
         nearest.append(min((d for d in (before, distance) if d is not None), default=None))
-    return {"distance": nearest, "tolerance": window.tolerance}
+    return {"distance": nearest}
+
+
+def _front(attempts: Sequence[Attempt], target: Target) -> dict[str, Any] | None:
+    """The hits by two objectives, and which of them are on the Pareto front; None without two."""
+    if len(target.objectives) < 2:
+        return None
+    hits = [one for one in attempts if one.outcome is not None and one.outcome.hit]
+    best = set(target.front([one.counting for one in hits]))
+    kinds = [one.kind for one in target.objectives]
+    points = [
+        {"x": one.counting[kinds[0].name], "y": one.counting[kinds[1].name], "best": place in best}
+        | {"smiles": one.smiles, "id": str(one.candidate_id)}
+        for place, one in enumerate(hits)
+        if all(kind.name in one.counting for kind in kinds)
+    ]
+    return {"axes": [f"{kind.noun}, {kind.unit}" for kind in kinds], "points": points}
 
 
 def _parity(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:

@@ -87,6 +87,8 @@ def _promoted(event: Told, data: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _changed(event: Told, data: Mapping[str, Any]) -> tuple[str, str]:
+    if data.get("target"):
+        return "campaign", f"the target is {data['target']} now; known labels count by it"
     return "campaign", f"campaign is {data['state']}"
 
 

@@ -79,9 +79,9 @@ def loop(database: Database, name: str) -> Loop:
     with database.transaction() as connection:
         recent = throughput.throughput(connection, campaign.id, PACE_S)
         minutes = max(min(PACE_S, found.progress.elapsed_s), 1.0) / 60
-        p, window = found.progress, campaign.config.target.window
+        p, target = found.progress, campaign.config.target
         predictions = distributions.mark(connection, campaign.id)
-        marks = (predictions, p.dft_done, p.hits_by_kind, p.certificates_done, window, len(found.models))
+        marks = (predictions, p.dft_done, p.hits_by_kind, p.certificates_done, str(target), len(found.models))
         return Loop(
             results=found,
             pace=Pace(recent.proposed / minutes, recent.scored / minutes, recent.labelled / minutes),

@@ -33,6 +33,12 @@ class Candidate:
     elsewhere: Sequence[Elsewhere]
 
     @property
+    def counting(self) -> str:
+        """The values that count of all that the campaign wants, for people."""
+        target, row = self.campaign.config.target, self.story.row
+        return target.shown({one.name: row[one.column] for one in target.properties if row[one.column] is not None}, 3)
+
+    @property
     def orbitals(self) -> list[Orbital]:
         """Cube files of frontier orbitals; of each the newest."""
         found: dict[str, Orbital] = {}

@@ -59,11 +59,15 @@
       const dft = gaps.series.find((one) => one.name === "DFT");
       if (dft) traces.push({ type: "bar", x: centre(dft), y: dft.y, width: gaps.bin, name: "DFT", marker: { color: faded(colour("accent"), 0.75) },
         hovertemplate: `%{y} computed near %{x:.1f} ${property.unit}<extra>DFT</extra>` });
-      return [traces, layout(`${property.noun}, ${property.unit}`, "molecules", { shapes: [band("x", wanted.low, wanted.high)], yaxis: { rangemode: "tozero" } })];
+      const edges = gaps.series.flatMap((one) => [...one.x, ...one.x.map((edge) => edge + gaps.bin)]);
+      const shapes = [band("x", wanted.low ?? Math.min(...edges, wanted.high), wanted.high ?? Math.max(...edges, wanted.low))];
+      return [traces, layout(`${property.noun}, ${property.unit}`, "molecules", { shapes, yaxis: { rangemode: "tozero" } })];
     },
     parity({ parity, window: wanted, property }) {
       if (!parity.length) return null;
-      const ends = range([...parity.flatMap((one) => [one.predicted, one.dft]), wanted.low, wanted.high], wanted.high - wanted.low);
+      const limits = [wanted.low, wanted.high].filter((end) => end !== null);
+      const values = parity.flatMap((one) => [one.predicted, one.dft]);
+      const ends = range([...values, ...limits], limits.length === 2 ? limits[1] - limits[0] : 0.1 * Math.abs(limits[0]));
       const points = (chosen, name, shade) => ({
         x: chosen.map((one) => one.predicted), y: chosen.map((one) => one.dft), customdata: chosen.map((one) => one.id), name, mode: "markers",
         error_x: { type: "data", array: chosen.map((one) => one.deviation), thickness: 1, width: 0, color: faded(shade, 0.55) },
@@ -74,14 +78,26 @@
         { x: ends, y: ends, mode: "lines", line: { color: colour("line"), width: 1.5 }, hoverinfo: "skip", showlegend: false },
         points(parity.filter((one) => !one.hit), "others", colour("muted")), points(parity.filter((one) => one.hit), "hits", colour("accent")),
       ];
-      return [traces, layout(`predicted ${property.noun}, ${property.unit}`, `DFT ${property.noun}, ${property.unit}`, { shapes: [band("y", wanted.low, wanted.high)], xaxis: { range: ends }, yaxis: { range: ends } })];
+      return [traces, layout(`predicted ${property.noun}, ${property.unit}`, `DFT ${property.noun}, ${property.unit}`, { shapes: [band("y", wanted.low ?? ends[0], wanted.high ?? ends[1])], xaxis: { range: ends }, yaxis: { range: ends } })];
     },
-    best({ best, property }) {
+    best({ best }) {
       const known = best.distance.filter((value) => value !== null);
       if (!known.length) return null;
       const trace = { x: best.distance.map((_, index) => index + 1), y: best.distance, mode: "lines", line: { shape: "hv", color: colour("accent"), width: 2.5 },
-        hovertemplate: `%{y:.3f} ${property.unit} after %{x} jobs<extra></extra>` };
-      return [[trace], layout("DFT jobs", `distance, ${property.unit}`, { showlegend: false, shapes: [band("y", 0, best.tolerance)], yaxis: { rangemode: "tozero" } })];
+        hovertemplate: "%{y:.2f} after %{x} jobs<extra></extra>" };
+      return [[trace], layout("DFT jobs", "distance, half widths of a window", { showlegend: false, shapes: [band("y", 0, 1)], yaxis: { rangemode: "tozero" } })];
+    },
+    front({ front }) {
+      if (!front?.points.length) return null;
+      const points = (chosen, name, extra) => ({
+        x: chosen.map((one) => one.x), y: chosen.map((one) => one.y), text: chosen.map((one) => one.smiles),
+        customdata: chosen.map((one) => one.id), name, hovertemplate: "%{text}<br>%{x:.3f}, %{y:.3f}<extra></extra>", ...extra,
+      });
+      const best = front.points.filter((one) => one.best).sort((a, b) => a.x - b.x);
+      return [[
+        points(front.points.filter((one) => !one.best), "other hits", { mode: "markers", marker: { color: colour("muted"), size: 7 } }),
+        points(best, "Pareto front", { mode: "lines+markers", marker: { color: colour("accent"), size: 8 }, line: { color: faded(colour("accent"), 0.5), width: 1.5 } }),
+      ], layout(front.axes[0], front.axes[1])];
     },
     calibration({ calibration }) {
       if (!calibration.labels) return null;
@@ -94,7 +110,7 @@
       return [traces, layout("predicted interval", "labels inside", { showlegend: false, xaxis: percent, yaxis: percent })];
     },
   };
-  const none = { hits: "No DFT job has ended yet.", gaps: "Nothing is scored yet.", parity: "No label yet.", best: "No label yet.", calibration: "No label yet." };
+  const none = { hits: "No DFT job has ended yet.", gaps: "Nothing is scored yet.", parity: "No label yet.", best: "No label yet.", front: "No hit yet.", calibration: "No label yet." };
 
   const redraw = () => {
     if (!data) return;
@@ -107,7 +123,7 @@
       }
       place.querySelector(".empty")?.remove();
       Plotly.react(place, ...drawn, { displayModeBar: false, responsive: true });
-      if (place.dataset.chart === "parity" && !place.dataset.linked) {
+      if (["parity", "front"].includes(place.dataset.chart) && !place.dataset.linked) {
         place.dataset.linked = "yes";
         place.on("plotly_click", (event) => { const id = event.points[0]?.customdata; if (id) location.href = `/candidates/${id}`; });
       }

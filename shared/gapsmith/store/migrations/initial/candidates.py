@@ -1,4 +1,4 @@
-"""Candidates with what questions filter and sort by, predictions, and what a hit is."""
+"""Candidates with what questions filter and sort by, and predictions."""
 
 # What a question may filter or sort by stands in one table, kept up to date by triggers, so that one index leads to a page.
 TABLES = """
@@ -18,9 +18,10 @@ CREATE TABLE candidates (
     reason text,                                               -- of rejected, failed, withdrawn
     triage_id uuid REFERENCES calculations,
     certificate_id uuid REFERENCES calculations,
-    label_value double precision,                              -- of the campaign's target: DFT at the xTB geometry
+    label_value double precision,                              -- of the target's main property: DFT at the xTB geometry
     certified_value double precision,                          -- DFT at the DFT geometry
-    value double precision GENERATED ALWAYS AS (coalesce(certified_value, label_value)) STORED,  -- the one that counts
+    violation double precision,                                -- of the campaign's target, by the values that count
+    outcome text CHECK (outcome IN ('hit_by_label', 'hit_by_certificate', 'missed')),  -- core.lifecycle.Outcome
     heavy_atoms integer,                                       -- of the molecule
     sa_score double precision,                                 -- of the molecule
     xtb_gap_ev double precision,                               -- of the relaxed geometry
@@ -41,6 +42,7 @@ CREATE TABLE predictions (
     candidate_id uuid NOT NULL REFERENCES candidates,
     model_id uuid NOT NULL REFERENCES models,
     properties jsonb NOT NULL,                       -- by property: mean, standard deviation, ends of the 90 % interval
+    correlations jsonb NOT NULL DEFAULT '{}',        -- of the errors of pairs of properties, as "gap homo"
     out_of_distribution boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (candidate_id, model_id)
@@ -92,17 +94,4 @@ BEGIN
 END $$;
 CREATE TRIGGER models_changed_places AFTER UPDATE OF state ON models FOR EACH ROW
     WHEN (OLD.state <> NEW.state AND 'live' IN (OLD.state, NEW.state)) EXECUTE FUNCTION models_changed_places();
-"""
-
-# The rule of core.lifecycle.Outcome: of candidates with a DFT label, and null for those that were outside all along.
-OUTCOMES = """
-CREATE VIEW candidate_outcomes AS
-SELECT c.id AS candidate_id, c.campaign_id,
-       CASE WHEN c.certified_value BETWEEN g.window_low AND g.window_high THEN 'hit_by_certificate'
-            WHEN c.label_value BETWEEN g.window_low AND g.window_high
-                THEN CASE WHEN c.certified_value IS NULL THEN 'hit_by_label' ELSE 'missed' END
-       END AS outcome,
-       c.value
-FROM candidates c JOIN campaigns g ON g.id = c.campaign_id
-WHERE c.value IS NOT NULL;
 """

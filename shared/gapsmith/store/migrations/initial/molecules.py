@@ -6,8 +6,7 @@ CREATE TABLE campaigns (
     name text NOT NULL UNIQUE,
     config jsonb NOT NULL,
     levels jsonb NOT NULL,                           -- of theory that it began with: title and definition by role
-    window_low double precision NOT NULL,            -- ends of the target's window, as in core.domain.Window, so that
-    window_high double precision NOT NULL,           -- no query adds or subtracts
+    earlier_targets jsonb NOT NULL DEFAULT '[]',     -- until when and what, oldest first
     state text NOT NULL CHECK (state IN ('running', 'paused', 'finished', 'stopped')),
     stop_code text,                                  -- of the reason, to count by
     stop_reason text,

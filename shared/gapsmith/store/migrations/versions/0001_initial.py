@@ -18,7 +18,6 @@ SCHEMA = (
     calculations.TABLES,
     candidates.TABLES,
     candidates.FUNCTIONS,
-    candidates.OUTCOMES,
     services.WORK,
     services.EVENTS,
     services.TOKENS,

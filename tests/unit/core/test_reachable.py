@@ -4,7 +4,7 @@ import pytest
 
 from gapsmith.core.campaign import CampaignConfig, parse_campaign
 from gapsmith.core.errors import InputError
-from gapsmith.core.targets import check_target
+from gapsmith.core.reachable import check_target
 
 HEADS = ("gap", "homo", "lumo", "dipole", "polarizability")
 
