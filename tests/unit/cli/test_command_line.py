@@ -142,7 +142,7 @@ def test_a_dry_run_touches_nothing(gapsmith: Callable[..., Ended], tmp_path: Pat
     home = tmp_path / "home"
     result = gapsmith("run", str(QUICKSTART), "--dry-run", home=home)
     assert result.returncode == 0, result.stderr
-    assert "3.8 to 4.2 eV" in result.stdout
+    assert "gap 4 ± 0.2 eV" in result.stdout
     assert "nothing was started or written" in result.stdout
     assert not home.exists()
 
@@ -176,7 +176,7 @@ def test_a_target_outside_the_models_knowledge_warns(gapsmith: Callable[..., End
     file.write_text(yaml.safe_dump({"name": "far", "target": {"value": 1.0}}))
     result = gapsmith("run", str(file), "--dry-run", home=tmp_path / "home")
     assert result.returncode == 0
-    assert "warning: target.value" in result.stderr
+    assert "warning: target: gap" in result.stderr
 
 
 def test_the_documents_are_those_of_the_model() -> None:
