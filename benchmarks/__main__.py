@@ -22,6 +22,7 @@ NAMES = (
     "surrogate",
     "fine_tuning",
     "generator_fine_tuning",
+    "own_data",
     "triage",
     "wide",
     "levels",
@@ -71,7 +72,7 @@ def write(name: str, measure: Callable[[], object]) -> None:
 
 def main() -> None:
     """Run and write."""
-    names = sys.argv[1:] or NAMES
+    names = sys.argv[1:] or [name for name in NAMES if name != "own_data" or "GAPSMITH_IQSPR" in os.environ]
     if unknown := set(names) - set(NAMES):
         sys.exit(f"no benchmark is called {', '.join(sorted(unknown))}; there is: {', '.join(NAMES)}")
     RESULTS.mkdir(exist_ok=True)

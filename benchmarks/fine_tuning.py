@@ -64,7 +64,7 @@ def measure() -> dict[str, Any]:
         started, model = time.monotonic(), parent()
         architecture.freeze(model, given["tuned"])
         source = architecture.fine_tuning_source(
-            model, teaching, batch_size=BATCH_SIZE, replay_fraction=given["replay_fraction"], seed=0, device="cpu"
+            model, [teaching], batch_size=BATCH_SIZE, replay_fraction=given["replay_fraction"], seed=0, device="cpu"
         )
         plan = TrainingPlan(steps=given["steps"], learning_rate=given["learning_rate"], warmup_steps=15)
         model, _ = train(architecture, model, source, plan)

@@ -78,6 +78,9 @@ Symbol = Annotated[str, AfterValidator(_symbol)]
 Patterns = Annotated[tuple[Smarts, ...], Field(max_length=100)]
 
 
+DataName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+
+
 class Constraints(Section):
     """Which molecules are allowed."""
 
@@ -200,7 +203,16 @@ class CampaignConfig(Section):
     exploration: Exploration = Exploration()
     dft: Dft = Dft()
     retraining: Retraining = Retraining()
+    data: tuple[DataName, ...] = Field(
+        (), max_length=20, description="imported data sets (gapsmith data import) that the surrogate learns from, too"
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="of all random choices")
+
+    @model_validator(mode="after")
+    def _learned(self) -> Self:
+        if self.data and not (self.retraining.enabled and "surrogate" in self.retraining.models):
+            raise ValueError(f"data: {', '.join(self.data)} would not be learned: retraining of the surrogate is off")
+        return self
 
 
 def _more_than_nothing(name: str, value: timedelta) -> timedelta:

@@ -111,6 +111,15 @@ def card(name: str) -> dict[str, Any]:
     return found
 
 
+def check(wanted: Sequence[str]) -> None:
+    """Raise InputError if a campaign names a set that is not there."""
+    for name in wanted:
+        try:
+            card(name)
+        except NotFound as error:
+            raise InputError(f"data: {error}; import it with gapsmith data import") from error
+
+
 def load(name: str) -> DataSet:
     """A set; raises NotFound, or DataError if it was altered."""
     about, path = card(name), folder() / name / ARRAYS

@@ -19,6 +19,7 @@ from gapsmith.core.model_domain import check_campaign, predicted_heads
 from gapsmith.core.reachable import check_target
 from gapsmith.core.reasons import Reason
 from gapsmith.core.target import Target
+from gapsmith.data import imported
 from gapsmith.store import calculations, candidates, outbox, selection, tasks
 from gapsmith.store.database import Connection
 from gapsmith.store.models import live_domains
@@ -87,6 +88,7 @@ def create(connection: Connection, config: CampaignConfig, *, source: str) -> Ca
     domains = live_domains(connection)
     check_campaign(config, domains)
     check_target(config, predicted_heads(domains))
+    imported.check(config.data)
     campaign_id = uuid4()
     connection.execute(
         "INSERT INTO campaigns (id, name, config, state, levels) VALUES (%s, %s, %s, 'running', %s)",

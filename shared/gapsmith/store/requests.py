@@ -30,6 +30,7 @@ class Trainings:
     """Requests for trainings."""
 
     labels: int  # that there were at the last one
+    asked: int
     open: int  # not answered yet
     since_s: float  # since the last one, or since the campaign began
 
@@ -104,7 +105,7 @@ def trainings(connection: Connection, campaign_id: UUID) -> Trainings:
     row = _row(
         connection,
         f"""{_ASKED}
-            SELECT coalesce(max(labels), 0) AS labels, count(*) FILTER (WHERE NOT answered) AS open,
+            SELECT coalesce(max(labels), 0) AS labels, count(*) AS asked, count(*) FILTER (WHERE NOT answered) AS open,
                    extract(epoch FROM now() - coalesce(max(created_at), (
                        SELECT created_at FROM campaigns WHERE id = %(campaign)s)))::float8 AS since_s
             FROM asked""",

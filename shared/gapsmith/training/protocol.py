@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from gapsmith.training.communicator import Communicator
 from gapsmith.training.judging import Metric
 
 ENTRY_POINT_GROUP = "gapsmith.trainables"
-Tuned = Literal["all", "heads"]
+Tuned = Literal["all", "heads", "own"]
 Storage = Literal["memory", "distributed", "disk"]
 
 
@@ -150,18 +150,21 @@ class Trainable(Protocol):
     def fine_tuning_source(
         self,
         model: nn.Module,
-        labels: Sequence[LabelledGeometry],
+        labels: Sequence[Sequence[LabelledGeometry]],
         *,
         batch_size: int,
         replay_fraction: float,
         seed: int,
         device: str,
     ) -> BatchSource:
-        """New labels mixed with a replay of the base data (``replay_fraction`` of every batch)."""
+        """New labels mixed with a replay of the base data (``replay_fraction`` of every batch).
+
+        Groups of labels, such as a campaign's and an imported data set's, have equal shares of the rest.
+        """
         ...
 
     def freeze(self, model: nn.Module, tuned: Tuned) -> None:
-        """Leave all weights or those of the last layers ("heads") to be trained further, in place."""
+        """Leave all weights, those of the last layers ("heads"), or those that data sets added ("own") to be trained."""
         ...
 
     def loss(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
@@ -179,6 +182,30 @@ class Trainable(Protocol):
     def finish(self, model: nn.Module, labels: Sequence[LabelledGeometry]) -> dict[str, Any]:
         """After training: recalibration and the like, in place; what it returns goes into the model's card."""
         ...
+
+
+@runtime_checkable
+class Extensible(Protocol):
+    """An architecture that learns from imported data sets, each with a head of its own."""
+
+    def widened(self, config: Mapping[str, Any], data: Sequence[str]) -> dict[str, Any]:
+        """A model's configuration with all that it takes to learn from imported data sets, too.
+
+        Raises:
+            InputError: there is no such set.
+        """
+        ...
+
+    def extended(self, weights: Path, config: Mapping[str, Any], data: Sequence[str]) -> nn.Module:
+        """A trained model of that widened configuration, which still predicts what it did; raises InputError."""
+        ...
+
+
+def extensible(architecture: Trainable) -> Extensible:
+    """The same, if it learns from imported data sets; raises InputError."""
+    if not isinstance(architecture, Extensible):
+        raise InputError(f"a {architecture.role} does not learn from imported data sets; the surrogate does")
+    return architecture
 
 
 def trainable(architecture: str) -> Trainable:

@@ -73,7 +73,7 @@ class TrainableContract:
         one, folder = trainable(self.architecture), tmp_path_factory.mktemp(self.architecture)
         torch.manual_seed(0)
         model = one.build(self.config)
-        source = one.fine_tuning_source(model, labels(8), batch_size=4, replay_fraction=0.25, seed=1, device="cpu")
+        source = one.fine_tuning_source(model, [labels(8)], batch_size=4, replay_fraction=0.25, seed=1, device="cpu")
         model, state = train(one, model, source, TrainingPlan(steps=2, learning_rate=1e-3), directory=folder / "state")
         assert state.step == 2
         facts = one.finish(model, labels(6))
@@ -102,7 +102,7 @@ class TrainableContract:
             one.build(missing)
 
     def test_the_loss_can_be_minimised(self, one: Trainable, model: nn.Module) -> None:
-        source = one.fine_tuning_source(model, labels(8), batch_size=4, replay_fraction=0.25, seed=1, device="cpu")
+        source = one.fine_tuning_source(model, [labels(8)], batch_size=4, replay_fraction=0.25, seed=1, device="cpu")
         losses = one.loss(model.train(), source.batch(0))
         assert all(torch.isfinite(value).all() for value in losses.values())
         losses["loss"].backward()  # type: ignore[no-untyped-call]
@@ -111,7 +111,9 @@ class TrainableContract:
     def test_batches_depend_on_the_step_alone(self, one: Trainable, model: nn.Module) -> None:
         found = []
         for _ in range(2):
-            source = one.fine_tuning_source(model, labels(8), batch_size=4, replay_fraction=0.25, seed=1, device="cpu")
+            source = one.fine_tuning_source(
+                model, [labels(8)], batch_size=4, replay_fraction=0.25, seed=1, device="cpu"
+            )
             source.batch(3)
             torch.manual_seed(7)
             found.append(float(one.loss(model.eval(), source.batch(2))["loss"].detach()))

@@ -123,7 +123,7 @@ class TallyTrainable:
     def fine_tuning_source(
         self,
         model: nn.Module,
-        labels: Sequence[LabelledGeometry],
+        labels: Sequence[Sequence[LabelledGeometry]],
         *,
         batch_size: int,
         replay_fraction: float,
@@ -132,7 +132,8 @@ class TallyTrainable:
     ) -> BatchSource:
         """Labels and QM9."""
         assert isinstance(model, Network)
-        return Source(model, labels, batch_size, round(batch_size * replay_fraction), seed)
+        those = [label for some in labels for label in some]
+        return Source(model, those, batch_size, round(batch_size * replay_fraction), seed)
 
     def freeze(self, model: nn.Module, tuned: Tuned) -> None:
         """With "heads", the first layer stays as it is."""
@@ -179,7 +180,7 @@ class Base:
         """QM9 alone."""
         unused = [LabelledGeometry(np.array([6], np.uint8), np.zeros((1, 3), np.float32), {"gap_ev": 7.0})]
         return self._own.fine_tuning_source(
-            self.model, unused, batch_size=batch_size, replay_fraction=1.0, seed=self._seed, device="cpu"
+            self.model, [unused], batch_size=batch_size, replay_fraction=1.0, seed=self._seed, device="cpu"
         )
 
     def look(self) -> dict[str, float]:

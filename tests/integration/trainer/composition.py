@@ -111,7 +111,7 @@ class CompositionTrainable:
     def fine_tuning_source(
         self,
         model: nn.Module,
-        labels: Sequence[LabelledGeometry],
+        labels: Sequence[Sequence[LabelledGeometry]],
         *,
         batch_size: int,
         replay_fraction: float,
@@ -119,7 +119,7 @@ class CompositionTrainable:
         device: str,
     ) -> BatchSource:
         """Labels and QM9."""
-        return Source(labels, batch_size, replay_fraction, seed)
+        return Source([label for some in labels for label in some], batch_size, replay_fraction, seed)
 
     def freeze(self, model: nn.Module, tuned: Tuned) -> None:
         """With "heads", the first layer stays as it is."""

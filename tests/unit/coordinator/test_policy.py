@@ -46,6 +46,14 @@ def snapshot(**fields: Any) -> Snapshot:
     return Snapshot(**{"state": CampaignState.RUNNING, "elapsed_s": 1.0, "workers": WORKERS, **fields})
 
 
+@pytest.mark.parametrize(("data", "trainings", "train"), [((), 0, False), (("ours",), 0, True), (("ours",), 1, False)])
+def test_imported_data_is_learned_once_before_there_are_labels(
+    data: tuple[str, ...], trainings: int, train: bool
+) -> None:
+    config = campaign().model_copy(update={"data": data})
+    assert decide(config, snapshot(trainings=trainings)).train is train
+
+
 def test_a_new_campaign_asks_for_molecules_and_nothing_else() -> None:
     decisions = decide(campaign(), snapshot())
     assert decisions.generate

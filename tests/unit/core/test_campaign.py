@@ -1,5 +1,6 @@
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -124,3 +125,20 @@ def test_the_schema_describes_every_key_of_the_example() -> None:
 def test_a_duration_that_no_calendar_has_is_refused(value: object) -> None:
     with pytest.raises(InputError, match="calendar"):
         parse_campaign({"name": "a", "target": {"value": 4}, "budget": {"wall_time": value}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": ["Ours!"]}, "data"),
+        (
+            {"data": ["ours"], "retraining": {"enabled": False}},
+            "ours would not be learned: retraining of the surrogate",
+        ),
+        ({"data": ["ours"], "retraining": {"models": ["generator"]}}, "ours would not be learned"),
+    ],
+)
+def test_data_must_have_a_name_and_be_learned(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_campaign({"name": "a", "target": {"value": 4.0}, **changes})
+    assert parse_campaign({"name": "a", "target": {"value": 4.0}, "data": ["ours"]}).data == ("ours",)

@@ -111,13 +111,13 @@ def test_noise_is_as_wide_as_asked_and_differs_from_step_to_step() -> None:
 def test_replay_fraction_of_every_batch_is_old(fraction: float, fresh: int) -> None:
     new = from_geometries([(np.array([1, 1]), np.array([[0, 0, 0], [0, 0, 0.74]]))] * 3, [{"gap_ev": 1000.0}] * 3)
     given_: dict[str, Any] = {"batch_size": 16, "replay_fraction": fraction, "seed": 0, "device": "cpu"}
-    replay = ReplaySource(new, molecules(100), **given_)
+    replay = ReplaySource([new], molecules(100), **given_)
     for step in range(3):
         shares = [replay.batch(step, rank=rank, size=2) for rank in range(2)]
         gaps = [name for share in shares for name in names(share)]
         assert gaps.count(1000) == fresh
         assert len(gaps) == 16
-    again = ReplaySource(new, molecules(100), **given_)
+    again = ReplaySource([new], molecules(100), **given_)
     np.testing.assert_array_equal(replay.batch(5).parts[0].graph.coordinates, again.batch(5).parts[0].graph.coordinates)
 
 
@@ -131,9 +131,9 @@ def test_what_cannot_be_batched_is_refused(small: SimpleNamespace) -> None:
         source(from_geometries([]), 1, 0)
     given_: dict[str, Any] = {"batch_size": 2, "seed": 0, "device": "cpu"}
     with pytest.raises(InputError, match="at least one label"):
-        ReplaySource(from_geometries([]), few, replay_fraction=0.5, **given_)
+        ReplaySource([from_geometries([])], few, replay_fraction=0.5, **given_)
     with pytest.raises(InputError, match=r"replay_fraction .* got 1"):
-        ReplaySource(few, few, replay_fraction=1.0, **given_)
+        ReplaySource([few], few, replay_fraction=1.0, **given_)
 
 
 def test_members_see_different_bootstraps_with_mean_one() -> None:

@@ -195,7 +195,7 @@ def test_it_learns_and_is_calibrated(config: dict[str, Any]) -> None:
 def test_fine_tuning_takes_labels_without_homo(network: SurrogateNetwork) -> None:
     bare = [LabelledGeometry(x.numbers, x.coordinates, {"gap_ev": 1.0}) for x in labels(6, 3)]
     trainable = SurrogateTrainable()
-    source = trainable.fine_tuning_source(network, bare, batch_size=8, replay_fraction=0.25, seed=0, device="cpu")
+    source = trainable.fine_tuning_source(network, [bare], batch_size=8, replay_fraction=0.25, seed=0, device="cpu")
     found = trainable.loss(network, source.batch(0))
     assert all(torch.isfinite(value) for value in found.values())
     assert set(trainable.evaluate_labels(network, bare)) == {"gap_mae_ev", "gap_rmse_ev", "gap_nll"}

@@ -53,7 +53,7 @@ def label(*numbers: int) -> LabelledGeometry:
 
 
 def measured(kind: object, *labels: LabelledGeometry) -> Any:
-    return measure(cast(Trainable, kind), nn.Linear(1, 1), labels, JOB)
+    return measure(Parent(JOB, cast(Trainable, kind), {}), nn.Linear(1, 1), labels)
 
 
 def test_each_label_counts_once_and_unknown_ones_not_at_all() -> None:
@@ -85,5 +85,5 @@ def test_a_model_that_was_judged_on_as_many_base_molecules_is_not_measured_on_th
     card = {"metrics": {"base": {"loss": 0.5}}, "base_molecules": molecules}
     parent = Parent(JOB, cast(Trainable, Weights()), card)
     assert parent.base_metrics == expected
-    scores, _ = measure(parent.trainable, nn.Linear(1, 1), [label(6)], JOB, known=parent.base_metrics)
+    scores, _ = measure(parent, nn.Linear(1, 1), [label(6)], known=parent.base_metrics)
     assert scores.base == (expected or {"loss": 7.0})

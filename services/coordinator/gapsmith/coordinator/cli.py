@@ -32,12 +32,14 @@ def run(file: Path, dry_run: bool, results: Path | None, yes: bool) -> None:
     from gapsmith.core.chemistry.screening import check_constraints
     from gapsmith.core.errors import InputError
     from gapsmith.core.model_domain import check_campaign, warnings, within
+    from gapsmith.data import imported
     from gapsmith.stack.connect import known_domains
 
     config, domains = read_campaign(file), known_domains()
     try:
         check_campaign(config, domains)
         check_constraints(within(config.constraints, domains.values()))
+        imported.check(config.data)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     for warning in warnings(config, domains):

@@ -57,6 +57,7 @@ class Snapshot:
     parents: int = 0  # candidates that could be regrown
     trained_labels: int = 0  # how many labels there were at the last request for a training
     open_trainings: int = 0
+    trainings: int = 0  # asked for so far
     since_training_s: float = 0.0  # since a training was asked for, or since the campaign began
     drift: float = 0.0  # root mean square of the new labels' errors in predicted standard deviations
 
@@ -84,8 +85,13 @@ def decide(config: CampaignConfig, now: Snapshot) -> Decisions:
         generate=_generate(config, now, left),
         certify=config.dft.certify and now.uncertified_hits > 0,
         # what is learnt must still be of use
-        train=left > 0 and now.open_trainings == 0 and _due(config.retraining, now),
+        train=left > 0 and now.open_trainings == 0 and (_due(config.retraining, now) or _unlearned(config, now)),
     )
+
+
+def _unlearned(config: CampaignConfig, now: Snapshot) -> bool:
+    """Whether imported data waits to be learned: it takes no label, so that the first candidates gain by it."""
+    return bool(config.data) and now.trainings == 0
 
 
 def _due(policy: Retraining, now: Snapshot) -> bool:

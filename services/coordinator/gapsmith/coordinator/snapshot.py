@@ -36,6 +36,7 @@ def take(connection: Connection, campaign: Campaign, *, workers: int) -> Snapsho
         parents=now.waiting + now.labels,
         trained_labels=trainings.labels,
         open_trainings=trainings.open,
+        trainings=trainings.asked,
         since_training_s=trainings.since_s,
         drift=progress.drift(connection, campaign.id, trainings.labels) if campaign.config.retraining.drift else 0.0,
     )

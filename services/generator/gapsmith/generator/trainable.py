@@ -59,7 +59,7 @@ class GeneratorTrainable:
     def fine_tuning_source(
         self,
         model: nn.Module,
-        labels: Sequence[LabelledGeometry],
+        labels: Sequence[Sequence[LabelledGeometry]],
         *,
         batch_size: int,
         replay_fraction: float,
@@ -68,10 +68,11 @@ class GeneratorTrainable:
     ) -> BatchSource:
         """Labelled molecules with a replay of QM9; raises DataError if no label's bonds can be assigned."""
         vocabulary = cast(network.Denoiser, model).vocabulary
-        molecules = from_geometries(labels, vocabulary)
+        those = [label for some in labels for label in some]
+        molecules = from_geometries(those, vocabulary)
         if len(molecules) == 0:
             raise DataError(
-                f"none of the {len(labels)} labelled molecules has a known property and bonds that can be assigned"
+                f"none of the {len(those)} labelled molecules has a known property and bonds that can be assigned"
             )
         return MoleculeSource(
             molecules,

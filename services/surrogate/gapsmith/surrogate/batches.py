@@ -199,7 +199,7 @@ class ReplaySource:
 
     def __init__(
         self,
-        new: Molecules,
+        new: Sequence[Molecules],
         old: Molecules,
         *,
         batch_size: int,
@@ -207,25 +207,31 @@ class ReplaySource:
         seed: int,
         device: str,
     ) -> None:
-        if len(new) == 0:
+        """Divide batches: the old ones' share, and the rest evenly among the groups of new ones."""
+        groups = [some for some in new if len(some)]
+        if not groups:
             raise InputError("fine-tuning needs at least one label")
         if not 0 <= replay_fraction < 1:
             raise InputError(f"replay_fraction must be at least 0 and below 1, got {replay_fraction}")
-        self.replayed = min(batch_size - 1, round(batch_size * replay_fraction))
-        if self.replayed < 0 or self.replayed > len(old):
-            raise InputError(f"batch_size {batch_size} must be between 1 and the {len(old)} molecules there are")
-        self.seed, self.old, self.new = seed, len(old), len(new)
-        self.fresh = batch_size - self.replayed
-        weights = np.concatenate([bootstrap_weights(len(old), seed), bootstrap_weights(len(new), seed + 1)])
-        still = np.zeros(len(old) + len(new))
-        self._resident = Resident(joined([old, new]), still, bootstrap=weights, device=device)
+        replayed = min(batch_size - len(groups), round(batch_size * replay_fraction))
+        if replayed < 0 or replayed > len(old):
+            raise InputError(
+                f"batch_size {batch_size} must be between {len(groups)} and the {len(old)} molecules there are"
+            )
+        self.seed, self.replayed, parts = seed, replayed, [old, *groups]
+        self._ends = np.cumsum([len(part) for part in parts])
+        self._counts = [replayed, *apportion([1.0] * len(groups), batch_size - replayed)]
+        weights = [bootstrap_weights(len(part), seed + number) for number, part in enumerate(parts)]
+        still = np.zeros(self._ends[-1])
+        self._resident = Resident(joined(parts), still, bootstrap=np.concatenate(weights), device=device)
 
     def batch(self, step: int, *, rank: int = 0, size: int = 1) -> Batch:
         """One rank's share of a step's batch."""
         draw = np.random.default_rng([self.seed, step])
-        old = draw.choice(self.old, self.replayed, replace=False)
-        new = self.old + draw.choice(self.new, self.fresh, replace=self.fresh > self.new)
-        chosen = draw.permutation(np.concatenate([old, new]))  # every rank gets some of both
+        found = []
+        for end, length, count in zip(self._ends, np.diff(self._ends, prepend=0), self._counts, strict=True):
+            found.append(end - length + draw.choice(length, count, replace=count > length))
+        chosen = draw.permutation(np.concatenate(found))  # every rank gets some of all
         if len(chosen[rank::size]) == 0:
             return Batch(())
         return Batch((self._resident.part(chosen, draw_seed(self.seed, step, 0), rank=rank, size=size),))

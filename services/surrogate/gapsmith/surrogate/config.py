@@ -14,8 +14,10 @@ from gapsmith.core.chemistry.elements import SYMBOLS, number_of
 from gapsmith.core.documents import read, shown
 from gapsmith.core.errors import InputError
 from gapsmith.core.units import UNITS, Unit
+from gapsmith.data.imported import AT
 from gapsmith.data.sources import find, registered
-from gapsmith.surrogate.quantities import ENERGY_OF_FORCES, FORCES, FRONTIER, quantities
+from gapsmith.surrogate.quantities import ENERGY_OF_FORCES, FORCES, FRONTIER, quantities, stem
+from gapsmith.surrogate.quantities import quantity as quantity_of
 
 FOLDER: Final = Path(__file__).parent / "configs"
 DEFAULT: Final = FOLDER / "default.yaml"
@@ -111,7 +113,7 @@ class Config:
 
     def column(self, head: str) -> str:
         """Name with unit, e.g. ``gap_ev``."""
-        return f"{head}_{self.heads[head].known_unit.suffix}"
+        return f"{stem(head)}_{self.heads[head].known_unit.suffix}"
 
 
 def load(path: Path) -> Config:
@@ -221,8 +223,9 @@ def _sources(raw: Any, trained: bool) -> dict[str, SourceConfig]:
 def _heads(raw: Any, sources: Mapping[str, SourceConfig], trained: bool) -> dict[str, HeadConfig]:
     found, known = {}, quantities()
     for name, section in _named(raw, "heads", tuple(known)).items():
-        _known(str(name), tuple(known), "heads")
-        where, quantity = f"heads.{name}", known[name]
+        if AT not in str(name):  # a head of a level of its own has any level's name
+            _known(str(name), tuple(known), "heads")
+        where, quantity = f"heads.{name}", quantity_of(name)
         values = _section(section, where, tuple(HeadConfig.__dataclass_fields__), optional=("base",))
         base = _text(values, where, "base", BASES) if "base" in values else "none"
         if base != "none" and (quantity.form != "intensive" or name == "lumo"):
@@ -250,7 +253,8 @@ def _heads(raw: Any, sources: Mapping[str, SourceConfig], trained: bool) -> dict
     for source in sources:
         if not any(source in head.sources for head in found.values()):
             raise InputError(f"sources.{source} trains no head; name it in a head's sources or leave it out")
-    return {name: found[name] for name in known if name in found}  # one order, however the file is sorted
+    order = (*known, *sorted(name for name in found if AT in name))
+    return {name: found[name] for name in order if name in found}  # one order, however the file is sorted
 
 
 def _known(key: str, known: Sequence[str], where: str) -> None:

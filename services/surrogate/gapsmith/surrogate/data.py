@@ -8,6 +8,7 @@ import numpy as np
 from gapsmith.core.chemistry.geometry import fault
 from gapsmith.core.errors import InputError
 from gapsmith.core.units import base_unit
+from gapsmith.data.imported import AT
 from gapsmith.data.molecules import Molecules
 from gapsmith.surrogate.quantities import quantities
 
@@ -29,7 +30,8 @@ def from_geometries(
 
     Args:
         geometries: (atoms,) atomic numbers and (atoms, 3) angstrom each.
-        targets: labels by name with base unit, e.g. ``{"gap_ev": 4.1}``; a LUMO follows from HOMO and gap.
+        targets: labels by name with base unit, e.g. ``{"gap_ev": 4.1}``, or by the head of a level of its own
+            (``gap@pbe0``), in its base unit; a LUMO follows from HOMO and gap.
     """
     for index, (numbers, coordinates) in enumerate(geometries):
         check_geometry(np.asarray(numbers), np.asarray(coordinates), f"molecule {index}")
@@ -39,8 +41,9 @@ def from_geometries(
     for index, given in enumerate(targets or ()):
         if "lumo_ev" not in given and {"homo_ev", "gap_ev"} <= given.keys():
             given = {**given, "lumo_ev": given["homo_ev"] + given["gap_ev"]}
-        for name in given.keys() & known.keys():
-            graph.setdefault(known[name], np.full(len(geometries), np.nan))[index] = given[name]
+        for name in given:
+            if (head := known.get(name, name if AT in name else None)) is not None:
+                graph.setdefault(head, np.full(len(geometries), np.nan))[index] = given[name]
     return Molecules(
         offsets=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
         numbers=np.concatenate([np.asarray(z, dtype=np.uint8) for z, _ in geometries] or [np.zeros(0, np.uint8)]),

@@ -73,7 +73,7 @@ def _head_loss(
 
 
 @torch.no_grad()
-def normalise(model: SurrogateNetwork, molecules: list[Molecules]) -> None:
+def normalise(model: SurrogateNetwork, molecules: list[Molecules], only: str | None = None) -> None:
     """Set every head's scale, offset and references of elements from training molecules, in place.
 
     Energies and polarizabilities are fitted as sums over elements by least squares; what is left sets the scale.
@@ -81,8 +81,9 @@ def normalise(model: SurrogateNetwork, molecules: list[Molecules]) -> None:
     Args:
         model: a new network.
         molecules: one set per source, with labels of that source's heads only.
+        only: this head; None: all.
     """
-    for name in model.heads:
+    for name in model.heads if only is None else [only]:
         head, form = model.head(name), quantity(name).form
         for some in molecules:
             if name not in some.labelled():
@@ -109,7 +110,7 @@ def normalise(model: SurrogateNetwork, molecules: list[Molecules]) -> None:
                     head.offset.fill_(float(values.mean()))
             head.scale.fill_(max(LEAST_SCALE, float(np.nanstd(left))))
             break
-    if FORCES in model.names:
+    if FORCES in model.names and only is None:
         for some in molecules:
             if FORCES in some.node:
                 model.force_scale.fill_(max(LEAST_SCALE, float(np.sqrt(np.nanmean(some.node[FORCES] ** 2)))))

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.errors import InputError
+from gapsmith.data.imported import AT
 from gapsmith.data.molecules import Molecules
-from gapsmith.surrogate import ARCHITECTURE, ROLE, data, sources
+from gapsmith.surrogate import ARCHITECTURE, ROLE, data, own_heads, sources
 from gapsmith.surrogate.base import SurrogateBase, build
 from gapsmith.surrogate.batches import Batch, ReplaySource
 from gapsmith.surrogate.calibration import calibrate
@@ -52,10 +53,18 @@ class SurrogateTrainable:
         """On all sources of the configuration; raises InputError, DataError or CheckpointError."""
         return SurrogateBase(config, options)
 
+    def widened(self, config: Mapping[str, Any], data: Sequence[str]) -> dict[str, Any]:
+        """With a head for each level of the data sets; raises InputError or NotFound."""
+        return own_heads.widened(config, data)
+
+    def extended(self, weights: Path, config: Mapping[str, Any], data: Sequence[str]) -> nn.Module:
+        """See ``own_heads.extended``; raises InputError, NotFound or CheckpointError."""
+        return own_heads.extended(weights, config, data)
+
     def fine_tuning_source(
         self,
         model: nn.Module,
-        labels: Sequence[LabelledGeometry],
+        labels: Sequence[Sequence[LabelledGeometry]],
         *,
         batch_size: int,
         replay_fraction: float,
@@ -65,7 +74,7 @@ class SurrogateTrainable:
         """New labels and the model's first source; raises InputError without labels, or if the share is not in [0, 1)."""
         config = cast(SurrogateNetwork, model).config
         return ReplaySource(
-            labelled(labels, config),
+            [labelled(some, config) for some in labels],
             sources.main(config, "train"),
             batch_size=batch_size,
             replay_fraction=replay_fraction,
@@ -74,8 +83,13 @@ class SurrogateTrainable:
         )
 
     def freeze(self, model: nn.Module, tuned: Tuned) -> None:
-        """With "heads", the trunk stays as it is."""
-        cast(SurrogateNetwork, model).trunk.requires_grad_(tuned == "all")
+        """With "heads", the trunk stays as it is; with "own", all but heads of levels of their own."""
+        network = cast(SurrogateNetwork, model)
+        network.trunk.requires_grad_(tuned == "all")
+        if tuned == "own":
+            network.requires_grad_(False)
+            for name in network.heads:
+                network.head(name).requires_grad_(AT in name)
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Absolute errors of all heads for the means, Gaussian likelihood for their noise."""
@@ -111,7 +125,8 @@ def labelled(labels: Sequence[LabelledGeometry], config: Config) -> Molecules:
         InputError: one has no value of any quantity.
     """
     for index, label in enumerate(labels):
-        if not np.isfinite([label.targets[name] for name in label.targets.keys() & data.columns().keys()]).any():
+        known = [value for name, value in label.targets.items() if name in data.columns() or AT in name]
+        if not np.isfinite(known).any():
             raise InputError(f"label {index} has no finite value that a head could learn: {dict(label.targets)}")
     found = data.from_geometries([(x.numbers, x.coordinates) for x in labels], [x.targets for x in labels])
     return found.seen() if config.trunk.electronic else found

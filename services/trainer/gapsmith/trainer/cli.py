@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapsmith.cli import options
+from gapsmith.core.errors import InputError
 from gapsmith.core.lifecycle import ModelState
 from gapsmith.core.terminal import confirm, echo, print_json, print_rows
 from gapsmith.stack.connect import connected
@@ -228,7 +229,14 @@ def _ask(what: str, yes: bool) -> None:
     help="Base data in every process's memory, spread over the processes' memory, or on disk.",
 )
 @click.option("--replicas", type=click.IntRange(1, 1024), default=1, show_default=True, help="Of what is spread.")
-def train(model: str, directory: Path | None, resume: bool, **given: Any) -> None:
+@click.option(
+    "--with",
+    "data",
+    multiple=True,
+    metavar="NAME",
+    help="Imported data set (gapsmith data import) that the live surrogate learns, with a head of its own; several times.",
+)
+def train(model: str, directory: Path | None, resume: bool, data: tuple[str, ...], **given: Any) -> None:
     """Train a surrogate or a generator on its base data.
 
     MODEL is a role (surrogate, generator), which means the architecture of its shipped weights, or the name of an
@@ -237,12 +245,26 @@ def train(model: str, directory: Path | None, resume: bool, **given: Any) -> Non
     A killed process does not end a training of several; a stopped training goes on with --resume. What comes out are weights
     with a card in the directory, beside metrics for TensorBoard.
 
+    With --with, the live surrogate goes on learning: from the data sets, which get heads of their own, and from replayed base
+    data, so that its other heads stay as good. It goes live if it passes the promotion gate.
+
     For example: gapsmith train surrogate --np 2 --time-budget 30m
     """
     from gapsmith.trainer.assignment import Paths
     from gapsmith.trainer.commands.train import alone, backend_of, carry_out, new, resumed
 
-    paths = Paths((directory or Path("runs") / model).absolute())
+    paths = Paths((directory or Path("runs") / "-".join((model, *data))).absolute())
+    if data:
+        from gapsmith.trainer.commands.own_data import train_with
+        from gapsmith.trainer.job import Folder
+        from gapsmith.training.devices import usable_device
+
+        if model != "surrogate":
+            raise InputError(f"--with: a {model} does not learn from imported data; a surrogate does")
+        with alone(paths):
+            given["device"] = usable_device(given["device"])
+            train_with(Folder(paths.folder), data, given, resume=resume)
+        return
     with alone(paths):
         assignment = resumed(model, paths, given) if resume else new(model, paths, given)
         backend = backend_of(given["backend"], assignment.processes, given["hosts"])

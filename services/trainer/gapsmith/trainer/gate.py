@@ -58,11 +58,12 @@ def judge(candidate: Scores, live: Scores, metrics: Sequence[Metric]) -> Verdict
     Raises:
         InputError: there are no metrics, or the two were not measured by them on the same held-out labels, or on none.
     """
-    counts = {len(scores.labels.get(metric.name, ())) for scores in (candidate, live) for metric in metrics}
+    on_base, on_labels = ([one for one in metrics if one.on in ("both", part)] for part in ("base", "labels"))
+    counts = {len(scores.labels.get(metric.name, ())) for scores in (candidate, live) for metric in on_labels}
     if len(counts) != 1 or 0 in counts:
         raise InputError("candidate and live model must be measured on the same held-out labels, at least one")
-    checks = [_base(metric, candidate, live) for metric in metrics]
-    checks += [_paired(metric, candidate.labels[metric.name], live.labels[metric.name]) for metric in metrics]
+    checks = [_base(metric, candidate, live) for metric in on_base]
+    checks += [_paired(metric, candidate.labels[metric.name], live.labels[metric.name]) for metric in on_labels]
     promoted, (labels,) = all(check.passed for check in checks), counts
     few = "; so few labels show a clear loss, not a small gain" if labels < FEW else ""
     reasons = "; ".join(check.text if check.passed else f"FAILED: {check.text}" for check in checks)

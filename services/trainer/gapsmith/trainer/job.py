@@ -28,18 +28,19 @@ class Job(Document):
 
     role: str  # of trainable
     property: str = "gap"  # that the campaign wants: what the models are judged by
-    parent_id: UUID
+    data: tuple[str, ...] = ()  # imported data sets to learn from
+    parent_id: UUID | None  # None of weights that no database knows
     parent_weights: Path
     parent_sha256: str
     model_id: UUID  # of the model that comes out
     weights: Path  # where it goes
-    training_labels: int  # the oldest, to train on
+    training_labels: int  # the oldest, to train on; none: of the data sets alone, which judge then, too
     held_out_labels: int  # the newest, to judge by
     steps: int
     batch_size: int  # of all processes together
     replay_fraction: float
     learning_rate: float
-    tuned: Literal["all", "heads"] = "all"
+    tuned: Literal["all", "heads", "own"] = "all"
     base_molecules: int
     seed: int
     processes: int

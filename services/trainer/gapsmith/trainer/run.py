@@ -15,6 +15,7 @@ import torch
 
 from gapsmith.core import properties
 from gapsmith.core.errors import CheckpointError, GapsmithError, InputError
+from gapsmith.trainer import data_sets
 from gapsmith.trainer import labels as label_files
 from gapsmith.trainer.candidate import Labels, Parent, finish
 from gapsmith.trainer.communicator import end_process, join
@@ -71,7 +72,7 @@ def run(folder: Folder, job: Job) -> bool:
             model,
             parent.trainable.fine_tuning_source(
                 model,
-                labels.training,
+                [labels.training, labels.imported],
                 batch_size=job.batch_size,
                 replay_fraction=job.replay_fraction,
                 seed=job.seed,
@@ -102,6 +103,15 @@ def split(folder: Folder, job: Job, parent: Parent) -> Labels:
     Raises:
         InputError: the file holds other labels than the job speaks of, or nothing is left to train on or to judge by.
     """
+    imported = data_sets.labelled(job.data, "train")
+    if not job.training_labels:  # of the data sets alone
+        held_out = data_sets.labelled(job.data, "validation")
+        if not imported or not held_out:
+            raise InputError(
+                f"{', '.join(job.data)}: {len(imported)} molecules are left to train on and {len(held_out)} to judge by; "
+                "import more"
+            )
+        return Labels([], held_out, (), imported)
     found = label_files.read(folder.labels)
     if len(found) != job.training_labels + job.held_out_labels:
         raise InputError(f"{folder.labels} holds {len(found)} labels, {folder.job} speaks of others")
@@ -125,7 +135,7 @@ def split(folder: Folder, job: Job, parent: Parent) -> Labels:
     held_out = [geometry for place, geometry in kept if place >= job.training_labels]
     if not training or not held_out:
         raise InputError(f"{len(strange)} of {len(found)} labels are outliers, and too few are left to learn from")
-    return Labels(training, held_out, tuple(strange.values()))
+    return Labels(training, held_out, tuple(strange.values()), imported)
 
 
 def _value(name: str, targets: Mapping[str, float]) -> float:

@@ -25,6 +25,7 @@ from gapsmith.store.labels import Label
 from gapsmith.store.model_story import check_role
 from gapsmith.store.models import Model
 from gapsmith.store.tasks import MOST_ATTEMPTS, Task
+from gapsmith.trainer import data_sets
 from gapsmith.trainer import labels as label_files
 from gapsmith.trainer.gate import Verdict, judge
 from gapsmith.trainer.job import Folder, Job, Progress, Result, read
@@ -79,15 +80,16 @@ class TrainerService(TaskService):
         with self.database.transaction() as connection:
             live = models.live(connection, event.role)
             found = labels.collect(connection, event.campaign_id)
-            target = campaigns.get(connection, event.campaign_id).config.target
+            config = campaigns.get(connection, event.campaign_id).config
+        data = config.data if event.role == "surrogate" else ()
         if live is None:
             return self._nothing(event, f"nothing trained: no {event.role} is live; start the service {event.role}")
-        if label_files.held_out(len(found)) == 0:
+        if label_files.held_out(len(found)) == 0 and not self._unlearned(data, live):
             least = LEAST_TRAINING + LEAST_HELD_OUT
             return self._nothing(event, f"nothing trained: {len(found)} labels, and it takes {least}")
         folder = Folder(self.trainings / str(task.id))
         try:
-            job = self._job(folder, task, event, target.main.name, live, found)
+            job = self._job(folder, task, event, config.target.main.name, live, found, data)
             result = self._train(folder, job, task)
         except StoppedError:
             raise Interrupted from None
@@ -119,8 +121,20 @@ class TrainerService(TaskService):
         """Folder of the trainings that run."""
         return self.settings.home / "trainings"
 
+    def _unlearned(self, data: Sequence[str], live: Model) -> bool:
+        """Whether the live model has not learned from all of these data sets."""
+        known = {str(one["name"]) for one in card_alone(Path(live.path)).get("sources", [])}
+        return any(f"imported:{name}" not in known for name in data)
+
     def _job(
-        self, folder: Folder, task: Task, event: TrainingRequested, wanted: str, live: Model, found: list[Label]
+        self,
+        folder: Folder,
+        task: Task,
+        event: TrainingRequested,
+        wanted: str,
+        live: Model,
+        found: list[Label],
+        data: tuple[str, ...],
     ) -> Job:
         """The job of the attempt before, if it starts from the model that is live now; else a new one."""
         try:
@@ -133,8 +147,21 @@ class TrainerService(TaskService):
         shutil.rmtree(folder.path, ignore_errors=True)
         processes, warnings = self._processes(event.processes)
         model_id = model_of(task.id)
-        training_labels = len(found) - label_files.held_out(len(found))
+        held_out = label_files.held_out(len(found))
         batch_size = math.ceil(self.trainer.batch_size / processes) * processes
+        seen = event.steps * batch_size
+        replay = label_files.replayed(self.trainer.replay_fraction, labels=len(found) - held_out, seen=seen)
+        learning = {
+            "data": data,
+            "training_labels": len(found) - held_out,
+            "held_out_labels": held_out,
+            "steps": event.steps,
+            "replay_fraction": replay,
+            "learning_rate": self.trainer.learning_rate,
+            "tuned": self.trainer.tuned,
+        }
+        if not held_out:  # too few labels, but data sets that are new to the live model
+            learning, found = data_sets.recipe(data, self.trainer), []
         job = Job(
             role=event.role,
             property=wanted,
@@ -143,15 +170,8 @@ class TrainerService(TaskService):
             parent_sha256=live.sha256,
             model_id=model_id,
             weights=self.settings.models / f"{event.role}-{model_id}.safetensors",
-            training_labels=training_labels,
-            held_out_labels=label_files.held_out(len(found)),
-            steps=event.steps,
             batch_size=batch_size,
-            replay_fraction=label_files.replayed(
-                self.trainer.replay_fraction, labels=training_labels, seen=event.steps * batch_size
-            ),
-            learning_rate=self.trainer.learning_rate,
-            tuned=self.trainer.tuned,
+            **learning,
             base_molecules=self.trainer.base_molecules,
             seed=event.seed,
             processes=processes,
@@ -159,7 +179,8 @@ class TrainerService(TaskService):
             device=self.trainer.device,
             nice=self.trainer.nice,
         )
-        label_files.write(folder.labels, found)
+        if found:
+            label_files.write(folder.labels, found)
         job.write(folder.job)
         return job
 
