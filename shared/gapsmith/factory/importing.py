@@ -23,6 +23,8 @@ from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.chemistry.perception import perceive_bonds
 from gapsmith.core.chemistry.reader import ReadOptions, read_molecules
 from gapsmith.core.chemistry.records import Record
+from gapsmith.core.chemistry.tables import read_table
+from gapsmith.core.chemistry.text import Lines
 from gapsmith.core.errors import CalculationError, Conflict, InputError, InvalidMolecule
 from gapsmith.core.levels import configured
 from gapsmith.core.model_domain import ModelDomain
@@ -40,6 +42,7 @@ from gapsmith.training.files import sha256
 LEAST: Final = 20  # molecules: of fewer, neither a tenth to measure by nor anything to learn remains
 MOST: Final = 200_000  # records of a file
 EXAMPLES: Final = 3  # of each kind of warning
+PARQUET: Final = ".parquet"
 CHUNK: Final = 8  # records that a process takes at once
 HELD_OUT: Final = ("validation", "test")  # splits of QM9 that no model learns from
 
@@ -50,7 +53,7 @@ class Wanted:
 
     file: Path
     name: str
-    property: str
+    quantity: str
     column: str
     level: str
     unit: str
@@ -63,11 +66,11 @@ class Wanted:
         """Raise InputError naming the option, its value and what is allowed, before anything is read."""
         imported.check_name(self.name, "--name")
         imported.check_name(self.level, "--level")
-        label = imported.label_of(self.property)
+        label = imported.label_of(self.quantity)
         if self.unit not in UNITS or UNITS[self.unit].dimension != label.dimension:
             fitting = [name for name, one in UNITS.items() if one.dimension == label.dimension]
             what = f"a unit of {UNITS[self.unit].dimension}" if self.unit in UNITS else "not a unit that is known"
-            raise InputError(f"--unit: {self.unit!r} is {what}; {self.property} is measured in {' or '.join(fitting)}")
+            raise InputError(f"--unit: {self.unit!r} is {what}; {self.quantity} is measured in {' or '.join(fitting)}")
 
     @property
     def theory(self) -> str:
@@ -79,7 +82,7 @@ class Wanted:
     def about(self) -> dict[str, Any]:
         """What identifies an import: the same twice is the same set."""
         return {
-            "property": self.property,
+            "property": self.quantity,
             "column": self.column,
             "level": self.level,
             "theory": self.theory,
@@ -167,11 +170,11 @@ def import_file(wanted: Wanted, domain: ModelDomain) -> tuple[DataSet, Refusals]
             + ("; ".join(reasons(refused)) or "the file holds no more")
         )
     hidden = [split if (split := known.split_of(one.inchikey)) in HELD_OUT else None for one in ready]
-    head = imported.head_of(wanted.property, wanted.level, wanted.theory)
+    head = imported.head_of(wanted.quantity, wanted.level, wanted.theory)
     card = {
         **wanted.about,
         "name": wanted.name,
-        "title": f"{wanted.property} of {wanted.file.name} at {wanted.level}",
+        "title": f"{wanted.quantity} of {wanted.file.name} at {wanted.level}",
         "head": head,
         "origin": wanted.file.name,
         "licence": wanted.licence,
@@ -198,8 +201,8 @@ def import_file(wanted: Wanted, domain: ModelDomain) -> tuple[DataSet, Refusals]
 def _rows(wanted: Wanted, refused: Refusals) -> list[Row]:
     """Records that have a label; raises InputError if none has the column."""
     rows, columns, there = [], dict[str, None](), False
-    label, factor = imported.label_of(wanted.property), UNITS[wanted.unit].in_base
-    for number, record in enumerate(read_molecules(wanted.file, wanted.options), 1):
+    label, factor = imported.label_of(wanted.quantity), UNITS[wanted.unit].in_base
+    for number, record in enumerate(_records(wanted), 1):
         if number > MOST:
             raise InputError(f"{wanted.file} holds more than {MOST} records; import it in parts under several names")
         columns |= dict.fromkeys(record.fields)
@@ -224,13 +227,40 @@ def _rows(wanted: Wanted, refused: Refusals) -> list[Row]:
     return rows
 
 
+def _records(wanted: Wanted) -> Iterator[Record]:
+    """Records of the file; Parquet as the table that it is."""
+    if wanted.file.suffix.lower() != PARQUET:
+        return read_molecules(wanted.file, wanted.options)
+    options = wanted.options
+    return read_table(Lines(_csv(wanted.file)), str(wanted.file), options.smiles_column, options.name_column)
+
+
+def _csv(path: Path) -> Iterator[str]:
+    """Lines of a Parquet file as CSV; raises InputError."""
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        flat = [one.name for one in file.schema_arrow if not pa.types.is_nested(one.type)]
+        header = True
+        for batch in file.iter_batches(columns=flat):
+            stream = io.BytesIO()
+            pa_csv.write_csv(batch, stream, pa_csv.WriteOptions(include_header=header))
+            header = False
+            yield from stream.getvalue().decode().splitlines()
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+
+
 def _check_unit(wanted: Wanted, values: Sequence[float]) -> None:
     """Raise InputError if the values cannot be in the unit that was named."""
     if not values:
         return
-    label, median = imported.label_of(wanted.property), float(np.median(values))
-    low, high = properties.get(wanted.property).possible if wanted.property in properties.registered() else (-1e9, 1e9)
-    if wanted.property == "gap":
+    label, median = imported.label_of(wanted.quantity), float(np.median(values))
+    low, high = properties.get(wanted.quantity).possible if wanted.quantity in properties.registered() else (-1e9, 1e9)
+    if wanted.quantity == "gap":
         low, high = LEAST_MEDIAN_GAP_EV, MOST_MEDIAN_GAP_EV
     if low <= median <= high:
         return
@@ -243,7 +273,7 @@ def _check_unit(wanted: Wanted, values: Sequence[float]) -> None:
     advice = f"; it would fit {' or '.join(fitting)}" if fitting else ""
     raise InputError(
         f"--unit: the median of {wanted.column!r} is {raw:.4g}, and so {median:.4g} {label.unit} if it is in {wanted.unit}; "
-        f"a {wanted.property} lies between {low:g} and {high:g} {label.unit}{advice}"
+        f"a {wanted.quantity} lies between {low:g} and {high:g} {label.unit}{advice}"
     )
 
 

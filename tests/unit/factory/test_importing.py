@@ -7,13 +7,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from rdkit import Chem
 
 from gapsmith.cli import datasets
 from gapsmith.cli.main import cli
+from gapsmith.core.chemistry.elements import SYMBOLS
 from gapsmith.core.errors import Conflict, DataError, InputError, NotFound
+from gapsmith.core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
 from gapsmith.data import imported, known
 from gapsmith.data.sources import find
 from gapsmith.factory import importing
@@ -169,6 +173,54 @@ def test_tags_of_an_sdf_and_its_geometries_are_used(tmp_path: Path) -> None:
     second = imported.load("second")
     np.testing.assert_allclose(second.molecules.graph["gap@pbe0-ours"], 5 + np.arange(30))
     np.testing.assert_allclose(second.molecules.coordinates, first.molecules.coordinates, atol=1e-3)
+
+
+def test_parquet_extended_xyz_and_qcschema_give_the_same_set(tmp_path: Path) -> None:
+    run(good(tmp_path / "labels.csv"), "table")
+    first = imported.load("table")
+    values = (5 + 0.1 * np.arange(30)).tolist()
+    pq.write_table(pa.table({"smiles": MOLECULES, "Eg (eV)": values, "list": [[1]] * 30}), tmp_path / "labels.parquet")
+    frames, documents = [], []
+    for at, value in enumerate(values):
+        atoms = slice(int(first.molecules.offsets[at]), int(first.molecules.offsets[at + 1]))
+        symbols = [SYMBOLS[number] for number in first.molecules.numbers[atoms]]
+        places = first.molecules.coordinates[atoms].astype(float)
+        lines = [
+            f"{symbol} {x:.6f} {y:.6f} {z:.6f}" for symbol, (x, y, z) in zip(symbols, places.tolist(), strict=True)
+        ]
+        frames += [str(len(symbols)), f'Properties=species:S:1:pos:R:3 eg="{value}"', *lines]
+        molecule = {
+            "schema_name": "qcschema_molecule", "schema_version": 2, "symbols": symbols,
+            "geometry": (places / BOHR_TO_ANGSTROM).ravel().tolist(),
+        }  # fmt: skip
+        electrons = int(first.molecules.numbers[atoms].sum()) // 2
+        orbitals = [-1.0] * (electrons - 1) + [-0.3, -0.3 + value / HARTREE_TO_EV]
+        documents.append(
+            {
+                "schema_name": "qcschema_output", "schema_version": 1, "success": True, "molecule": molecule,
+                "properties": {"calcinfo_nalpha": electrons, "calcinfo_nbeta": electrons},
+                "wavefunction": {"eigenvalues_a": "scf_eigenvalues_a", "scf_eigenvalues_a": orbitals},
+            }
+        )  # fmt: skip
+    (tmp_path / "labels.xyz").write_text("\n".join(frames) + "\n")
+    (tmp_path / "labels.json").write_text(json.dumps(documents))
+    found = [
+        run(tmp_path / "labels.parquet", "parquet"),
+        run(tmp_path / "labels.xyz", "xyz", column="eg"),
+        run(tmp_path / "labels.json", "qcschema", column="gap", unit="hartree"),
+    ]
+    assert [one.exit_code for one in found] == [0, 0, 0], [one.output for one in found]
+    for name in ("parquet", "xyz", "qcschema"):
+        other = imported.load(name)
+        assert other.inchikeys == first.inchikeys
+        np.testing.assert_allclose(other.molecules.graph["gap@pbe0-ours"], values, atol=1e-6)
+
+
+def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels.parquet").write_text("smiles,gap\nC,1\n")
+    found = run(tmp_path / "labels.parquet")
+    assert isinstance(found.exception, InputError)
+    assert "cannot be read as Parquet" in str(found.exception)
 
 
 def test_sets_are_listed_shown_and_deleted(tmp_path: Path, home: Path) -> None:

@@ -240,6 +240,8 @@ class TrainerService(TaskService):
         return self.settings.home / "tensorboard" / f"{job.role}-{job.model_id}"
 
     def _register(self, event: TrainingRequested, job: Job, result: Result, run_id: UUID) -> Commit:
+        assert job.parent_id is not None  # the live model's, see ``_job``
+        parent_id = job.parent_id
         verdict, card = judge(result.candidate, result.live, result.judged_by), card_alone(job.weights)
         metrics = {
             **result.metrics,
@@ -259,7 +261,7 @@ class TrainerService(TaskService):
                 connection,
                 job.model_id,
                 card,
-                parent_id=job.parent_id,
+                parent_id=parent_id,
                 path=job.weights,
                 metrics=storable(metrics),
                 labels=job.training_labels,

@@ -54,7 +54,7 @@ def from_document(document: Any, record: Record) -> Record:
         return replace(record, error=str(document))
     if not isinstance(document, Mapping):
         return replace(record, error=f"it is a {type(document).__name__}, not an object with a molecule")
-    record = replace(record, name=_name(document) or record.name)
+    record = replace(record, name=_name(document) or record.name, fields=_results(document))
     if document.get("success") is False:
         return replace(record, error="it is the record of a calculation that failed")
     found = next((document[key] for key in MOLECULES if document.get(key)), document)
@@ -71,6 +71,30 @@ def from_document(document: Any, record: Record) -> Record:
         return _of_molecule(found, record)
     except InputError as error:
         return replace(record, error=str(error))
+
+
+def _results(document: Mapping[str, Any]) -> dict[str, str]:
+    """Numbers of a result by their names, and the gap of its orbital energies as ``homo``, ``lumo`` and ``gap``, hartree."""
+    given = [document.get(key) for key in ("extras", "properties")]
+    found = {str(name): one for some in given if isinstance(some, Mapping) for name, one in some.items()}
+    found |= {"return_result": document.get("return_result")} | _frontier(document)
+    numbers = (int, float)
+    return {name: repr(one) for name, one in found.items() if isinstance(one, numbers) and not isinstance(one, bool)}
+
+
+def _frontier(document: Mapping[str, Any]) -> dict[str, float]:
+    """Energies of the frontier orbitals of a closed shell, hartree; empty where the document has no orbitals."""
+    orbitals, properties = document.get("wavefunction"), document.get("properties")
+    if not isinstance(orbitals, Mapping) or not isinstance(properties, Mapping):
+        return {}
+    energies = orbitals.get(str(orbitals.get("eigenvalues_a", "scf_eigenvalues_a")))
+    occupied, other = (properties.get(f"calcinfo_n{spin}") for spin in ("alpha", "beta"))
+    if not isinstance(occupied, int) or occupied != other or not isinstance(energies, list):
+        return {}
+    if not 0 < occupied < len(energies) or not all(isinstance(one, int | float) for one in energies):
+        return {}
+    homo, lumo = float(energies[occupied - 1]), float(energies[occupied])
+    return {"homo": homo, "lumo": lumo, "gap": lumo - homo}
 
 
 def _name(document: Mapping[str, Any]) -> str | None:
