@@ -14,7 +14,8 @@ from gapsmith.data.imported import DataSet
 from gapsmith.data.molecules import Molecules
 from gapsmith.data.sources import find
 from gapsmith.generator.trainable import GeneratorTrainable
-from gapsmith.surrogate import WEIGHTS
+from gapsmith.surrogate import WEIGHTS, sources
+from gapsmith.surrogate.calibration import fit
 from gapsmith.surrogate.config import parse
 from gapsmith.surrogate.inference import predict_molecules
 from gapsmith.surrogate.own_heads import straight, widened
@@ -104,6 +105,17 @@ def test_only_new_heads_learn_from_data_sets(config: dict[str, Any]) -> None:
     assert {name.split(".")[1] for name, one in after.named_parameters() if one.requires_grad} == {HEAD}
     found = data_sets.domain(kind.load(WEIGHTS).domain, ["ours"])
     assert (found.properties[HEAD].level, found.properties[HEAD].unit) == ("ours", "eV")
+
+
+def test_a_deleted_set_leaves_its_head_as_it_was(config: dict[str, Any]) -> None:
+    model = SurrogateTrainable().extended(WEIGHTS, config, ["ours"])
+    before = dict(zip(model.names, model.sigma_scale.tolist(), strict=True))
+    imported.delete("ours")
+    find.cache_clear()
+    assert sources.load("imported:ours", "validation") is None
+    after, _ = fit([model], most=40)
+    assert after.sigma_scale[HEAD] == before[HEAD]
+    assert after.sigma_scale["gap"] != before["gap"]
 
 
 @pytest.mark.parametrize(("points", "slope"), [(1, 1.0), (2, 14 / 12), (10, 1.5), (990, 1.99)])

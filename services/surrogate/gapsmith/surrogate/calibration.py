@@ -28,7 +28,6 @@ NEWTON_STEPS = 50
 PRIOR = 10.0
 SPLITS: Final = ("train", "validation")
 LEVEL: Final = 0.9  # of the intervals
-GAUSSIAN: Final = 1.6448536269514722  # half a 90 % interval of a Gaussian, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -225,11 +224,12 @@ def fit(
         curves["gap"] = recalibration(np.concatenate([error, own_error]), np.concatenate([sigma, own_sigma]))
         card["rms_z_of_labels"] = float(np.sqrt(np.mean((own_error / curves["gap"](own_sigma)) ** 2)))
     intervals = {name: stratified(_part(_alike(pairs), 1), curves[name]) for name, pairs in known.items()}
+    before = Calibration.of(models[0])  # stays of heads whose data are not there any more
     calibration = replace(
         limits,
-        sigma_scale={name: curves[name].scale if name in curves else 1.0 for name in models[0].names},
-        sigma_power={name: curves[name].power if name in curves else 1.0 for name in models[0].names},
-        interval={name: intervals.get(name, (GAUSSIAN, GAUSSIAN)) for name in models[0].names},
+        sigma_scale={name: curves[name].scale if name in curves else one for name, one in before.sigma_scale.items()},
+        sigma_power={name: curves[name].power if name in curves else one for name, one in before.sigma_power.items()},
+        interval={name: intervals.get(name, one) for name, one in before.interval.items()},
     )
     return calibration, {
         **card,

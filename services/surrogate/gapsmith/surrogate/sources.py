@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from gapsmith.core.chemistry.elements import SYMBOLS
-from gapsmith.core.errors import DataError, InputError
+from gapsmith.core.errors import DataError, InputError, NotFound
 from gapsmith.core.units import UNITS
 from gapsmith.data.molecules import Molecules
 from gapsmith.data.sources import find
@@ -24,7 +24,10 @@ def load(name: str, split: str, *, seen: bool = False) -> Molecules | None:
         split: of it.
         seen: with GFN2-xTB's electronic structure: what is cached of QM9, and all of other sources.
     """
-    source = find(name)
+    try:
+        source = find(name)
+    except NotFound:  # an imported data set that was deleted
+        return None
     if not seen:
         molecules = source.load(split)
     elif name in electronic.GEOMETRIES:

@@ -16,9 +16,10 @@ import structlog
 from gapsmith.bus.inlet import Handler, on
 from gapsmith.bus.service import Commit, Interrupted, TaskService, serve
 from gapsmith.core import properties
-from gapsmith.core.errors import DataError
+from gapsmith.core.errors import DataError, InputError
 from gapsmith.core.messages import TrainingFinished, TrainingRequested
 from gapsmith.core.settings import Settings
+from gapsmith.data import imported
 from gapsmith.store import campaigns, labels, models, outbox, tasks, training_runs
 from gapsmith.store.database import Connection, Database
 from gapsmith.store.labels import Label
@@ -84,6 +85,10 @@ class TrainerService(TaskService):
         data = config.data if event.role == "surrogate" else ()
         if live is None:
             return self._nothing(event, f"nothing trained: no {event.role} is live; start the service {event.role}")
+        try:
+            imported.check(data)
+        except InputError as error:
+            return self._nothing(event, f"nothing trained: {error}")
         if label_files.held_out(len(found)) == 0 and not self._unlearned(data, live):
             least = LEAST_TRAINING + LEAST_HELD_OUT
             return self._nothing(event, f"nothing trained: {len(found)} labels, and it takes {least}")
