@@ -74,3 +74,9 @@ def test_heads_see_only_their_own_sources() -> None:
     assert shares["qm9"].molecules.labelled() == ("gap",)
     assert len(shares["qm9"].molecules) == 2
     assert set(shares["gfn2"].molecules.labelled()) == {"gfn2_energy", "gfn2_gap", "gfn2_forces"}
+
+
+def test_a_folder_of_labels_that_is_elsewhere_is_left_out_where_it_may_be(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        sources.load(f"label_set:{tmp_path / 'gone'}", "validation")
+    assert sources.load_if_there(f"label_set:{tmp_path / 'gone'}", "validation", seen=True) is None

@@ -200,8 +200,7 @@ def fit(
     sets: list[tuple[list[str], Molecules, Predicted]] = []
     for source in config.sources:
         own = [name for name in names if source in config.heads[name].sources]
-        molecules = sources.load(source, splits[1], seen=config.trunk.electronic)
-        if molecules is None or not own:
+        if not own or (molecules := sources.load_if_there(source, splits[1], seen=config.trunk.electronic)) is None:
             continue
         molecules = molecules.take(np.arange(min(most, len(molecules))))
         sets.append((own, molecules, predict_molecules(models, molecules, device=device, wanted=own)))

@@ -1,4 +1,7 @@
-"""GFN2-xTB's electronic structure of QM9, at QM9's geometries and at GFN2's, cached in chunks as ``relaxed`` is."""
+"""GFN2-xTB's electronic structure of QM9, at QM9's geometries and at GFN2's, cached in chunks as ``relaxed`` is.
+
+The first chunks at QM9's geometries are shipped: a network is fine-tuned beside them and calibrated on them.
+"""
 
 from pathlib import Path
 from typing import Final
@@ -17,18 +20,28 @@ ADVICE: Final = (
 )
 
 
+SHIPPED: Final = Path(__file__).parent / "replay"
+
+
 def folder(geometries: str, split: str) -> Path:
     """Where a split's chunks are cached."""
     return cache() / "gfn2-electronic-1" / geometries / split
 
 
+def files(geometries: str, split: str) -> dict[int, Path]:
+    """A split's chunks, shipped or cached, by the number of their first molecule, in order."""
+    folders = (SHIPPED / geometries / split, folder(geometries, split))
+    return dict(sorted((int(file.stem), file) for one in folders for file in one.glob("*.safetensors")))
+
+
 def prepare_chunk(geometries: str, split: str, first: int) -> Path:
     """Compute the molecules from number ``first`` to the end of its chunk, unless they are there."""
+    if (there := files(geometries, split).get(first)) is not None:
+        return there
     target = folder(geometries, split) / f"{first:06d}.safetensors"
-    if not target.is_file():
-        part = _molecules(geometries, split, first)
-        records = ElectronicRecords.of(part.offsets, part.numbers, part.coordinates)
-        relaxed.write_chunk(target, records.arrays())
+    part = _molecules(geometries, split, first)
+    records = ElectronicRecords.of(part.offsets, part.numbers, part.coordinates)
+    relaxed.write_chunk(target, records.arrays())
     return target
 
 
@@ -40,9 +53,9 @@ def prepare(geometries: str, split: str, molecules: int) -> None:
 
 def load(geometries: str, split: str) -> Molecules | None:
     """The molecules of a split of which it is cached, with it; None if nothing is."""
-    files = sorted(folder(geometries, split).glob("*.safetensors"))
     parts = [
-        _molecules(geometries, split, int(file.stem)).seen(ElectronicRecords(**load_file(str(file)))) for file in files
+        _molecules(geometries, split, first).seen(ElectronicRecords(**load_file(str(file))))
+        for first, file in files(geometries, split).items()
     ]
     return joined(parts) if parts else None
 

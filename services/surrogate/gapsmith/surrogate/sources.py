@@ -1,5 +1,6 @@
 """What a configuration's sources hold, in the base units that networks work in."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from gapsmith.surrogate import electronic
 from gapsmith.surrogate.batches import Share
 from gapsmith.surrogate.config import Config
 
-LEAST = 1000  # molecules of QM9 whose electronic structure is computed where it is needed and not cached: 11 s
+log = logging.getLogger(__name__)
+
+LEAST = 1000  # molecules of QM9 whose electronic structure is computed where it is needed and not there: 11 s
 
 
 def load(name: str, split: str, *, seen: bool = False) -> Molecules | None:
@@ -37,6 +40,15 @@ def load(name: str, split: str, *, seen: bool = False) -> Molecules | None:
     if molecules is None:
         return None
     return molecules.scaled({quantity: UNITS[label.unit].in_base for quantity, label in source.labels.items()})
+
+
+def load_if_there(name: str, split: str, *, seen: bool) -> Molecules | None:
+    """The same; None also where the source itself is not there, such as a folder of labels that others trained on."""
+    try:
+        return load(name, split, seen=seen)
+    except (DataError, InputError) as error:
+        log.info("source %s is left out: %s", name, error)
+        return None
 
 
 def main(config: Config, split: str) -> Molecules:
