@@ -10,7 +10,9 @@ from gapsmith.surrogate import electronic, relaxed
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_shipped_electronic_structure_is_that_of_its_molecules(split: str) -> None:
-    shipped = {first: file for first, file in electronic.files("qm9", split).items() if electronic.SHIPPED in file.parents}
+    shipped = {
+        first: file for first, file in electronic.files("qm9", split).items() if electronic.SHIPPED in file.parents
+    }
     assert len(shipped) * relaxed.CHUNK >= 1000
     first, file = max(shipped.items())
     kept = ElectronicRecords(**load_file(str(file)))
