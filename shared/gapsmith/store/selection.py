@@ -23,6 +23,14 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Foretold:
+    """A label, and what the model said of the molecule before."""
+
+    predicted: Mapping[str, Mapping[str, float]]  # mean and std by property
+    labels: Mapping[str, float]  # by property
+
+
+@dataclass(frozen=True)
 class Structure:
     """A candidate's relaxed geometry, as a calculation needs it."""
 
@@ -50,6 +58,19 @@ def waiting(
         {"campaign": campaign_id, "properties": list(properties), "queued": list(queued)},
     ).fetchall()
     return [Waiting(**row) for row in rows]
+
+
+def foretold(connection: Connection, campaign_id: UUID, most: int) -> list[Foretold]:
+    """A campaign's latest labels, oldest first, with the predictions that stood when each was computed."""
+    rows = connection.execute(
+        """SELECT p.properties AS predicted, t.properties AS labels
+           FROM candidates c JOIN calculations t ON t.id = c.triage_id AND t.state = 'done'
+           JOIN LATERAL (SELECT p.properties FROM predictions p WHERE p.candidate_id = c.id AND p.created_at <= t.finished_at
+                         ORDER BY p.created_at DESC LIMIT 1) p ON true
+           WHERE c.campaign_id = %s ORDER BY t.finished_at DESC, c.id LIMIT %s""",
+        (campaign_id, most),
+    ).fetchall()
+    return [Foretold(**row) for row in reversed(rows)]
 
 
 def nearest(connection: Connection, campaign_id: UUID, most: int) -> list[UUID]:

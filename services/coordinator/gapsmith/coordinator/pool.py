@@ -7,6 +7,7 @@ from uuid import UUID
 import numpy as np
 
 from gapsmith.coordinator import acquisition
+from gapsmith.coordinator.adaptation import LATEST, Adaptation
 from gapsmith.coordinator.improvement import expected_improvement
 from gapsmith.core.campaign import CampaignConfig
 from gapsmith.core.chemistry.identity import unpack_fingerprints
@@ -44,6 +45,9 @@ def load(connection: Connection, campaign: Campaign, *, queued: Sequence[UUID] =
     wanted, windows = list(target.windows), list(target.windows.values())
     rows = selection.waiting(connection, campaign.id, [one.name for one in target.properties], queued=queued)
     mean, std = _said(rows, wanted)
+    for index, found in enumerate(adaptations(connection, campaign.id, wanted)):
+        mean[:, index] += found.shift
+        std[:, index] *= found.factor
     score = acquisition.scores(
         campaign.config.acquisition.strategy,
         mean,
@@ -62,6 +66,20 @@ def load(connection: Connection, campaign: Campaign, *, queued: Sequence[UUID] =
     ids = [rows[index].id for index in order]
     fingerprints = unpack_fingerprints(selection.fingerprints(connection, ids))
     return Pool(ids, holds_place[order], score[order], distance[order], fingerprints)
+
+
+def adaptations(connection: Connection, campaign_id: UUID, names: Sequence[str]) -> list[Adaptation]:
+    """What the campaign's labels say of the predictions of these properties."""
+    known = selection.foretold(connection, campaign_id, LATEST)
+    found = []
+    for name in names:
+        rows = [
+            (one.predicted[name]["mean"], one.predicted[name]["std"], one.labels[name])
+            for one in known
+            if name in one.predicted and name in one.labels
+        ]
+        found.append(Adaptation.of(*np.array(rows, dtype=np.float64).reshape(-1, 3).T))
+    return found
 
 
 def _said(rows: Sequence[Waiting], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
