@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
+from gapsmith.cli.main import cli
 from gapsmith.coordinator import pool
 from gapsmith.coordinator.commands.report import lines, write_report
 from gapsmith.core.errors import Conflict, InputError
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.messages import CampaignChanged, GenerateRequested
 from gapsmith.core.reasons import STOPPED_BY_USER
+from gapsmith.core.settings import settings
 from gapsmith.store import campaigns, progress, tasks
 from gapsmith.store.results import collect
 
@@ -121,3 +123,19 @@ def test_objectives_rank_the_hits_and_choose_what_may_be_better(world: Any, tmp_
     assert "the target was: gap 4 ± 0.1 eV." in text
     write_report(world.database, campaign, tmp_path)
     assert (tmp_path / "report.png").stat().st_size > 0
+
+
+def test_the_command_line_gives_a_campaign_another_target(
+    world: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = world.campaign()
+    monkeypatch.setenv("GAPSMITH_POSTGRES_URL", world.database.url)
+    settings.cache_clear()
+    try:
+        cli.main(["campaign", "target", "test", "gap 6 +- 0.2 eV", "homo below -5"], standalone_mode=False)
+        assert "campaign test wants gap 6 ± 0.2 eV, HOMO below -5 eV: 0 known labels count" in capsys.readouterr().out
+        assert [one.property for one in world.look(campaign).config.target.root] == ["gap", "homo"]
+        with pytest.raises(InputError, match="'about 6 eV' does not say what is wanted; write for example"):
+            cli.main(["campaign", "target", "test", "about 6 eV"], standalone_mode=False)
+    finally:
+        settings.cache_clear()
