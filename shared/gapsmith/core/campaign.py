@@ -23,7 +23,8 @@ from gapsmith.core.chemistry.elements import number_of
 from gapsmith.core.errors import InputError
 from gapsmith.core.patterns import Smarts
 from gapsmith.core.strictness import Strict
-from gapsmith.core.target import Target, Wanted
+from gapsmith.core.target import Target
+from gapsmith.core.wanted import Wanted
 
 LONGEST = timedelta(days=3650)
 MOST_HEAVY_ATOMS = 100_000

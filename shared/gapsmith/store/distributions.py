@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from uuid import UUID
 
-from gapsmith.core.target import Window
+from gapsmith.core.wanted import Window
 from gapsmith.store.database import Connection
 
 

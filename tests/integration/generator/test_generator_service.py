@@ -14,7 +14,8 @@ from gapsmith.core.domain import Molecule
 from gapsmith.core.errors import CheckpointError
 from gapsmith.core.messages import CandidatesProposed, GenerateRequested
 from gapsmith.core.settings import Settings
-from gapsmith.core.target import Target, Wanted
+from gapsmith.core.target import Target
+from gapsmith.core.wanted import Wanted
 from gapsmith.generator import WEIGHTS
 from gapsmith.generator.service import GeneratorService
 from gapsmith.store import campaigns, candidates, models, selection

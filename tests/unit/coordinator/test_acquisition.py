@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gapsmith.coordinator.acquisition import OUT_OF_DISTRIBUTION_FACTOR, Strategy, displaced, pick
 from gapsmith.coordinator.acquisition import scores as scores_of
 from gapsmith.coordinator.probability import joint_probability, window_probability
-from gapsmith.core.target import Window
+from gapsmith.core.wanted import Window
 
 WINDOW = Window.around(4.0, 0.1)
 gaps = st.floats(0.5, 16.0)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.errors import InputError
-from gapsmith.core.target import Target, Window, read_text
+from gapsmith.core.target import Target
+from gapsmith.core.wanted import Window, read_text
 
 LIST = [
     {"property": "gap", "between": [2.3, 2.7]},

@@ -12,7 +12,7 @@ import numpy as np
 
 from gapsmith.coordinator.probability import joint_probability
 from gapsmith.core.chemistry.identity import tanimoto
-from gapsmith.core.target import Window
+from gapsmith.core.wanted import Window
 
 Strategy = Literal["probability", "nearest", "random"]
 OUT_OF_DISTRIBUTION_FACTOR = 0.5  # a prediction far from the training data is worth half

@@ -178,7 +178,7 @@ def target(name: str, wanted: tuple[str, ...]) -> None:
     count by the new target at once; molecules and calculations that wait for the old one are dropped.
     """
     from gapsmith.core.campaign import changed_target
-    from gapsmith.core.target import read_text
+    from gapsmith.core.wanted import read_text
     from gapsmith.store import campaigns, progress
 
     with connected() as connection:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from gapsmith.core.target import Window
+from gapsmith.core.wanted import Window
 
 POINTS = 256  # of the integral: two digits, which is more than any deviation is worth
 CHUNK = 2048  # candidates at once

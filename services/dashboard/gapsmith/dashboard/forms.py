@@ -8,7 +8,7 @@ from typing import Any, Final
 from gapsmith.core.campaign import CampaignConfig, parse_campaign, section_of
 from gapsmith.core.chemistry.screening import check_constraints
 from gapsmith.core.errors import InputError
-from gapsmith.core.target import FORMS, read_text
+from gapsmith.core.wanted import FORMS, read_text
 
 FURTHER: Final = "target.further"  # what no field has: other windows, and what ranks the hits
 FIRST: Final = (

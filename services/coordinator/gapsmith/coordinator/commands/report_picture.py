@@ -13,7 +13,7 @@ from gapsmith.core.lifecycle import Outcome
 from gapsmith.store.distributions import bin_width
 
 if TYPE_CHECKING:
-    from gapsmith.core.target import Window
+    from gapsmith.core.wanted import Window
     from gapsmith.store.results import Results
 
 HIT, OTHER, WANTED, CHANCE = "#0b6e4f", "#7f8c9a", "#f2c14e", "#b23a48"

@@ -10,7 +10,7 @@ from gapsmith.core.campaign import changed_budget, changed_target
 from gapsmith.core.errors import InputError
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.reasons import STOPPED_BY_USER
-from gapsmith.core.target import read_text
+from gapsmith.core.wanted import read_text
 from gapsmith.dashboard import csrf
 from gapsmith.dashboard.forms import empty_form, filled_form, read
 from gapsmith.dashboard.pages import access
