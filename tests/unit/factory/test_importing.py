@@ -88,7 +88,7 @@ def test_labels_of_the_shipped_level_belong_to_the_shipped_head(tmp_path: Path) 
 
 @pytest.mark.parametrize(("unit", "factor"), [("meV", 1e-3), ("hartree", 27.211386245988)])
 def test_labels_are_stored_in_the_base_unit(tmp_path: Path, unit: str, factor: float) -> None:
-    rows = [(smiles, 6 / factor) for smiles in MOLECULES]
+    rows: list[tuple[str, object]] = [(smiles, 6 / factor) for smiles in MOLECULES]
     assert run(table(tmp_path / "labels.csv", rows, "gap"), column="gap", unit=unit).exit_code == 0
     np.testing.assert_allclose(imported.load("ours").molecules.graph["gap@pbe0-ours"], 6.0)
 
