@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from gapsmith.core.errors import InputError
+
 
 @click.command()
 @click.option("--join", required=True, metavar="HOST[:PORT]", help="Where 'gapsmith up --listen' runs.")
@@ -39,8 +41,17 @@ def worker(join: str, workers: int | None) -> None:
 
 
 def _key(kept: Path) -> str:
-    """From standard input, else the one that was used last, else asked for."""
-    said = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.readline(200).strip()
+    """From standard input, else the one that was used last, else asked for.
+
+    Raises:
+        InputError: there is none, and nobody to ask.
+    """
+    asked = sys.stdin is not None and sys.stdin.isatty()
+    said = "" if asked or sys.stdin is None else sys.stdin.readline(200).strip()
     if not said and kept.exists():
         return kept.read_text().strip()
+    if not said and not asked:
+        raise InputError(
+            "standard input has no key: give the whole command that 'gapsmith up --listen' prints, with <<< KEY"
+        )
     return said or getpass("Key: ")
