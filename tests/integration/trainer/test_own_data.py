@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -13,7 +14,11 @@ from gapsmith.data import imported
 from gapsmith.data.imported import DataSet
 from gapsmith.data.molecules import Molecules
 from gapsmith.data.sources import find
+from gapsmith.store.labels import Label
 from gapsmith.surrogate import WEIGHTS
+from gapsmith.trainer import labels as label_files
+from gapsmith.trainer.job import Folder, Job, Result, read
+from gapsmith.trainer.run import run
 from gapsmith.training.checkpoint import load_tensors, read_card
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -55,6 +60,36 @@ def test_the_shipped_surrogate_learns_a_set_and_forgets_nothing(home: Path) -> N
     kept = [name for name in before if name.startswith(("trunk.", "heads."))]
     assert all(np.array_equal(before[name].float(), after[name].float()) for name in kept)
     assert "gap@ours" in json.dumps(card["config"])
+
+
+def test_a_campaigns_labels_and_a_set_are_learned_together(home: Path) -> None:
+    some = find("qm9").load("validation")
+    assert some is not None
+    known = [
+        Label(
+            uuid4(),
+            some.numbers[some.offsets[at] : some.offsets[at + 1]],
+            some.coordinates[some.offsets[at] : some.offsets[at + 1]],
+            {"gap_ev": float(some.target("gap")[at])},
+        )
+        for at in range(8)
+    ]
+    folder = Folder(home / "training")
+    label_files.write(folder.labels, known)
+    job = Job(
+        role="surrogate", data=("ours",), parent_id=uuid4(), parent_weights=WEIGHTS,
+        parent_sha256=read_card(WEIGHTS)["sha256"], model_id=uuid4(), weights=home / "surrogate.safetensors",
+        training_labels=5, held_out_labels=3, steps=2, batch_size=8, replay_fraction=0.5, learning_rate=2e-5,
+        base_molecules=50, seed=0, processes=1,
+    )  # fmt: skip
+    job.write(folder.job)
+    assert run(folder, job)
+    result, card = read(Result, folder.result), read_card(job.weights, role="surrogate")
+    assert {metric.name for metric in result.judged_by} == {"gap_mae_ev", "gap_nll"}  # what the campaign wants
+    assert "gap@ours_mae" in result.losses
+    assert (card["labels"]["training"], len(card["labels"]["calculations"])) == (5, 8)
+    assert card["labels"]["imported"] > 40
+    assert [one["name"] for one in card["sources"]][-1] == "imported:ours"
 
 
 @pytest.mark.parametrize(
