@@ -10,7 +10,7 @@ LOSS_WINDOW = 100  # steps
 
 
 class WeightAverage:
-    """Exponential moving average of a model's parameters and buffers; buffers of integers are copied."""
+    """Exponential moving average of a model's parameters; buffers, which may be infinite, are copied."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -20,8 +20,9 @@ class WeightAverage:
     def update(self, decay: float) -> None:
         """Move towards the model's present state."""
         pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}  # mixed precisions are not fused
+        parameters = {name for name, _ in self.model.named_parameters()}
         for name, tensor in self.model.state_dict().items():
-            if tensor.is_floating_point():
+            if name in parameters:
                 averaged, current = pairs.setdefault(tensor.dtype, ([], []))
                 averaged.append(self.tensors[name])
                 current.append(tensor)
