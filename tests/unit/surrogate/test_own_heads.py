@@ -18,7 +18,7 @@ from gapsmith.surrogate import WEIGHTS, sources
 from gapsmith.surrogate.calibration import fit
 from gapsmith.surrogate.config import parse
 from gapsmith.surrogate.inference import predict_molecules
-from gapsmith.surrogate.own_heads import straight, widened
+from gapsmith.surrogate.own_heads import extended, straight, widened
 from gapsmith.surrogate.predictor import load_network
 from gapsmith.surrogate.trainable import SurrogateTrainable
 from gapsmith.trainer import data_sets
@@ -54,7 +54,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, molecules: Molecules
 
 
 def test_a_network_gets_a_head_and_still_predicts_what_it_did(config: dict[str, Any], molecules: Molecules) -> None:
-    before, after = load_network(WEIGHTS), SurrogateTrainable().extended(WEIGHTS, config, ["ours"])
+    before, after = load_network(WEIGHTS), extended(WEIGHTS, config, ["ours"])
     old, new = predict_molecules([before], molecules), predict_molecules([after], molecules)
     assert set(new.mean) - set(old.mean) == {HEAD}
     for name in old.mean:
@@ -66,7 +66,7 @@ def test_a_network_gets_a_head_and_still_predicts_what_it_did(config: dict[str, 
 
 
 def test_a_head_begins_on_a_straight_line_to_its_labels(config: dict[str, Any], molecules: Molecules) -> None:
-    after = SurrogateTrainable().extended(WEIGHTS, config, ["ours"])
+    after = extended(WEIGHTS, config, ["ours"])
     found = predict_molecules([after], molecules, wanted=["gap", HEAD]).mean
     wanted = molecules.target("gap") * 1.2 - 0.5
     shifted = found["gap"] + (wanted - found["gap"]).mean()
@@ -108,7 +108,7 @@ def test_only_new_heads_learn_from_data_sets(config: dict[str, Any]) -> None:
 
 
 def test_a_deleted_set_leaves_its_head_as_it_was(config: dict[str, Any]) -> None:
-    model = SurrogateTrainable().extended(WEIGHTS, config, ["ours"])
+    model = extended(WEIGHTS, config, ["ours"])
     before = dict(zip(model.names, model.sigma_scale.tolist(), strict=True))
     imported.delete("ours")
     find.cache_clear()
