@@ -57,8 +57,8 @@ demo: install ## find molecules with a 4 eV gap: the whole loop on this machine
 TESTS := -m pytest -q --durations 10 --reruns 1 -rfER
 test: horovod ## all tests, on real servers: on two cores, then those beside which nothing may run
 	@code=0; skipped=$$(mktemp); set -x; \
-	$(BIN)/python $(TESTS) --skipped $$skipped -n 2 --dist worksteal -m 'not serial' || code=$$?; \
-	$(BIN)/python $(TESTS) --skipped $$skipped -m serial || code=$$?; \
+	$(BIN)/python $(TESTS) --skipped=$$skipped -n 2 --dist worksteal -m 'not serial' || code=$$?; \
+	$(BIN)/python $(TESTS) --skipped=$$skipped -m serial || code=$$?; \
 	rm -f $$skipped; exit $$code
 
 unit: dev ## the fast tests, with fewer examples of each property

@@ -1,6 +1,6 @@
 """A plug-in of pytest: a run ends with the tests that were skipped, why, and what to install so that they run.
 
-``--skipped FILE`` keeps them in a file, so that the last of several runs tells of all.
+``--skipped=FILE`` keeps them in a file, so that the last of several runs tells of all.
 """
 
 import json
