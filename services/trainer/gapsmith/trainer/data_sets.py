@@ -3,13 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gapsmith.core.model_domain import KnownProperty, ModelDomain
 from gapsmith.data import imported
 from gapsmith.data.sources import SPLITS, find
 from gapsmith.trainer.settings import TrainerSettings
-from gapsmith.training.protocol import LabelledGeometry
+
+if TYPE_CHECKING:  # it needs torch, which the service does without
+    from gapsmith.training.protocol import LabelledGeometry
 
 LEAST_STEPS, MOST_STEPS, EPOCHS = 300, 6000, 30
 LEARNING_RATE: Final = 1e-3  # of heads of their own
@@ -38,8 +40,10 @@ def recipe(names: Sequence[str], trainer: TrainerSettings) -> dict[str, Any]:
     }
 
 
-def labelled(names: Sequence[str], split: str) -> list[LabelledGeometry]:
+def labelled(names: Sequence[str], split: str) -> "list[LabelledGeometry]":
     """Molecules of a split of all sets, with the label of their head; raises NotFound or DataError."""
+    from gapsmith.training.protocol import LabelledGeometry
+
     found = []
     for name in names:
         one, head = imported.load(name), imported.card(name)["head"]
