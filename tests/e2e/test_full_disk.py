@@ -142,7 +142,7 @@ def test_a_chunk_of_data_that_does_not_fit_is_computed_again(tmp_path: Path) -> 
         if file.is_file():
             (cache / file.name).symlink_to(file)
     before = sorted(cache.rglob("*"))
-    words = ("data", "electronic", "--molecules", 5, "--workers", 1)
+    words = ("data", "electronic", "--split", "test", "--molecules", 5, "--workers", 1)  # of which nothing is shipped
     said = sentence(gapsmith(tmp_path / "home", *words, most=256, GAPSMITH_CACHE=str(cache)))
     assert str(cache) in said
     assert "File too large" in said
