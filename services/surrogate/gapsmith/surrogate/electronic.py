@@ -30,8 +30,9 @@ def folder(geometries: str, split: str) -> Path:
 
 def files(geometries: str, split: str) -> dict[int, Path]:
     """A split's chunks, shipped or cached, by the number of their first molecule, in order."""
-    folders = (SHIPPED / geometries / split, folder(geometries, split))
-    return dict(sorted((int(file.stem), file) for one in folders for file in one.glob("*.safetensors")))
+    folders = (folder(geometries, split), SHIPPED / geometries / split)  # the later one wins
+    found = {int(file.stem): file for one in folders for file in one.glob("*.safetensors")}
+    return dict(sorted(found.items()))
 
 
 def prepare_chunk(geometries: str, split: str, first: int) -> Path:
