@@ -103,6 +103,14 @@ class Surrogate(Protocol):
 
 
 @dataclass(frozen=True)
+class Planted:
+    """A part of a molecule that new molecules are grown around."""
+
+    molecule: Molecule  # with hydrogens and bonds
+    kept: np.ndarray  # (heavy atoms,) bool, in the order they have in the molecule
+
+
+@dataclass(frozen=True)
 class Sampled:
     """What came of a number of attempts."""
 
@@ -131,6 +139,7 @@ class Sampler(Protocol):
         *,
         heavy_atoms: tuple[int, int] | None = None,
         elements: Sequence[int] | None = None,
+        planted: Sequence[Planted] = (),
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Sampled:
         """Try ``n`` new molecules; the same seed gives the same ones.
@@ -141,6 +150,7 @@ class Sampler(Protocol):
             seed: of all random choices.
             heavy_atoms: fewest and most; None for all that were learned.
             elements: atomic numbers that new heavy atoms may have; None for all that were learned.
+            planted: parts to grow around, in turn; they stay as they are. None: all atoms are new.
             should_stop: asked often; what is finished by then is returned.
 
         Raises:
@@ -158,7 +168,11 @@ class Sampler(Protocol):
         *,
         heavy_atoms: tuple[int, int] | None = None,
         elements: Sequence[int] | None = None,
+        free: Sequence[np.ndarray] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Sampled:
-        """Try ``n`` times, parents in turn, to grow a connected part of ``mask_fraction`` of the heavy atoms again."""
+        """Try ``n`` times, parents in turn, to grow a connected part of ``mask_fraction`` of the heavy atoms again.
+
+        Of each parent only the atoms that ``free`` marks may change, (heavy atoms,) bool; None: all.
+        """
         ...

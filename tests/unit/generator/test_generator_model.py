@@ -146,7 +146,7 @@ def test_chosen_atoms_are_replaced_and_no_others(shipped: Generator, free: Gener
     heavy = np.flatnonzero(parent.numbers != 1)
     masked = np.zeros(len(heavy), dtype=bool)
     masked[:2] = True
-    grown = shipped.regrow([parent], 4, 0.9, None, 3, options=QUICK, masks=[masked])
+    grown = shipped.regrow([parent], 4, 1.0, None, 3, options=QUICK, free=[masked])
     assert grown.molecules
     for molecule in grown.molecules:
         kept = set(molecule.parent_atoms.tolist())

@@ -19,7 +19,7 @@ from gapsmith.generator.molecule import GeneratedMolecule, Skeleton, complete, o
 from gapsmith.generator.sampling import SamplingOptions, Seeded
 from gapsmith.generator.sizes import Sizes
 from gapsmith.training.checkpoint import load_weights, read_card
-from gapsmith.training.roles import Sampled, Targeted, Targets
+from gapsmith.training.roles import Planted, Sampled, Targeted, Targets
 
 BATCH = {"cpu": 64, "cuda": 1024}  # molecules of one trajectory; halved whenever memory runs out
 
@@ -71,6 +71,7 @@ class Generator:
         options: SamplingOptions | None = None,
         heavy_atoms: tuple[int, int] | None = None,
         elements: Sequence[int] | None = None,
+        planted: Sequence[Planted] = (),
         should_stop: Callable[[], bool] = lambda: False,
         on_progress: Callable[[int], None] | None = None,
     ) -> Generated:
@@ -83,16 +84,26 @@ class Generator:
             options: see ``SamplingOptions``.
             heavy_atoms: smallest and largest number of heavy atoms; None for all that were learned.
             elements: atomic numbers of the elements that new heavy atoms may have; None for all that were learned.
+            planted: parts to grow around, in turn; none: all atoms are new.
             should_stop: asked often; what is finished by then is returned.
             on_progress: told the number of attempts that are done.
 
         Raises:
-            InputError: no molecule of the training data has so many atoms, or an element or property was not learned.
+            InputError: no molecule of the training data has so many atoms, or an element, a property or what is planted
+                was not learned.
         """
         wanted = self._targets(targets, n)
         random = np.random.default_rng(seed)
         sizes = heavy_atoms or self.domain.heavy_atoms
-        skeletons = [Skeleton.blank(self._draw_size(one, sizes, random)) for one in wanted]
+        parts = [_Frame.of(self._checked(one.molecule)).heavy[one.kept] for one in planted]
+        skeletons = []
+        for attempt, one in enumerate(wanted):
+            if not planted:
+                skeletons.append(Skeleton.blank(self._draw_size(one, sizes, random)))
+                continue
+            kept, molecule = parts[attempt % len(parts)], planted[attempt % len(parts)].molecule
+            size = self._draw_size(one, (max(sizes[0], len(kept)), sizes[1]), random)
+            skeletons.append(Skeleton.of(molecule, kept, size - len(kept)))
         chosen = self._with_elements(options or SamplingOptions(), elements)
         whole = (1, self.vocabulary.most_atoms)
         return self._run(skeletons, [None] * n, (), wanted, seed, chosen, should_stop, on_progress, whole)
@@ -106,7 +117,7 @@ class Generator:
         seed: int,
         *,
         options: SamplingOptions | None = None,
-        masks: Sequence[np.ndarray] | None = None,
+        free: Sequence[np.ndarray] | None = None,
         depth: float = 1.0,
         size_change: int = 1,
         heavy_atoms: tuple[int, int] | None = None,
@@ -119,12 +130,13 @@ class Generator:
         Args:
             parents: with hydrogens and bonds.
             n: attempts, each with its own part.
-            mask_fraction: share of the heavy atoms that is replaced, 0 (returned as it is) to 1 (nothing kept).
+            mask_fraction: share of the heavy atoms that is replaced, 0 (returned as it is) to 1 (nothing that is free is
+                kept).
             targets: wanted properties, the same for all or one each; None follows the data.
             seed: the same seed gives the same molecules.
             options: see ``SamplingOptions``.
-            masks: of each parent which heavy atoms to replace, (heavy atoms,) bool in the order they have in the parent,
-                instead of a random patch of ``mask_fraction``.
+            free: of each parent which heavy atoms may be replaced, (heavy atoms,) bool in the order they have in the
+                parent; None: all.
             depth: 1 grows the part from noise; less revises what is there, which then keeps its number of atoms.
             size_change: by how many atoms the new part may grow; it may lose as many, or a few more.
             heavy_atoms: smallest and largest number of heavy atoms of the result; None for all that were learned.
@@ -142,14 +154,14 @@ class Generator:
             raise InputError(f"depth is {depth}; 1 grows a part from noise, a small number above 0 only polishes it")
         wanted = self._targets(targets, n)
         random = np.random.default_rng((seed, 1))
-        frames = [self._frame(parent) for parent in parents]
+        frames = [_Frame.of(self._checked(parent)) for parent in parents]
         fewest, most = heavy_atoms or self.domain.heavy_atoms
         chosen = replace(self._with_elements(options or SamplingOptions(), elements), depth=depth)
         skeletons = []
         for attempt in range(n):
             place = attempt % len(frames)
             frame = frames[place]
-            new = patch(frame.orders, mask_fraction, random) if masks is None else masks[place]
+            new = patch(frame.orders, mask_fraction, random, None if free is None else free[place])
             if depth < 1 or not new.any():
                 skeletons.append(Skeleton.draft(frame.molecule, frame.heavy, new))
             else:
@@ -159,15 +171,15 @@ class Generator:
         origins: list[int | None] = [attempt % len(parents) for attempt in range(n)]
         return self._run(skeletons, origins, parents, wanted, seed, chosen, should_stop, on_progress, (fewest, most))
 
-    def _frame(self, parent: Molecule) -> "_Frame":
-        """What is needed of a parent; raises InputError if it is beyond what was learned."""
+    def _checked(self, parent: Molecule) -> Molecule:
+        """The parent; raises InputError if it is beyond what was learned."""
         if reason := self.domain.refusal(parent.numbers):
             raise InputError(f"a parent is outside the domain of the generator: {reason}")
         if strange := set(parent.charges.tolist()) - set(self.vocabulary.charges):
             raise InputError(
                 f"a parent has formal charges {sorted(strange)}; the generator knows {list(self.vocabulary.charges)}"
             )
-        return _Frame.of(parent)
+        return parent
 
     def _with_elements(self, options: SamplingOptions, elements: Sequence[int] | None) -> SamplingOptions:
         if elements is None:

@@ -5,13 +5,16 @@ import numpy as np
 from gapsmith.core.errors import InputError
 
 
-def patch(bonds: np.ndarray, fraction: float, generator: np.random.Generator) -> np.ndarray:
-    """A connected patch around a random atom.
+def patch(
+    bonds: np.ndarray, fraction: float, generator: np.random.Generator, free: np.ndarray | None = None
+) -> np.ndarray:
+    """A patch around a random atom, connected as far as the free atoms are.
 
     Args:
         bonds: (atoms, atoms), bond orders among the heavy atoms of a connected molecule.
-        fraction: share of the atoms in the patch, 0 to 1; above 0 it holds at least one atom.
+        fraction: share of all atoms in the patch, 0 to 1; above 0 it holds at least one atom, at most all free ones.
         generator: draws.
+        free: (atoms,) bool, the atoms that may be in the patch; None: all.
 
     Returns:
         (atoms,) bool, True where the molecule is to be grown again.
@@ -22,10 +25,10 @@ def patch(bonds: np.ndarray, fraction: float, generator: np.random.Generator) ->
     if not 0 <= fraction <= 1:
         raise InputError(f"mask_fraction is {fraction}; it is a share of the atoms, 0 (keep all) to 1 (replace all)")
     atoms = len(bonds)
-    masked = np.zeros(atoms, dtype=bool)
-    wanted = 0 if fraction == 0 else max(1, round(fraction * atoms))
+    masked, free = np.zeros(atoms, dtype=bool), np.ones(atoms, dtype=bool) if free is None else free
+    wanted = 0 if fraction == 0 else min(int(free.sum()), max(1, round(fraction * atoms)))
     while masked.sum() < wanted:
-        edge = np.flatnonzero((bonds[masked] > 0).any(0) & ~masked) if masked.any() else np.zeros(0, dtype=np.int64)
-        choices = edge if len(edge) else np.flatnonzero(~masked)
+        edge = np.flatnonzero((bonds[masked] > 0).any(0) & free & ~masked)
+        choices = edge if len(edge) else np.flatnonzero(free & ~masked)
         masked[generator.choice(choices)] = True
     return masked

@@ -7,7 +7,6 @@ import numpy as np
 
 from gapsmith.core.chemistry.screening import check_pattern, matching_atoms
 from gapsmith.core.errors import InputError
-from gapsmith.generator import masks
 from gapsmith.generator.commands.leads import Lead
 from gapsmith.generator.molecule import order_matrix
 
@@ -21,7 +20,7 @@ class Region:
     keep: str | None = None  # SMARTS: atoms that stay
     mask: str | None = None  # SMARTS: atoms that are drawn again
     atoms: tuple[int, ...] = ()  # numbers of such atoms in the lead's file, from 1
-    fraction: float | None = None  # share of the heavy atoms that may change: a patch of that size is drawn again
+    fraction: float | None = None  # share of the heavy atoms: a patch of that size is drawn again, of what is free
 
     def check(self) -> None:
         """Raise InputError if this makes no sense for any lead."""
@@ -58,22 +57,12 @@ class Region:
             )
         return free
 
-    def draw(self, lead: Lead, free: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """The heavy atoms of one attempt, (heavy atoms,) bool: all that are free, or a patch of them.
-
-        Args:
-            lead: the parent.
-            free: of ``free``, (heavy atoms,) bool.
-            random: draws the patch.
-        """
-        fraction = self.fraction
-        if fraction is None:
-            fraction = 1.0 if self.keep or self.mask or self.atoms else DEFAULT_FRACTION
-        masked = np.zeros(len(free), dtype=bool)
-        places = np.flatnonzero(free)
-        chosen = lead.heavy[places]
-        masked[places] = masks.patch(order_matrix(lead.molecule)[np.ix_(chosen, chosen)], fraction, random)
-        return masked
+    @property
+    def share(self) -> float:
+        """Share of the heavy atoms that are drawn again in one attempt; at most all that are free."""
+        if self.fraction is not None:
+            return self.fraction
+        return 1.0 if self.keep or self.mask or self.atoms else DEFAULT_FRACTION
 
     def _matched(self, field: str, smarts: str | None, lead: Lead) -> np.ndarray:
         if smarts is None:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
-import numpy as np
 import torch
 
 from gapsmith.core.errors import InputError
@@ -89,19 +88,17 @@ class Work:
         )
 
     def _grown(self, count: int, seed: int, first: int, on_progress: Callable[[int], None]) -> Generated:
-        """Leads in turn over all rounds, each attempt with a part of its own."""
+        """Leads in turn over all rounds."""
         request = self.request
         assert request.region is not None
-        random = np.random.default_rng((seed, 2))
         turns = [(first + attempt) % len(request.leads) for attempt in range(count)]
-        masks = [request.region.draw(request.leads[turn], request.free[turn], random) for turn in turns]
         sampled = self.generator.regrow(
             [request.leads[turn].molecule for turn in turns],
             count,
-            1.0,
+            request.region.share,
             request.targets or None,
             seed,
-            masks=masks,
+            free=[request.free[turn] for turn in turns],
             depth=request.depth,
             size_change=request.size_change,
             options=request.sampling,
