@@ -36,8 +36,8 @@ def generate(output: Path, **given: Any) -> None:
     "--mask-fraction",
     type=float,
     metavar="SHARE",
-    help="Share of the heavy atoms that may change (--keep: all others) to draw again, a connected patch by chance; 1 "
-    "keeps nothing.  [0.3; with --keep 1]",
+    help="Share of the heavy atoms to draw again, a connected patch by chance, at most all that may change (--keep: all "
+    "others); 1 keeps nothing else.  [0.3; with --keep 1]",
 )
 @click.option("--keep", metavar="SMARTS", help="Keep the atoms in matches of this pattern; the others may change.")
 @click.option("--mask", metavar="SMARTS", help="Draw the atoms in matches of this pattern again, keep the others.")
