@@ -10,6 +10,7 @@ from gapsmith.core.model_domain import ModelDomain
 from gapsmith.training.files import card_path, sha256
 
 FORMAT: Final = 1
+WHAT: Final = "a model is a .safetensors file with a .json card beside it"
 REQUIRED: Final = ("format", "role", "architecture", "domain", "config", "sha256")
 
 
@@ -37,9 +38,11 @@ def read_card(weights: Path, *, role: str | None = None) -> dict[str, Any]:
 
 def card_alone(weights: Path) -> dict[str, Any]:
     """The card of a weights file without reading the weights; raises CheckpointError if it is missing or incomplete."""
+    if weights.is_dir():
+        raise CheckpointError(f"{weights} is a folder: {WHAT}")
     for path in (weights, card_path(weights)):
         if not path.is_file():
-            raise CheckpointError(f"{path} is missing: a model is a .safetensors file with a .json card beside it")
+            raise CheckpointError(f"{path} is missing: {WHAT}")
     path = card_path(weights)
     try:
         card = documents.read(path)

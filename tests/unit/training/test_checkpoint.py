@@ -100,6 +100,12 @@ def test_damage_is_named(weights: Path) -> None:
         read_card(weights, role="linear")
 
 
+@pytest.mark.parametrize("folder", ["", ".", "..", "/"])
+def test_a_folder_is_not_weights(folder: str) -> None:
+    with pytest.raises(CheckpointError, match="is a folder: a model is a .safetensors file"):
+        read_card(Path(folder))
+
+
 def test_weights_of_another_shape_are_refused(weights: Path) -> None:
     with pytest.raises(CheckpointError, match="differ"):
         load_weights(nn.Linear(4, 3), weights)
