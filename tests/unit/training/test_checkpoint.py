@@ -102,7 +102,7 @@ def test_damage_is_named(weights: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["", ".", "..", "/"])
 def test_a_folder_is_not_weights(folder: str) -> None:
-    with pytest.raises(CheckpointError, match="is a folder: a model is a .safetensors file"):
+    with pytest.raises(CheckpointError, match="is a folder"):
         read_card(Path(folder))
 
 
