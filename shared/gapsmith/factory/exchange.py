@@ -22,11 +22,17 @@ def _identifiers() -> list[str]:
     return qm9.identifiers().read_text().splitlines()
 
 
-def exchanged(random: np.random.Generator) -> Chem.Mol | None:
-    """A molecule of QM9 with one to three exchanges; None if it has no place for one, or the result is not a molecule."""
+def of_qm9(random: np.random.Generator) -> Chem.Mol | None:
+    """A molecule of QM9 without a geometry; None if its InChI is not that of a molecule."""
     lines = _identifiers()
     with BlockLogs():
-        mol = Chem.MolFromInchi(lines[int(random.integers(len(lines)))])  # type: ignore[no-untyped-call]
+        mol: Chem.Mol | None = Chem.MolFromInchi(lines[int(random.integers(len(lines)))])  # type: ignore[no-untyped-call]
+    return mol
+
+
+def exchanged(random: np.random.Generator) -> Chem.Mol | None:
+    """A molecule of QM9 with one to three exchanges; None if it has no place for one, or the result is not a molecule."""
+    mol = of_qm9(random)
     if mol is None:
         return None
     editable = Chem.RWMol(mol)

@@ -27,7 +27,7 @@ AHEAD: Final = 10  # calculations left in the queue while more molecules are mad
 @click.option(
     "--molecules", type=click.IntRange(1, 10**9), required=True, metavar="N", help="Size of the set at the end."
 )
-@click.option("--pool", metavar="POOL", help="generated, moses, organic, qm9 or table:FILE.  [NAME]")
+@click.option("--pool", metavar="POOL", help="generated, moses, mutated, organic, qm9 or table:FILE.  [NAME]")
 @click.option("--level", "level_name", metavar="LEVEL", help="Level of theory of the DFT labels.  [GFN2-xTB only]")
 @click.option(
     "--labels", type=click.IntRange(0, 10**9), metavar="N", help="Most labels of the level in the set.  [all molecules]"

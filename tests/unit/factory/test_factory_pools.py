@@ -11,9 +11,11 @@ from rdkit import Chem
 from gapsmith.core.chemistry.conversion import to_rdkit
 from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.errors import InputError
+from gapsmith.data.known import in_qm9
 from gapsmith.factory import pools
 from gapsmith.factory.assembly import assemble, blocks, checked, join, places
 from gapsmith.factory.exchange import exchanged
+from gapsmith.factory.mutation import mutated
 from gapsmith.factory.tables import ELEMENTS, TablePool, inside_wide_domain
 
 
@@ -72,8 +74,9 @@ def test_open_shells_and_wrong_valences_are_not_molecules() -> None:
 
 
 @pytest.mark.slow
-def test_the_organic_pool_is_decided_by_its_seed() -> None:
-    pool = pools.find("organic")
+@pytest.mark.parametrize("name", ["mutated", "organic"])
+def test_pools_are_decided_by_their_seed(name: str) -> None:
+    pool = pools.find(name)
     first, again, other = (list(pool.chunk(number, seed) or ()) for number, seed in ((3, 0), (3, 0), (3, 1)))
     assert len(first) >= 10
     keys = [[identify(to_rdkit(draft.molecule)).inchikey for draft in chunk] for chunk in (first, again, other)]
@@ -117,3 +120,13 @@ def test_qm9_comes_with_its_own_geometries() -> None:
     assert not pool.novel
     assert {int(number) for draft in drafts for number in draft.molecule.numbers} <= {1, 6, 7, 8, 9}
     assert {"H", "C", "N", "O", "F"} < ELEMENTS
+
+
+def test_mutated_molecules_are_small_neutral_and_mostly_not_in_qm9() -> None:
+    random = np.random.default_rng(0)
+    made = [mol for mol in (mutated(random) for _ in range(60)) if mol is not None]
+    assert len(made) > 30
+    assert all(4 <= mol.GetNumHeavyAtoms() <= 9 and Chem.GetFormalCharge(mol) == 0 for mol in made)
+    assert {atom.GetSymbol() for mol in made for atom in mol.GetAtoms()} == {"C", "N", "O", "F"}
+    assert sum(in_qm9(identify(mol).inchikey) for mol in made) < len(made) / 3
+    assert sum(any(bond.GetBondTypeAsDouble() > 1 for bond in mol.GetBonds()) for mol in made) > len(made) / 2
