@@ -345,13 +345,22 @@ def test_intervals_of_molecules_unlike_the_training_data_are_their_own() -> None
     draw = np.random.default_rng(1)
     unlike = np.arange(4000) % 20 == 0
     errors = calibration.Errors(draw.normal(size=4000) * np.where(unlike, 5.0, 1.0), np.ones(4000), unlike)
-    like_half, unlike_half = calibration.stratified(errors, PLAIN)
+    like_half, unlike_half = calibration.stratified([errors], PLAIN)
     assert like_half == pytest.approx(1.64, abs=0.1)
     assert unlike_half == pytest.approx(8.2, rel=0.15)
+
+
+def test_intervals_hold_for_every_source_and_not_on_average() -> None:
+    draw, unlike = np.random.default_rng(2), np.arange(4000) % 20 == 0
+    large = calibration.Errors(draw.normal(size=4000), np.ones(4000), unlike)
+    small = calibration.Errors(draw.normal(size=60) * 4.0, np.ones(60), np.arange(60) < 45)  # 15 are like: too few
+    like_half, unlike_half = calibration.stratified([large, small], PLAIN)
+    assert like_half == pytest.approx(1.64, abs=0.1)
+    assert 5.0 < unlike_half < 11.0
 
 
 def test_a_few_of_them_never_have_a_narrower_interval_than_the_others() -> None:
     error, unlike = np.random.default_rng(1).normal(size=4000), np.arange(4000) < 10
     errors = calibration.Errors(np.where(unlike, 0.0, error), np.ones(4000), unlike)
-    like_half, unlike_half = calibration.stratified(errors, PLAIN)
+    like_half, unlike_half = calibration.stratified([errors], PLAIN)
     assert unlike_half >= like_half

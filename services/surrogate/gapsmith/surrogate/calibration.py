@@ -21,9 +21,9 @@ from gapsmith.surrogate.quantities import FORCES, quantity
 
 REFERENCE = 4000  # training molecules that span the latent space
 VALIDATION = 4000  # validation molecules of a source: one half sets the scale, to a few percent, one the intervals
-OOD_QUANTILE = 0.99  # of the validation split's distances and differences
-LEAST_UNLIKE = 30  # errors that are a stratum of their own
-LEAST_ALIKE = 500  # errors of a source of which other sources' number is made the same
+OOD_QUANTILE = 0.97  # of the validation split's distances and differences
+LEAST_STRATUM = 30  # errors of a source in a stratum for which the stratum's interval holds
+LEAST_LARGE = 500  # errors of a source that is large enough for one half of it to set the scale
 NEWTON_STEPS = 50
 PRIOR = 10.0
 SPLITS: Final = ("train", "validation")
@@ -213,16 +213,16 @@ def fit(
             found[name].append(Errors(*residuals(predicted, molecules, name), rows))
     card: dict[str, Any] = {}
     known = {name: pairs for name, pairs in found.items() if sum(len(one.error) for one in pairs)}
-    curves = {name: recalibration(*_part(pairs, 0)[:2]) for name, pairs in known.items()}
+    curves = {name: recalibration(*_joined(_for_scale(pairs))[:2]) for name, pairs in known.items()}
     if labels is not None and "gap" in labels.labelled():
         predicted = predict_molecules(models, labels, device=device)
         own_error, own_sigma = residuals(predicted, labels, "gap")
         if "gap" in curves:
             card["rms_z_of_labels_before"] = float(np.sqrt(np.mean((own_error / curves["gap"](own_sigma)) ** 2)))
-        error, sigma, _ = _part(found["gap"], 0)
+        error, sigma, _ = _joined(_for_scale(found["gap"]))
         curves["gap"] = recalibration(np.concatenate([error, own_error]), np.concatenate([sigma, own_sigma]))
         card["rms_z_of_labels"] = float(np.sqrt(np.mean((own_error / curves["gap"](own_sigma)) ** 2)))
-    intervals = {name: stratified(_part(_alike(pairs), 1), curves[name]) for name, pairs in known.items()}
+    intervals = {name: stratified(_for_intervals(pairs), curves[name]) for name, pairs in known.items()}
     before = Calibration.of(models[0])  # stays of heads whose data are not there any more
     calibration = replace(
         limits,
@@ -268,30 +268,46 @@ def _limits(mean: np.ndarray, matrix: np.ndarray, validation: Sequence[Predicted
     )
 
 
-def stratified(found: Errors, curve: Recalibration) -> tuple[float, float]:
+def stratified(sources: Sequence[Errors], curve: Recalibration) -> tuple[float, float]:
     """Half a 90 % interval in calibrated sigmas, of molecules like and unlike the training data.
 
-    Where few are unlike, theirs is that of all, but not less than that of the others.
+    Each holds for every source that has enough errors in that stratum. If none has, it is that of all errors together, and
+    that of molecules unlike the training data is not less than the other.
     """
-    sigma = curve(found.sigma)
-    like, unlike = (
-        conformal_quantile(found.error[rows], sigma[rows]) if rows.sum() >= LEAST_UNLIKE else None
-        for rows in (~found.unlike, found.unlike)
-    )
-    like = like or conformal_quantile(found.error, sigma)
-    return like, unlike or max(like, conformal_quantile(found.error, sigma))
+
+    def half(unlike: bool) -> float | None:
+        parts = [Errors(*(array[one.unlike == unlike] for array in one)) for one in sources]
+        enough = [one for one in parts if len(one.error) >= LEAST_STRATUM]
+        return max((conformal_quantile(one.error, curve(one.sigma)) for one in enough), default=None)
+
+    everything = _joined(sources)
+    of_all = conformal_quantile(everything.error, curve(everything.sigma))
+    like, unlike = half(False), half(True)
+    like = of_all if like is None else like
+    return like, max(like, of_all) if unlike is None else unlike
 
 
-def _alike(pairs: Sequence[Errors]) -> list[Errors]:
-    """As many of every large source, so that intervals fit cheap geometries as well as they fit those of DFT."""
-    large = [len(one.error) for one in pairs if len(one.error) >= LEAST_ALIKE]
-    most = min(large, default=None)
-    return [Errors(*(array[:most] for array in one)) for one in pairs]
+def _for_scale(sources: Sequence[Errors]) -> list[Errors]:
+    """Half of every large source, or of every source if none is large."""
+    return [_every_second(one, 0) for one in _large(sources) or sources]
 
 
-def _part(pairs: Sequence[Errors], first: int) -> Errors:
-    """Every second error of each source, from the first or from the second on."""
-    return Errors(*(np.concatenate([one[place][first::2] for one in pairs]) for place in range(3)))
+def _for_intervals(sources: Sequence[Errors]) -> list[Errors]:
+    """What did not set the scale."""
+    halves = _large(sources) or sources
+    return [_every_second(one, 1) if any(one is other for other in halves) else one for one in sources]
+
+
+def _large(sources: Sequence[Errors]) -> list[Errors]:
+    return [one for one in sources if len(one.error) >= LEAST_LARGE]
+
+
+def _every_second(one: Errors, first: int) -> Errors:
+    return Errors(*(array[first::2] for array in one))
+
+
+def _joined(sources: Sequence[Errors]) -> Errors:
+    return Errors(*(np.concatenate(arrays) for arrays in zip(*sources, strict=True)))
 
 
 def as_tensors(calibration: Calibration) -> Mapping[str, torch.Tensor]:
