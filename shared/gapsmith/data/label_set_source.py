@@ -28,13 +28,7 @@ class LabelSetSource(Source):
             known = ", ".join(sorted({str(one["name"]) for one in levels})) or "none"
             raise DataError(f"{folder} has no labels of the level {self._level}; its levels: {known}")
         level = found[-1].method_and_basis
-        self.labels = {
-            "homo": Label("eV", level),
-            "lumo": Label("eV", level),
-            "gap": Label("eV", level, least=0.0),
-            "dipole": Label("D", level, "dipole", least=0.0),
-            "mulliken_charge": Label("e", level, "charge"),
-        }
+        self.labels = labels_at(level)
 
     @cached_property
     def _set(self) -> label_sets.LabelSet:
@@ -44,12 +38,13 @@ class LabelSetSource(Source):
         """Name of the set, and of the level."""
         return f"{self._set.manifest['name']}, {self._level}"
 
+    def keys(self, split: str) -> list[str]:
+        """Connectivity blocks of the InChIKeys of what ``load`` gives."""
+        return [self._connectivity[row] for row in self._rows(split)]
+
     def load(self, split: str) -> Molecules | None:
         """Molecules with a label; None if there are none."""
-        found, labels = self._set, self._set.of_level(self._level)
-        assert labels is not None  # the manifest has the level
-        keys = [key.decode().partition("-")[0] for key in found.inchikeys]
-        chosen = [place for place in split_by_hash(keys, split) if labels.there[place]]
+        found, labels, chosen = self._set, self._labels, self._rows(split)
         columns = found.columns
         molecules = Molecules(
             found.offsets,
@@ -59,3 +54,28 @@ class LabelSetSource(Source):
             {"mulliken_charge": labels.mulliken_e.astype(np.float32)},
         )
         return molecules.take(np.array(chosen)) if chosen else None
+
+    @cached_property
+    def _connectivity(self) -> list[str]:
+        return [key.decode().partition("-")[0] for key in self._set.inchikeys]
+
+    @property
+    def _labels(self) -> label_sets.DftLabels:
+        labels = self._set.of_level(self._level)
+        assert labels is not None  # the manifest has the level
+        return labels
+
+    def _rows(self, split: str) -> list[int]:
+        there = self._labels.there
+        return [int(row) for row in split_by_hash(self._connectivity, split) if there[row]]
+
+
+def labels_at(level: str) -> dict[str, Label]:
+    """What label sets know of each molecule; ``level`` is the method and basis."""
+    return {
+        "homo": Label("eV", level),
+        "lumo": Label("eV", level),
+        "gap": Label("eV", level, least=0.0),
+        "dipole": Label("D", level, "dipole", least=0.0),
+        "mulliken_charge": Label("e", level, "charge"),
+    }

@@ -1,6 +1,8 @@
 """The sources of the installation keep the contract."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,11 @@ from gapsmith.data import imported, label_sets
 from gapsmith.data.imported import DataSet
 from gapsmith.data.molecules import Molecules
 from gapsmith.data.sources import SPLITS, Source, find, registered, split_by_hash
+from gapsmith.factory.shipping import ship
 from gapsmith.surrogate import displaced, relaxed
 
 GENERATED = Path(__file__).parents[3] / "shared" / "labels" / "generated"
+MUTATED = GENERATED.with_name("mutated")
 
 
 class TestQm9(SourceContract):
@@ -31,6 +35,37 @@ class TestQm9(SourceContract):
         methane = test.sizes.min()
         assert methane >= 3
         assert -110 < np.median(test.target("atomization_energy")) < -50
+
+
+class TestOutsideQm9(SourceContract):
+    """Molecules outside QM9, as they are shipped."""
+
+    source = "outside_qm9"
+
+    @pytest.mark.parametrize("split", SPLITS)
+    def test_what_is_shipped_is_what_the_label_sets_have(self, one: Source, split: str) -> None:
+        shipped, sets = one.load(split), ship([one for one in (GENERATED, MUTATED) if one.is_dir()], split)
+        assert shipped is not None
+        labels = {geometry: values for geometry, *values in _geometries(sets)}
+        assert all(labels[geometry] == pytest.approx(values, abs=1e-5) for geometry, *values in _geometries(shipped))
+
+    @pytest.mark.parametrize("split", SPLITS)
+    def test_its_electronic_structure_is_that_of_its_geometries(self, one: Source, split: str) -> None:
+        shipped = one.load(split)
+        assert shipped is not None
+        last = shipped.take(np.arange(len(shipped))[-3:])
+        again = replace(last, electronic=None).seen().electronic
+        assert last.electronic is not None
+        assert again is not None
+        np.testing.assert_allclose(last.electronic.orbital_energies_ev, again.orbital_energies_ev, atol=1e-3)
+        np.testing.assert_allclose(last.electronic.charges_e, again.charges_e, atol=1e-3)
+        np.testing.assert_allclose(last.electronic.bond_orders, again.bond_orders, atol=1e-3)
+
+
+def _geometries(molecules: Molecules) -> Iterator[tuple[bytes, float, float]]:
+    gaps, dipoles = molecules.target("gap"), molecules.target("dipole")
+    for place, (start, stop) in enumerate(pairwise(molecules.offsets)):
+        yield molecules.coordinates[start:stop].tobytes(), float(gaps[place]), float(dipoles[place])
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +149,7 @@ class TestImported(SourceContract):
 
 
 def test_every_source_is_tested_here() -> None:
-    assert set(registered()) == {"qm9", "qm9_gfn2", "gfn2", "label_set", "imported"}
+    assert set(registered()) == {"qm9", "outside_qm9", "qm9_gfn2", "gfn2", "label_set", "imported"}
 
 
 def test_what_is_added_moves_nothing_to_another_split() -> None:

@@ -31,10 +31,10 @@ MOLECULES = 60
 
 @pytest.fixture(scope="module")
 def molecules() -> Molecules:
-    """A few molecules of QM9's test split."""
+    """A few molecules of QM9's test split, with their electronic structure."""
     some = find("qm9").load("test")
     assert some is not None
-    return some.take(np.arange(MOLECULES))
+    return some.take(np.arange(MOLECULES)).seen()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What a configuration's sources hold, in the base units that networks work in."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,12 @@ def load(name: str, split: str, *, seen: bool = False) -> Molecules | None:
         return None
     if not seen:
         molecules = source.load(split)
+        molecules = replace(molecules, electronic=None) if molecules is not None else None
     elif name in electronic.GEOMETRIES:
         molecules = electronic.load(name, split)
     else:
-        molecules = found.seen() if (found := source.load(split)) is not None else None
+        molecules = source.load(split)
+        molecules = molecules.seen() if molecules is not None and molecules.electronic is None else molecules
     if molecules is None:
         return None
     return molecules.scaled({quantity: UNITS[label.unit].in_base for quantity, label in source.labels.items()})
