@@ -26,7 +26,7 @@ def weights(tmp_path: Path, small: SimpleNamespace, monkeypatch: pytest.MonkeyPa
     torch.manual_seed(0)
     config = small.configuration()
     save_model(tmp_path / "w.safetensors", build(config), **as_role(ROLE), config=config, card={})
-    sets = {"qm9": small.labelled(30), "qm9_gfn2": None, "gfn2": small.labelled(12, forces=True)}
+    sets = {"qm9": small.labelled(30), "qm9_gfn2": None, "gfn2": small.labelled(12, forces=True), "outside_qm9": None}
     monkeypatch.setattr(sources, "load", lambda name, split, seen=False: sets[name])
     return tmp_path / "w.safetensors"
 

@@ -3,6 +3,7 @@
 The first chunks at QM9's geometries are shipped: a network is fine-tuned beside them and calibrated on them.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -46,10 +47,15 @@ def prepare_chunk(geometries: str, split: str, first: int) -> Path:
     return target
 
 
-def prepare(geometries: str, split: str, molecules: int) -> None:
-    """Compute the first molecules of a split, unless they are there."""
-    for first in range(0, min(molecules, len(relaxed.qm9(split))), relaxed.CHUNK):
+def prepare(
+    geometries: str, split: str, molecules: int | None, on_progress: Callable[[int, int], None] = lambda done, of: None
+) -> None:
+    """Compute the first molecules of a split, or all, unless they are there; tells how many of how many are."""
+    whole = len(relaxed.qm9(split))
+    wanted = whole if molecules is None else min(molecules, whole)
+    for first in range(0, wanted, relaxed.CHUNK):
         prepare_chunk(geometries, split, first)
+        on_progress(min(first + relaxed.CHUNK, wanted), wanted)
 
 
 def load(geometries: str, split: str) -> Molecules | None:

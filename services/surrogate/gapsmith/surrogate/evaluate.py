@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gapsmith.data.molecules import Molecules
-from gapsmith.surrogate import sources
+from gapsmith.surrogate import electronic, sources
 from gapsmith.surrogate.calibration import in_rows, labelled, residuals
 from gapsmith.surrogate.inference import predict_molecules
 from gapsmith.surrogate.metrics import mae, uncertainty
@@ -20,7 +20,12 @@ from gapsmith.surrogate.predictor import Predictor
 from gapsmith.surrogate.quantities import FORCES
 from gapsmith.training.files import sha256
 
-SETS = {"dft_geometry": "qm9", "xtb_geometry": "qm9_gfn2", "xtb": "gfn2"}  # name of a set: source of its molecules
+SETS = {  # name of a set: source of its molecules
+    "dft_geometry": "qm9",
+    "xtb_geometry": "qm9_gfn2",
+    "xtb": "gfn2",
+    "outside_qm9": "outside_qm9",
+}
 LARGE = 0.5  # an error that a chemist should have been warned of, in the head's unit
 CHUNK = 500  # molecules between two reports of progress
 
@@ -125,6 +130,8 @@ def evaluate(
         "device": device,
     }
     result = Evaluation(split, provenance)
+    if predictor.sees_electronic:
+        electronic.prepare("qm9", split, limit, on_progress=partial(on_progress, "GFN2-xTB"))
     for name, source in {**SETS, **{name: name for name in more}}.items():
         molecules = sources.load(source, split, seen=predictor.sees_electronic)
         if molecules is not None and set(molecules.labelled()) & set(predictor.model.names):
