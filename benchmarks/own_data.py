@@ -83,6 +83,8 @@ def _continued(labels: list[Any], held_out: list[Any]) -> float:
     head = model.head(HEAD)
     head.scale.mul_(slope)
     head.offset.mul_(slope).add_(shift)
+    if head.base != "none":
+        head.electronic_base.mul_(slope)
     return _trained(model, labels, held_out, learning_rate=LEARNING_RATE, optimizer="adamw")
 
 

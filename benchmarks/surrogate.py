@@ -14,8 +14,8 @@ from gapsmith.data import qm9
 from gapsmith.data.molecules import Molecules
 from gapsmith.surrogate import WEIGHTS, sources
 from gapsmith.surrogate.evaluate import evaluate
-from gapsmith.surrogate.graph import Graph, graph
-from gapsmith.surrogate.inference import PAIRS_PER_BATCH, batches
+from gapsmith.surrogate.graph import Graph
+from gapsmith.surrogate.inference import PAIRS_PER_BATCH, as_graph, batches
 from gapsmith.surrogate.predictor import Predictor
 
 RELAXED = 30
@@ -37,14 +37,15 @@ def measure() -> dict[str, Any]:
     return {
         **evaluate(WEIGHTS, "test").numbers(),
         "relaxation_median_cpu_s": round(statistics.median(times), 3),
-        "speed": speeds(sources.there("qm9", "test").take(np.arange(COMPARED))),
+        "speed": speeds(sources.there("qm9", "test", seen=True).take(np.arange(COMPARED))),
     }
 
 
 def speeds(molecules: Molecules) -> dict[str, Any]:
     """Molecules a second of the shipped network, every head and member, and of torch_geometric's SchNet of like size.
 
-    SchNet (Schuett et al., NeurIPS 2017) is untrained and has one output. Both see the same batches and pairs.
+    GFN2-xTB's electronic structure of the molecules is there already; the contrast is not asked. SchNet (Schuett et al.,
+    NeurIPS 2017) is untrained and has one output. Both see the same batches and pairs.
     """
     predictor = Predictor.load(WEIGHTS)
     features, cutoff = predictor.config.trunk.features, predictor.config.trunk.cutoff_angstrom
@@ -58,9 +59,7 @@ def speeds(molecules: Molecules) -> dict[str, Any]:
             started = time.perf_counter()
             for chosen in batches(molecules, PAIRS_PER_BATCH["cpu"]):
                 part = molecules.take(chosen)
-                whole = graph(
-                    torch.from_numpy(part.numbers.astype(np.int64)), torch.from_numpy(part.coordinates), part.sizes
-                )
+                whole = as_graph(part, "cpu")
                 with torch.inference_mode():
                     network(whole) if name == "surrogate" else network(whole.numbers, whole, whole.molecule)
             rounds.append(len(molecules) / (time.perf_counter() - started))

@@ -82,7 +82,7 @@ def _all_reduce(axes: Axes, numbers: dict[str, Any]) -> None:
     size = numbers["prediction"]["default"]["counted"]["gradient_bytes"] / 1024
     axes.axvline(size, color=GREY, lw=0.8, ls="--")
     axes.annotate(
-        "gradients of the\nshipped network ",
+        "gradients of the\ndefault network ",
         (size, 0.03),
         xycoords=("data", "axes fraction"),
         fontsize=8,
