@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -241,6 +242,20 @@ def section_of(schema: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, 
     if found is not None and "anyOf" in found:  # one, or a list of such
         return section_of(schema, found["anyOf"][0])
     return found
+
+
+def as_file(config: CampaignConfig) -> str:
+    """The campaign's file: what differs from the defaults, as YAML that reads back as the same campaign."""
+    import yaml
+
+    found = config.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
+
+
+def cloned(config: CampaignConfig, name: str, seed: int | None = None) -> CampaignConfig:
+    """The same campaign under another name, with random choices of its own unless a seed is given; raises InputError."""
+    chosen = secrets.randbelow(2**31) if seed is None else seed
+    return parse_campaign(config.model_dump(mode="json") | {"name": name, "seed": chosen})
 
 
 def changed_budget(config: CampaignConfig, changes: Mapping[str, Any]) -> Budget:

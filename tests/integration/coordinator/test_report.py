@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from rdkit import Chem
 
 from gapsmith.coordinator.cli import campaign as command
 from gapsmith.coordinator.commands.report import hits_table, write_report
-from gapsmith.core.campaign import parse_campaign
-from gapsmith.core.errors import UnavailableError
+from gapsmith.core.campaign import cloned, parse_campaign, read_campaign
+from gapsmith.core.errors import Conflict, UnavailableError
 from gapsmith.core.messages import CandidatesProposed
 from gapsmith.core.settings import settings
-from gapsmith.store import heartbeats, progress
+from gapsmith.store import campaigns, heartbeats, progress
 from gapsmith.store.campaigns import Campaign
 from gapsmith.store.results import base_rate, wilson
 
@@ -126,5 +127,30 @@ def test_the_list_counts_as_the_database_does_and_says_when_nothing_works_on_a_c
         assert now.by_state == {row["state"]: row["n"] for row in counted}
         assert rows[done.name]["candidates"] == str(sum(now.by_state.values()))
         assert listed()[open_one.name]["state"] == "running"
+    finally:
+        settings.cache_clear()
+
+
+def test_a_campaign_is_exported_and_cloned(world: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    one = world.campaign(name="first")
+    monkeypatch.setenv("GAPSMITH_POSTGRES_URL", world.database.url)
+    settings.cache_clear()
+    file = tmp_path / "first.yaml"
+
+    def said(*words: str) -> str:
+        return CliRunner().invoke(command, list(words), catch_exceptions=False).output
+
+    try:
+        assert str(file) in said("export", "first", "-o", str(file))
+        assert read_campaign(file) == one.config
+        assert parse_campaign(yaml.safe_load(said("export", "first"))) == one.config
+        assert "seed 5" in said("clone", "first", "second", "--seed", "5")
+        with pytest.raises(Conflict, match="second"):
+            said("clone", "first", "second")
+        with pytest.raises(UnavailableError, match="cannot be written"):
+            said("export", "first", "-o", str(tmp_path / "nowhere" / "first.yaml"))
+        with world.database.transaction() as connection:
+            second = campaigns.named(connection, "second")
+        assert second.config == cloned(one.config, "second", 5)
     finally:
         settings.cache_clear()

@@ -14,9 +14,11 @@ from uuid import uuid4
 import httpx
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from dashboard_site import LABELS, NAME, WAITING, Site, campaign, label, serving
 from psycopg.types.json import Jsonb
 
+from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.settings import Settings
 from gapsmith.dashboard import security
@@ -329,6 +331,22 @@ def test_pause_resume_retarget_stop(filled: Site) -> None:
     assert "it cannot become running" in late.text
 
 
+def test_a_campaign_is_cloned_and_its_file_downloaded(filled: Site) -> None:
+    with filled.operator() as client:
+        token = form_of(client, f"/campaigns/{NAME}")
+        made = client.post(f"/campaigns/{NAME}/clone", data={"csrf_token": token, "new": "again"})
+        assert made.url.path == "/campaigns/again"
+        taken = client.post(f"/campaigns/{NAME}/clone", data={"csrf_token": token, "new": "again"})
+        assert taken.status_code == 409
+        file = client.get("/campaigns/again/campaign.yaml")
+    assert file.headers["content-disposition"] == 'attachment; filename="again.yaml"'
+    config = parse_campaign(yaml.safe_load(file.text))
+    with filled.database.transaction() as connection:
+        assert campaigns.named(connection, "again").config == config
+        first = campaigns.named(connection, NAME).config
+    assert config.model_copy(update={"name": first.name, "seed": first.seed}) == first
+
+
 @pytest.mark.parametrize(
     ("token", "headers"),
     [
@@ -365,6 +383,7 @@ def test_who_has_nothing_but_a_cookie_and_a_form_token_changes_nothing(filled: S
         "token": "no",
         "dft_jobs": "7",
         "wall_time": "1h",
+        "new": "clone",
     }
     values |= {"event_id": "00000000-0000-4000-8000-000000000000", "consumer": "trainer", "constraints.elements": "C"}
 

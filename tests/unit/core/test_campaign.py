@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapsmith.core.campaign import CampaignConfig, parse_campaign, read_campaign, section_of
+from gapsmith.core.campaign import CampaignConfig, as_file, cloned, parse_campaign, read_campaign, section_of
 from gapsmith.core.errors import InputError
 
 QUICKSTART = Path(__file__).parents[3] / "examples" / "quickstart.yaml"
@@ -142,3 +142,21 @@ def test_data_must_have_a_name_and_be_learned(changes: dict[str, Any], message: 
     with pytest.raises(InputError, match=message):
         parse_campaign({"name": "a", "target": {"value": 4.0}, **changes})
     assert parse_campaign({"name": "a", "target": {"value": 4.0}, "data": ["ours"]}).data == ("ours",)
+
+
+@pytest.mark.parametrize("path", sorted(QUICKSTART.parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_campaign_is_written_as_the_file_it_came_from(path: Path) -> None:
+    config = read_campaign(path)
+    text = as_file(config)
+    assert parse_campaign(yaml.safe_load(text)) == config
+    assert len(text.splitlines()) <= len(path.read_text().splitlines()) + 10  # and not all defaults
+
+
+def test_a_clone_differs_in_name_and_seed_alone() -> None:
+    config = read_campaign(QUICKSTART)
+    one, other = cloned(config, "one"), cloned(config, "other", 7)
+    assert (one.name, other.name, other.seed) == ("one", "other", 7)
+    assert one.seed != config.seed
+    assert one.model_copy(update={"name": config.name, "seed": config.seed}) == config
+    with pytest.raises(InputError, match="name"):
+        cloned(config, "no spaces allowed")

@@ -69,7 +69,7 @@ def report(name: str, results: Path | None) -> None:
 
 @click.group()
 def campaign() -> None:
-    """List, show, pause, resume, extend, retarget, stop and delete campaigns."""
+    """List, show, pause, resume, extend, retarget, clone, export, stop and delete campaigns."""
 
 
 @campaign.command("list")
@@ -190,6 +190,57 @@ def target(name: str, wanted: tuple[str, ...]) -> None:
     echo(f"campaign {name} wants {new}: {now.labels} known labels count, hits {now.hits_by_kind}")
     if not steered:
         echo("no services run: 'gapsmith up' starts them, and so does 'gapsmith run' with a file of this target")
+
+
+@campaign.command("export")
+@click.argument("name")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Instead of standard output.",
+)
+def export(name: str, output: Path | None) -> None:
+    """Write the campaign NAME as a file: what differs from the defaults, with its target and budget of today.
+
+    For example: gapsmith campaign export quickstart -o mine.yaml
+    """
+    from gapsmith.core.campaign import as_file
+    from gapsmith.core.errors import UnavailableError
+    from gapsmith.store import campaigns
+
+    with connected() as connection:
+        text = as_file(campaigns.named(connection, name).config)
+    if output is None:
+        echo(text.rstrip())
+        return
+    try:
+        output.write_text(text)
+    except OSError as error:
+        raise UnavailableError(f"{output} cannot be written: {error.strerror}") from error
+    echo(f"campaign {name} is in {output}: gapsmith run {output} goes on with it")
+
+
+@campaign.command("clone")
+@click.argument("name")
+@click.argument("new")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Of all random choices.  [one of its own]")
+def clone(name: str, new: str, seed: int | None) -> None:
+    """Begin a campaign called NEW from zero, with the target, constraints and budget of the campaign NAME.
+
+    For example: gapsmith campaign clone quickstart quickstart-again
+    """
+    from gapsmith.core.campaign import cloned
+    from gapsmith.store import campaigns
+
+    with connected() as connection:
+        config = cloned(campaigns.named(connection, name).config, new, seed)
+        campaigns.create(connection, config, source="cli")
+        steered = _steered(connection)
+    echo(f"campaign {new} begins: {config.target}, seed {config.seed}")
+    if not steered:
+        echo(f"no services run: 'gapsmith up' starts them, and so does 'gapsmith run' with the file of {new}")
 
 
 @campaign.command("delete")

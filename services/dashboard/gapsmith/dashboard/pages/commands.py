@@ -1,4 +1,4 @@
-"""What a person can change: start, pause, resume and stop a campaign, and change its target and its budget."""
+"""What a person can change: start, clone, pause, resume and stop a campaign, and change its target and its budget."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from gapsmith.core.campaign import changed_budget, changed_target
+from gapsmith.core.campaign import changed_budget, changed_target, cloned
 from gapsmith.core.errors import InputError
 from gapsmith.core.lifecycle import CampaignState
 from gapsmith.core.reasons import STOPPED_BY_USER
@@ -73,6 +73,15 @@ def router(site: Site) -> APIRouter:
             campaigns.extend(connection, one.id, changed_budget(one.config, budget), source=source)
         site.shared.outdate()
         return RedirectResponse(f"/campaigns/{name}", SEE_OTHER)
+
+    @routes.post("/campaigns/{name}/clone", dependencies=ours)
+    def clone(request: Request, name: str, new: Annotated[str, Form(max_length=64)]) -> Response:
+        source = operator(request)
+        with site.database.transaction() as connection:
+            config = cloned(campaigns.named(connection, name).config, new.strip())
+            campaigns.create(connection, config, source=source)
+        site.shared.outdate()
+        return RedirectResponse(f"/campaigns/{config.name}", SEE_OTHER)
 
     return routes
 

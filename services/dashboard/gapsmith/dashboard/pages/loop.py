@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
+from gapsmith.core.campaign import as_file
 from gapsmith.core.domain import Level
 from gapsmith.dashboard.pages.views import Regions, View, follow
 from gapsmith.dashboard.reading.charts import charts
@@ -12,6 +13,7 @@ from gapsmith.dashboard.reading.loop import Loop, loop
 from gapsmith.dashboard.rendering import page, render
 from gapsmith.dashboard.site import Site
 from gapsmith.store import campaigns
+from gapsmith.store.campaigns import Campaign
 from gapsmith.store.database import Database
 
 REGIONS = ("state", "figures", "flow", "work", "models", "feed")
@@ -120,7 +122,18 @@ def router(site: Site) -> APIRouter:
             f"campaign/{name}", lambda: _campaign(site.database, name), version=after, most_s=1.0
         )
         regions = await view(site, name).soon(site)
-        return page(request, "loop/index.html", campaign=campaign, regions=regions, after=after if regions else -1)
+        file = as_file(campaign.config)
+        return page(
+            request, "loop/index.html", campaign=campaign, file=file, regions=regions, after=after if regions else -1
+        )
+
+    @routes.get("/campaigns/{name}/campaign.yaml")
+    async def file(name: str) -> Response:
+        campaign = await site.shared.get(
+            f"campaign/{name}", lambda: _campaign(site.database, name), version=site.hub.sequence, most_s=1.0
+        )
+        disposition = {"Content-Disposition": f'attachment; filename="{campaign.name}.yaml"'}
+        return Response(as_file(campaign.config), media_type="application/yaml", headers=disposition)
 
     @routes.get("/live/campaigns/{name}")
     async def stream(request: Request, name: str, after: str | None = None) -> Response:
@@ -136,6 +149,6 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
-def _campaign(database: Database, name: str) -> object:
+def _campaign(database: Database, name: str) -> Campaign:
     with database.transaction() as connection:
         return campaigns.named(connection, name)
