@@ -27,6 +27,7 @@ NAMES = (
     "wide",
     "levels",
     "minimiser",
+    "library",
     "queue",
     "certificate",
     "queue_listing",
