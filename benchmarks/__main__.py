@@ -19,6 +19,7 @@ NAMES = (
     "generator",
     "sampling_steps",
     "mask_fraction",
+    "constraints",
     "surrogate",
     "fine_tuning",
     "generator_fine_tuning",

@@ -21,7 +21,7 @@ from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.chemistry.conversion import from_rdkit
 from gapsmith.core.chemistry.identity import identify
 from gapsmith.core.messages import CalculationFinished, CandidatesProposed, CandidatesScored
-from gapsmith.core.reasons import ReasonCode
+from gapsmith.core.reasons import Reason, ReasonCode
 from gapsmith.core.settings import Settings
 from gapsmith.dashboard.api.limits import Limits
 from gapsmith.dashboard.app import create_app
@@ -36,7 +36,7 @@ NAME = "four-ev"
 LABELS = {"CC=O": 4.05, "CCC=O": 3.98, "C=CC=O": 3.60, "O=Cc1ccco1": 4.60}  # DFT gap, eV; the first two are hits
 CERTIFIED = {"CCC=O": 4.02}
 WAITING = ("CCO", "CCN", "c1ccncc1")
-REFUSED = {"CC(=O)OO": ReasonCode.FORBIDDEN_SMARTS}
+REFUSED = {"CC(=O)OO": Reason(ReasonCode.FORBIDDEN_SMARTS, "forbidden_smarts")}
 
 
 @dataclass(frozen=True)

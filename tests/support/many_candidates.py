@@ -16,7 +16,7 @@ from gapsmith.core import properties
 from gapsmith.core.campaign import parse_campaign
 from gapsmith.core.chemistry.identity import Identity, identify
 from gapsmith.core.domain import Molecule
-from gapsmith.core.reasons import ReasonCode
+from gapsmith.core.reasons import Reason, ReasonCode
 from gapsmith.store import campaigns, candidates
 from gapsmith.store.database import Connection, Database
 
@@ -81,7 +81,7 @@ def calculation(connection: Connection, conformer_id: UUID, gap: float | None, c
 
 def add(connection: Connection, campaign_id: UUID, one: Identity, models: list[UUID], chance: random.Random) -> UUID:
     """A candidate somewhere on its way."""
-    refused = ReasonCode.FORBIDDEN_SMARTS if chance.random() < 0.1 else None
+    refused = Reason(ReasonCode.FORBIDDEN_SMARTS, "forbidden_smarts") if chance.random() < 0.1 else None
     candidate_id, is_open = candidates.propose(
         connection, campaign_id, METHANE, one, model_id=models[0], in_qm9=chance.random() < 0.5, refused=refused
     )

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from gapsmith.core import documents
+from gapsmith.core.alerts import DEFAULT, chosen
 from gapsmith.core.chemistry.elements import number_of
 from gapsmith.core.errors import InputError
 from gapsmith.core.patterns import Smarts
@@ -96,6 +97,12 @@ class Constraints(Section):
     forbidden_smarts: Patterns = Field((), description="no molecule may match any of these")
     required_smarts: Patterns = Field((), description="every molecule must match all of these")
     novel: bool = Field(False, description="refuse molecules that are in QM9, the models' training data")
+    alerts: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=100)] = Field(
+        (DEFAULT,), description="unstable groups to refuse: default for all, a name for one, -name for all but one"
+    )
+    hazards: Literal["refuse", "off"] = Field(
+        "refuse", description="whether to refuse molecules of hazardous classes; off is recorded"
+    )
 
     @field_validator("heavy_atoms")
     @classmethod
@@ -104,6 +111,12 @@ class Constraints(Section):
             raise ValueError(
                 f"{list(value)} is not a range: write the fewest, at least 1, and then the most, at most {MOST_HEAVY_ATOMS}"
             )
+        return value
+
+    @field_validator("alerts")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        chosen(value)
         return value
 
     @model_validator(mode="after")

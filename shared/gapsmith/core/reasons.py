@@ -16,6 +16,8 @@ class ReasonCode(StrEnum):
     SA_SCORE = "sa_score"
     FORBIDDEN_SMARTS = "forbidden_smarts"
     REQUIRED_SMARTS = "required_smarts"
+    ALERT = "alert"  # an unstable group
+    HAZARD = "hazard"  # of a hazardous class: counted and recorded, never stored
     KNOWN = "known"  # in the training data, and the campaign wants new molecules
     DUPLICATE = "duplicate"  # the campaign has it already
     # a candidate is rejected: by its relaxation with GFN2-xTB

@@ -20,7 +20,7 @@ from gapsmith.core.reachable import check_target
 from gapsmith.core.reasons import Reason
 from gapsmith.core.target import Target
 from gapsmith.data import imported
-from gapsmith.store import calculations, candidates, outbox, selection, tasks
+from gapsmith.store import audits, calculations, candidates, outbox, selection, tasks
 from gapsmith.store.database import Connection
 from gapsmith.store.models import live_domains
 from gapsmith.store.requests import GENERATOR
@@ -94,6 +94,8 @@ def create(connection: Connection, config: CampaignConfig, *, source: str) -> Ca
         "INSERT INTO campaigns (id, name, config, state, levels) VALUES (%s, %s, %s, 'running', %s)",
         (campaign_id, config.name, _stored(config), Jsonb({role: pinned(configured()[role]) for role in Level})),
     )
+    if config.constraints.hazards == "off":
+        audits.switched_off(connection, campaign_id, source=source)
     outbox.emit(connection, CampaignChanged(campaign_id=campaign_id, state="running"), source=source)
     return get(connection, campaign_id)
 

@@ -11,7 +11,7 @@ from gapsmith.core.codec import decode, encode
 from gapsmith.core.domain import Molecule
 from gapsmith.core.lifecycle import CandidateState, Outcome
 from gapsmith.core.properties import Estimate
-from gapsmith.core.reasons import ReasonCode
+from gapsmith.core.reasons import Reason, ReasonCode
 from gapsmith.core.target import Target
 from gapsmith.store import fingerprints
 from gapsmith.store.database import Connection
@@ -103,7 +103,7 @@ def propose(
     *,
     model_id: UUID,
     in_qm9: bool,
-    refused: ReasonCode | None = None,
+    refused: Reason | None = None,
     parent_id: UUID | None = None,
     mask_fraction: float | None = None,
 ) -> tuple[UUID, bool]:
@@ -134,8 +134,8 @@ def propose(
     if refused is None:
         if connection.execute(insert, (*values, CandidateState.PROPOSED, None, None)).fetchone():
             return candidate_id, True
-        refused = ReasonCode.DUPLICATE
-    connection.execute(insert, (*values, CandidateState.REJECTED, refused, refused))
+        refused = Reason(ReasonCode.DUPLICATE, ReasonCode.DUPLICATE)
+    connection.execute(insert, (*values, CandidateState.REJECTED, refused.code, refused.text))
     return candidate_id, False
 
 

@@ -55,19 +55,11 @@ def base_rate(config: CampaignConfig) -> float:
 def _base_rate(constraints: Constraints, target: Target) -> float:
     import numpy as np
 
-    from gapsmith.core.chemistry.elements import NUMBERS
     from gapsmith.data import qm9
+    from gapsmith.data.screened import fitting
 
     data = qm9.load()
-    starts = data.offsets[:-1]
-    heavy = np.add.reduceat(data.numbers > 1, starts)
-    allowed = np.ones(len(data), dtype=bool)
-    if constraints.elements is not None:
-        known = [1, *(NUMBERS[element] for element in constraints.elements)]
-        allowed &= np.add.reduceat(~np.isin(data.numbers, known), starts) == 0
-    if constraints.heavy_atoms is not None:
-        fewest, most = constraints.heavy_atoms
-        allowed &= (heavy >= fewest) & (heavy <= most)
+    allowed = fitting(data, constraints)
     inside = holding(data, target)
     return 0.0 if inside is None or not allowed.any() else float(np.mean(inside[allowed]))
 

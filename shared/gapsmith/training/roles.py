@@ -108,6 +108,7 @@ class Planted:
 
     molecule: Molecule  # with hydrogens and bonds
     kept: np.ndarray  # (heavy atoms,) bool, in the order they have in the molecule
+    closed: np.ndarray  # (heavy atoms,) bool: those of the kept ones that take no new neighbour
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from gapsmith.core.model_domain import ModelDomain, within
 def refusal(smiles: str, *, in_qm9: bool = False, **constraints: object) -> str | None:
     """What the screen says of a molecule."""
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    return screen(mol, identify(mol), Constraints.model_validate(constraints), in_qm9=in_qm9)
+    refused = screen(mol, identify(mol), Constraints.model_validate(constraints), in_qm9=in_qm9)
+    return None if refused is None else refused.code
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def start(seed: int, batch: int = 3, atoms: int = 6) -> Start:
         masked,
         present,
         torch.arange(batch) % 2 == 0,
+        torch.zeros(batch, atoms, dtype=torch.bool),
     )
 
 

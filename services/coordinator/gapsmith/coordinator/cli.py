@@ -115,6 +115,17 @@ def show(name: str) -> None:
             echo(line)
 
 
+@campaign.command("audit")
+@click.argument("name", required=False)
+def audit(name: str | None) -> None:
+    """What the screen for hazards refused, and where it was switched off; NAME: of one campaign."""
+    from gapsmith.core.terminal import print_rows
+    from gapsmith.store import audits
+
+    with connected() as connection:
+        print_rows(audits.records(connection, name), empty="the screen for hazards has refused nothing")
+
+
 @campaign.command("pause")
 @click.argument("name")
 def pause(name: str) -> None:

@@ -51,7 +51,7 @@ def to_tensors(
     atoms, charges = np.zeros((batch, n), dtype=np.int64), np.full((batch, n), vocabulary.neutral, dtype=np.int64)
     orders = np.zeros((batch, n, n), dtype=np.int64)
     coordinates = np.zeros((batch, n, 3), dtype=np.float32)
-    masked, present = np.zeros((batch, n), dtype=bool), np.zeros((batch, n), dtype=bool)
+    masked, present, closed = (np.zeros((batch, n), dtype=bool) for _ in range(3))
     for row, (skeleton, centre) in enumerate(zip(skeletons, centres, strict=True)):
         size = len(skeleton.numbers)
         atoms[row, :size] = vocabulary.token_of_number[skeleton.numbers]
@@ -60,8 +60,9 @@ def to_tensors(
         coordinates[row, :size] = (skeleton.coordinates - centre) / LENGTH_UNIT_ANGSTROM
         masked[row, :size] = skeleton.unknown
         present[row, :size] = True
+        closed[row, :size] = skeleton.closed
     shrinks = np.array([skeleton.shrinks for skeleton in skeletons])
-    arrays = (atoms, charges, orders, coordinates, masked, present, shrinks)
+    arrays = (atoms, charges, orders, coordinates, masked, present, shrinks, closed)
     return Start(*(torch.from_numpy(array).to(device) for array in arrays))
 
 

@@ -101,9 +101,9 @@ class Generator:
             if not planted:
                 skeletons.append(Skeleton.blank(self._draw_size(one, sizes, random)))
                 continue
-            kept, molecule = parts[attempt % len(parts)], planted[attempt % len(parts)].molecule
+            kept, part = parts[attempt % len(parts)], planted[attempt % len(parts)]
             size = self._draw_size(one, (max(sizes[0], len(kept)), sizes[1]), random)
-            skeletons.append(Skeleton.of(molecule, kept, size - len(kept)))
+            skeletons.append(Skeleton.of(part.molecule, kept, size - len(kept), closed=part.closed[part.kept]))
         chosen = self._with_elements(options or SamplingOptions(), elements)
         whole = (1, self.vocabulary.most_atoms)
         return self._run(skeletons, [None] * n, (), wanted, seed, chosen, should_stop, on_progress, whole)

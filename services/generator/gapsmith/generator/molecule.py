@@ -28,6 +28,7 @@ class Skeleton:
     charges: np.ndarray  # (atoms,) int8, formal charges
     orders: np.ndarray  # (atoms, atoms) uint8, Kekule bond orders 0..3
     parent_atoms: np.ndarray  # (atoms,) int64: which atom of the parent each is, -1 if new
+    closed: np.ndarray  # (atoms,) bool: known atoms that take no bond to an unknown one
     shrinks: bool = False  # whether unknown atoms may turn out not to be there
 
     @classmethod
@@ -40,11 +41,15 @@ class Skeleton:
             np.zeros(atoms, dtype=np.int8),
             np.zeros((atoms, atoms), dtype=np.uint8),
             np.full(atoms, -1, dtype=np.int64),
+            np.zeros(atoms, dtype=bool),
         )
 
     @classmethod
-    def of(cls, parent: Molecule, kept: np.ndarray, new: int) -> "Skeleton":
-        """The kept atoms (indices of heavy ones) of a parent, then ``new`` unknown ones, fewer if that fits better."""
+    def of(cls, parent: Molecule, kept: np.ndarray, new: int, closed: np.ndarray | None = None) -> "Skeleton":
+        """The kept atoms (indices of heavy ones) of a parent, then ``new`` unknown ones, fewer if that fits better.
+
+        Those of the kept atoms that are ``closed`` take no bond to a new one, (kept,) bool.
+        """
         skeleton = cls.draft(parent, kept, np.zeros(len(kept), dtype=bool))
         blank = cls.blank(new)
         orders = np.zeros((len(kept) + new, len(kept) + new), dtype=np.uint8)
@@ -56,6 +61,7 @@ class Skeleton:
             np.concatenate([skeleton.charges, blank.charges]),
             orders,
             np.concatenate([skeleton.parent_atoms, blank.parent_atoms]),
+            np.concatenate([skeleton.closed if closed is None else closed, blank.closed]),
             shrinks=new > 1,
         )
 
@@ -69,6 +75,7 @@ class Skeleton:
             parent.charges[atoms].astype(np.int8),
             order_matrix(parent)[np.ix_(atoms, atoms)],
             np.where(unknown, -1, atoms),
+            np.zeros(len(atoms), dtype=bool),
         )
 
     def without(self, absent: np.ndarray) -> "Skeleton":
@@ -81,6 +88,7 @@ class Skeleton:
             self.charges[stay],
             self.orders[np.ix_(stay, stay)],
             self.parent_atoms[stay],
+            self.closed[stay],
             self.shrinks,
         )
 

@@ -44,6 +44,7 @@ class Start(NamedTuple):
     masked: Tensor  # (batch, atoms) bool
     present: Tensor  # (batch, atoms) bool
     ghosts: Tensor  # (batch,) bool: whether masked atoms may turn out to be ghosts
+    closed: Tensor  # (batch, atoms) bool: kept atoms that take no bond to a masked one
 
 
 class Wanted(NamedTuple):
@@ -128,6 +129,7 @@ def sample(
     x = torch.where(masked[..., None], torch.lerp(noise, start.coordinates, begin), start.coordinates)
     open_pairs = present[:, :, None] & present[:, None, :] & ~(kept[:, :, None] & kept[:, None, :])
     open_pairs = open_pairs & ~torch.eye(n, dtype=torch.bool, device=x.device)
+    open_pairs = open_pairs & ~(start.closed[:, :, None] | start.closed[:, None, :])
     share = begin**options.mask_schedule if begin > 0 else 0.0
     hidden = torch.exp(-torch.exp(-randomness.gumbel((batch, n)))) >= share
     hidden_pairs = torch.exp(-torch.exp(-randomness.pair_gumbel((batch, n, n)))) >= share
@@ -166,6 +168,7 @@ def sample(
         masked,
         present,
         start.ghosts,
+        start.closed,
     )
 
 

@@ -1,25 +1,32 @@
 """Which molecules a campaign's constraints allow, and whether the constraints make sense at all."""
 
+import time
 from collections import Counter
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
 
 from rdkit import Chem
+from rdkit.rdBase import BlockLogs
 
 from gapsmith.core import children
+from gapsmith.core.alerts import chosen
 from gapsmith.core.campaign import Constraints
+from gapsmith.core.chemistry.alerting import alert, hazard
 from gapsmith.core.chemistry.conversion import packed, unpacked
 from gapsmith.core.chemistry.elements import NUMBERS, SYMBOLS
 from gapsmith.core.chemistry.identity import Identity
+from gapsmith.core.chemistry.sa_score import sa_score
 from gapsmith.core.chemistry.substructure import (
     ONE_S,
     compared,
     compile_smarts,
     possible_elements,
     subject,
+    whole_elements,
 )
 from gapsmith.core.errors import InputError
-from gapsmith.core.reasons import ReasonCode
+from gapsmith.core.reasons import Reason, ReasonCode
 
 _ALL: Final = frozenset(NUMBERS.values())
 _HYDROGEN: Final = frozenset({1})
@@ -28,6 +35,7 @@ PROBES: Final = (
     "C1CCC2C(C1)CCC1C2CCC2CCCC12",
     "c1ccc2cc3ccccc3cc2c1",
 )  # a pattern must manage these
+_UNREADABLE: Final = Reason(ReasonCode.RELAXATION_FAILED, "unreadable")
 MOST_OVERRUNS: Final = 3  # after which patterns count as held without another try
 _overruns: Counter[tuple[str, ...]] = Counter()
 
@@ -40,8 +48,7 @@ def matches(mol: Chem.Mol, smarts: str) -> bool:
 
 def child_held(mol: str, patterns: list[str]) -> list[bool]:
     """Whether a molecule holds each of some patterns."""
-    whole, compiled = unpacked(mol), map(compile_smarts, patterns)
-    return [bool(subject(whole, pattern).HasSubstructMatch(pattern)) for pattern in compiled]
+    return _held_here(unpacked(mol), patterns)
 
 
 def matching_atoms(mol: Chem.Mol, smarts: str, field: str = "smarts") -> list[int]:
@@ -60,7 +67,13 @@ def child_matching_atoms(packed_mol: str, smarts: str, field: str) -> list[int]:
     return sorted(place[index] for index in found if index in place)
 
 
-def screen(mol: Chem.Mol, identity: Identity, constraints: Constraints, *, in_qm9: bool = False) -> ReasonCode | None:
+def screen(
+    mol: Chem.Mol,
+    identity: Identity,
+    constraints: Constraints,
+    *,
+    in_qm9: bool = False,
+) -> Reason | None:
     """Why the constraints refuse a molecule, or None if they do not.
 
     Args:
@@ -69,19 +82,55 @@ def screen(mol: Chem.Mol, identity: Identity, constraints: Constraints, *, in_qm
         constraints: of the campaign.
         in_qm9: whether it is in the training data, which ``constraints.novel`` refuses.
     """
+    refused = _refused(mol, constraints, lambda: identity.sa_score, _held)
+    if refused is None and constraints.novel and in_qm9:
+        return _plain(ReasonCode.KNOWN)
+    return refused
+
+
+def child_screened(inchis: list[str], constraints: dict[str, Any], seconds: float) -> list[str | None]:
+    """Why constraints refuse molecules, a text or None each, one after another until time is up; novelty is not asked."""
+    limits, until = Constraints.model_validate(constraints), time.monotonic() + seconds
+    found: list[str | None] = []
+    for inchi in inchis:
+        if found and time.monotonic() > until:
+            break
+        with BlockLogs():
+            mol = Chem.MolFromInchi(inchi)
+        refused = _UNREADABLE if mol is None else _refused(mol, limits, partial(sa_score, mol), _held_here)
+        found.append(None if refused is None else refused.text)
+    return found
+
+
+def _refused(
+    mol: Chem.Mol,
+    constraints: Constraints,
+    sa: Callable[[], float],
+    held_by: Callable[[Chem.Mol, Sequence[str]], list[bool] | None],
+) -> Reason | None:
+    if constraints.hazards == "refuse" and (name := hazard(mol)) is not None:
+        return Reason(ReasonCode.HAZARD, f"hazard: {name}")
     elements, sizes = constraints.elements, constraints.heavy_atoms
     if elements is not None and {atom.GetSymbol() for atom in mol.GetAtoms()} - {"H", *elements}:
-        return ReasonCode.ELEMENTS
-    if sizes is not None and not sizes[0] <= identity.heavy_atoms <= sizes[1]:
-        return ReasonCode.HEAVY_ATOMS
-    if identity.sa_score > constraints.sa_score:
-        return ReasonCode.SA_SCORE
+        return _plain(ReasonCode.ELEMENTS)
+    if sizes is not None and not sizes[0] <= mol.GetNumHeavyAtoms() <= sizes[1]:
+        return _plain(ReasonCode.HEAVY_ATOMS)
+    if (name := alert(mol, chosen(constraints.alerts))) is not None:
+        return Reason(ReasonCode.ALERT, f"alert: {name}")
     forbidden, required = constraints.forbidden_smarts, constraints.required_smarts
-    if (held := _held(mol, (*forbidden, *required))) is None or any(held[: len(forbidden)]):
-        return ReasonCode.FORBIDDEN_SMARTS if forbidden else ReasonCode.REQUIRED_SMARTS
+    if (held := held_by(mol, (*forbidden, *required))) is None or any(held[: len(forbidden)]):
+        return _plain(ReasonCode.FORBIDDEN_SMARTS if forbidden else ReasonCode.REQUIRED_SMARTS)
     if not all(held[len(forbidden) :]):
-        return ReasonCode.REQUIRED_SMARTS
-    return ReasonCode.KNOWN if constraints.novel and in_qm9 else None
+        return _plain(ReasonCode.REQUIRED_SMARTS)
+    return _plain(ReasonCode.SA_SCORE) if sa() > constraints.sa_score else None
+
+
+def _plain(code: ReasonCode) -> Reason:
+    return Reason(code, code)
+
+
+def _held_here(mol: Chem.Mol, patterns: Sequence[str]) -> list[bool]:
+    return [bool(subject(mol, one).HasSubstructMatch(one)) for one in map(compile_smarts, patterns)]
 
 
 def _held(mol: Chem.Mol, patterns: Sequence[str]) -> list[bool] | None:
@@ -96,6 +145,12 @@ def _held(mol: Chem.Mol, patterns: Sequence[str]) -> list[bool] | None:
         _overruns[key] += 1
         return None
     return held
+
+
+def placeable(constraints: Constraints, elements: Sequence[str]) -> tuple[str, ...]:
+    """Of some elements, those that no forbidden pattern refuses wherever they stand; all if none were left."""
+    refused = {number for one in constraints.forbidden_smarts for number in whole_elements(compile_smarts(one))}
+    return tuple(one for one in elements if NUMBERS[one] not in refused) or tuple(elements)
 
 
 def check_pattern(smarts: str, field: str) -> None:

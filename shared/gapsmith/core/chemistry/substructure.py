@@ -33,6 +33,8 @@ _KINDS: Final = frozenset(
     for aromatic in (False, True)[: 1 + (number > 1)]
     for sign in (-1, 0, 1)
 )
+_AROMATIC: Final = (5, 6, 7, 8, 14, 15, 16, 32, 33, 34, 52)  # elements that RDKit finds in aromatic rings
+_EXACT: Final = re.compile(r"AtomOr|AtomAnd|AtomNull|Atom(AtomicNum|Type|IsAromatic|IsAliphatic) -?\d+ !?= val")
 _LEAF: Final = re.compile(
     r"(AtomAtomicNum|AtomType|AtomFormalCharge|AtomIsAromatic|AtomIsAliphatic) (-?\d+) (=|!=) val"
 )
@@ -167,7 +169,7 @@ def compile_smarts(smarts: str, field: str = "smarts") -> Chem.Mol:
     return pattern
 
 
-@lru_cache(maxsize=64)  # of at most 400 characters each
+@lru_cache(maxsize=128)  # of at most 400 characters each
 def _compiled(smarts: str) -> Chem.Mol | None:
     options: Any = Chem.SmartsParserParams()
     options.allowCXSMILES = options.parseName = False
@@ -179,6 +181,17 @@ def _compiled(smarts: str) -> Chem.Mol | None:
 def possible_elements(atom: Chem.Atom) -> frozenset[int]:
     """Atomic numbers that a pattern's atom can match, at most."""
     return frozenset(kind[0] for kind in _possible(atom))
+
+
+def whole_elements(pattern: Chem.Mol) -> frozenset[int]:
+    """Atomic numbers of the elements, hydrogen aside, of which every atom matches a pattern of one atom; none of others."""
+    if pattern.GetNumAtoms() != 1:
+        return frozenset()
+    atom = pattern.GetAtomWithIdx(0)
+    if not all(_EXACT.fullmatch(line.strip()) for line in atom.DescribeQuery().splitlines() if line.strip()):
+        return frozenset()
+    left = {number for number, aromatic, _ in _KINDS - _possible(atom) if not aromatic or number in _AROMATIC}
+    return frozenset(number for number, _, _ in _KINDS if number != 1 and number not in left)
 
 
 def subject(mol: Chem.Mol, pattern: Chem.Mol) -> Chem.Mol:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
+from gapsmith.core.chemistry.alerting import hazard
 from gapsmith.core.chemistry.conversion import to_rdkit
 from gapsmith.core.chemistry.identity import Identity, identify
 from gapsmith.core.errors import InvalidMolecule
@@ -123,9 +124,13 @@ def _sort_in(
 ) -> None:
     """Put a molecule where it belongs: found, duplicate, its parent again, or refused after all."""
     try:
-        identity = identify(to_rdkit(molecule))
+        mol = to_rdkit(molecule)
+        identity = identify(mol)
     except InvalidMolecule as error:
         result.refused[error.reason] += 1
+        return
+    if hazard(mol) is not None:
+        result.refused["hazard"] += 1
         return
     if identity.inchikey in without:
         result.parents_again += 1

@@ -39,6 +39,18 @@ CREATE TABLE draws (
 );
 CREATE INDEX draws_by_campaign ON draws (campaign_id);
 
+CREATE TABLE hazard_audits (                         -- without structures; outlives the campaigns
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    campaign text NOT NULL,                          -- its name
+    campaign_id uuid NOT NULL,
+    action text NOT NULL CHECK (action IN ('refused', 'switched_off')),
+    hazard text,                                     -- the class that was refused
+    molecules integer,                               -- how many at once
+    source text NOT NULL,                            -- who did it
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX hazard_audits_by_campaign ON hazard_audits (campaign_id);
+
 CREATE TABLE heartbeats (
     service text NOT NULL,
     host text NOT NULL,
