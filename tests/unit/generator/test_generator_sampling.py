@@ -93,7 +93,8 @@ def test_trajectory_does_not_know_the_order_of_atoms(
     denoiser, begin, gap = make_denoiser(seed % 5), start(seed), wanted(5.0)
     p, eye = torch.tensor(permutation), torch.eye(3, dtype=torch.float64)
     plain = sample(denoiser, begin, gap, plain_randomness(seed), FEW)
-    shuffled = Start._make([*(t[:, p] if i != 2 else t[:, p][:, :, p] for i, t in enumerate(begin[:-1])), begin.ghosts])
+    moved = {name: t[:, p] for name, t in begin._asdict().items() if name != "ghosts"}
+    shuffled = begin._replace(**moved | {"bonds": moved["bonds"][:, :, p]})
     other = sample(denoiser, shuffled, gap, Matched(seed, eye, p), FEW)
     assert torch.allclose(plain.coordinates[:, p], other.coordinates, atol=1e-7)
     assert torch.equal(plain.atoms[:, p], other.atoms)
@@ -133,6 +134,17 @@ def test_ghosts_appear_only_where_they_may(make_denoiser: Callable[..., Denoiser
     ghosts = ((end.atoms == GHOST_ATOM) & begin.present).any(1)
     assert ghosts[begin.ghosts].all()
     assert not ghosts[~begin.ghosts].any()
+
+
+def test_closed_atoms_take_no_new_neighbour(make_denoiser: Callable[..., Denoiser]) -> None:
+    denoiser, begin = make_denoiser(0), start(1, batch=8)
+    begin = begin._replace(bonds=torch.zeros_like(begin.bonds))
+    kept = begin.present & ~begin.masked
+    new = sample(denoiser, begin, None, plain_randomness(1), FEW).bonds
+    assert new[kept[:, :, None] & begin.masked[:, None, :]].any()
+    closed = sample(denoiser, begin._replace(closed=kept), None, plain_randomness(1), FEW).bonds
+    assert not closed[kept].any()
+    assert closed.any()
 
 
 def test_ghosts_are_gone_from_filled_skeletons(make_denoiser: Callable[..., Denoiser]) -> None:

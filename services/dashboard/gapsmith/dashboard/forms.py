@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from gapsmith.core.alerts import alerts
 from gapsmith.core.campaign import CampaignConfig, parse_campaign, section_of
 from gapsmith.core.chemistry.screening import check_constraints
 from gapsmith.core.errors import InputError
@@ -23,6 +24,7 @@ FIRST: Final = (
     "budget.wall_time",
 )
 ELEMENTS: Final = "constraints.elements"  # any symbol in a campaign file; the form offers those that the models know
+ALERTS: Final = "constraints.alerts"  # in a campaign file with a word for all of them
 LABELS: Final = {
     "target.value": "Wanted value",
     FURTHER: "Further targets",
@@ -181,8 +183,9 @@ def _fields(elements: Sequence[str]) -> dict[str, Section]:
         fields = [_field(f"{name}.{key}", value, key in inner.get("required", ())) for key, value in keys]
         if name == "target":
             fields.append(Field(FURTHER, LABELS[FURTHER], "lines", FORMS, ()))
+        choices = {ELEMENTS: elements, ALERTS: tuple(alerts())}
         fields = [
-            replace(one, kind="choices", options=elements, value=elements) if one.name == ELEMENTS else one
+            replace(one, kind="choices", options=known, value=known) if (known := choices.get(one.name)) else one
             for one in fields
         ]
         found[name] = Section(_words(name), inner.get("description", ""), fields)
