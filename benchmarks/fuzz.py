@@ -62,7 +62,7 @@ COMMANDS: Final = (  # @ is an argument by chance
     "query --similar-to @ --min-similarity @ --fields @ --limit @ -o @", "campaign show @", "campaign pause @",
     "campaign extend @ --dft-jobs @ --wall-time @ --wanted-hits @", "campaign list @", "campaign schema @",
     "campaign resume @", "campaign stop @", "campaign target @ @ @",
-    "campaign export @ -o @", "campaign clone @ @ --seed @",
+    "campaign export @ -o @", "campaign clone @ @ --seed @", "campaign audit @",
     "jobs list --state @ --level @ --campaign @ --limit @ --before @",
     "jobs show @ --save @", "jobs why @ @", "jobs retry @", "jobs cancel @ --class @", "jobs priority @ @",
     "models show @ --json", "models compare @ @", "models promote @ --yes --reason @", "models rollback @ --yes",

@@ -36,7 +36,7 @@ def planted(constraints: Constraints) -> tuple[Planted, ...]:
     order = np.random.default_rng(0).permutation(np.flatnonzero(fitting(data, constraints)))
     source = constraints.model_copy(update={"sa_score": EASIEST_SA_SCORE, "novel": False})
     found = []
-    for index in screened(source, order, enough=MOST, seconds=LOOK_S).allowed:
+    for index in screened(source, order.tolist(), enough=MOST, seconds=LOOK_S).allowed:
         atoms = data.atoms(int(index))
         try:
             molecule = perceive_bonds(data.numbers[atoms], data.coordinates[atoms].astype(np.float64))

@@ -96,7 +96,7 @@ def child_screened(inchis: list[str], constraints: dict[str, Any], seconds: floa
         if found and time.monotonic() > until:
             break
         with BlockLogs():
-            mol = Chem.MolFromInchi(inchi)
+            mol = Chem.MolFromInchi(inchi)  # type: ignore[no-untyped-call]
         refused = _UNREADABLE if mol is None else _refused(mol, limits, partial(sa_score, mol), _held_here)
         found.append(None if refused is None else refused.text)
     return found
