@@ -298,6 +298,15 @@ def test_stray_blank_lines_are_harmless(tmp_path: Path, place: int, separator: s
     assert [(record.error, record.smiles, record.name) for record in records] == [(None, "CCO", "ethanol")] * 2
 
 
+@pytest.mark.parametrize("place", range(24, 52))
+def test_a_character_that_rdkit_cuts_in_two_when_it_complains_is_harmless(tmp_path: Path, place: int) -> None:
+    lines = block("CC").splitlines()
+    lines[4] = lines[4][:place] + "\u4e2d" + lines[4][place + 1 :]
+    first, second = read(tmp_path, "a.sdf", "\n".join(lines) + "\n$$$$\n" + block("CO") + "$$$$\n")
+    assert first.error is None or "mol block" in first.error or "atom" in first.error
+    assert second.smiles == "CO"
+
+
 def test_tags_are_kept_and_can_be_the_name(tmp_path: Path) -> None:
     text = block("CCO") + ">  <ID>\nx1\n\n> 25 <note> (1)\nfirst\nsecond\n\n$$$$\n"
     record = one(tmp_path, "a.sd", text)

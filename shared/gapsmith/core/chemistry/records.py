@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Final, NamedTuple
@@ -87,7 +87,8 @@ def rdkit_words() -> Iterator[list[str]]:
         logger.propagate = False
         LogToPythonLogger()
         try:
-            yield words
+            with suppress(SystemError):  # RDKit logs bytes that it cut a character in two with, which logging cannot take
+                yield words
         finally:
             LogToCppStreams()
             logger.handlers, logger.propagate = before, propagate
