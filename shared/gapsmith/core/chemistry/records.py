@@ -87,7 +87,9 @@ def rdkit_words() -> Iterator[list[str]]:
         logger.propagate = False
         LogToPythonLogger()
         try:
-            with suppress(SystemError):  # RDKit logs bytes that it cut a character in two with, which logging cannot take
+            with suppress(
+                SystemError
+            ):  # RDKit logs bytes that it cut a character in two with, which logging cannot take
                 yield words
         finally:
             LogToCppStreams()
