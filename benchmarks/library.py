@@ -35,7 +35,7 @@ def measure() -> dict[str, Any]:
     started, rows, kept = time.process_time(), [], []
     with BlockLogs():
         for number, gap in zip(numbers, gaps, strict=True):
-            mol = Chem.MolFromInchi(inchis[number])  # type: ignore[no-untyped-call]
+            mol = Chem.MolFromInchi(inchis[number])  # type: ignore[no-untyped-call]  # RDKit has no type here
             if mol is not None and np.isfinite(gap):
                 rows.append(fingerprints.features(mol))
                 kept.append(gap)

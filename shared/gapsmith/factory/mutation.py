@@ -12,12 +12,9 @@ from typing import Final, TypeVar
 import numpy as np
 from rdkit import Chem
 
-from gapsmith.core.chemistry.conversion import from_rdkit
-from gapsmith.core.chemistry.embedding import embed
-from gapsmith.core.errors import InvalidMolecule
 from gapsmith.factory.assembly import checked
 from gapsmith.factory.exchange import of_qm9
-from gapsmith.factory.pools import Draft
+from gapsmith.factory.pools import Draft, drafts
 
 T = TypeVar("T")
 CHUNK: Final = 24  # attempts
@@ -127,13 +124,7 @@ class MutatedPool:
     def chunk(self, number: int, seed: int) -> Iterable[Draft]:
         """Edit some molecules."""
         random = np.random.default_rng([seed, number])
-        for _ in range(CHUNK):
-            if (mol := mutated(random)) is None:
-                continue
-            try:
-                yield Draft(from_rdkit(embed(mol)))
-            except InvalidMolecule:
-                continue
+        return drafts(mutated(random) for _ in range(CHUNK))
 
     def provenance(self) -> Mapping[str, str]:
         """Versions of what decides which molecules come out."""

@@ -6,13 +6,11 @@ from importlib.metadata import version
 from typing import Final
 
 import numpy as np
+from rdkit import Chem
 
-from gapsmith.core.chemistry.conversion import from_rdkit
-from gapsmith.core.chemistry.embedding import embed
-from gapsmith.core.errors import InvalidMolecule
 from gapsmith.factory.assembly import BLOCKS, assemble
 from gapsmith.factory.exchange import exchanged
-from gapsmith.factory.pools import Draft
+from gapsmith.factory.pools import Draft, drafts
 
 CHUNK: Final = 16  # molecules
 EXCHANGED: Final = 0.25  # share of QM9's molecules with elements exchanged, 5 to 12 heavy atoms
@@ -30,20 +28,7 @@ class OrganicPool:
     def chunk(self, number: int, seed: int) -> Iterable[Draft]:
         """Enumerate some molecules."""
         random = np.random.default_rng([seed, number])
-        sizes, elements = list(SIZES), list(ELEMENTS)
-        for _ in range(CHUNK):
-            if random.random() < EXCHANGED:
-                mol = exchanged(random)
-            else:
-                wanted = sizes[int(random.choice(len(sizes), p=list(SIZES.values())))]
-                element = elements[int(random.choice(len(elements), p=list(ELEMENTS.values())))]
-                mol = assemble(random, wanted, element)
-            if mol is None or not 5 <= mol.GetNumHeavyAtoms() <= 24:
-                continue
-            try:
-                yield Draft(from_rdkit(embed(mol)))
-            except InvalidMolecule:
-                continue
+        return drafts(_drawn(random) for _ in range(CHUNK))
 
     def provenance(self) -> Mapping[str, str]:
         """The building blocks and what puts them together."""
@@ -51,3 +36,14 @@ class OrganicPool:
             "blocks_sha256": sha256(BLOCKS.read_bytes()).hexdigest(),
             **{name: version(name) for name in ("gapsmith", "rdkit", "qm9pack")},
         }
+
+
+def _drawn(random: np.random.Generator) -> Chem.Mol | None:
+    sizes, elements = list(SIZES), list(ELEMENTS)
+    if random.random() < EXCHANGED:
+        mol = exchanged(random)
+    else:
+        wanted = sizes[int(random.choice(len(sizes), p=list(SIZES.values())))]
+        element = elements[int(random.choice(len(elements), p=list(ELEMENTS.values())))]
+        mol = assemble(random, wanted, element)
+    return mol if mol is not None and 5 <= mol.GetNumHeavyAtoms() <= 24 else None

@@ -4,14 +4,18 @@ A pool is divided into chunks, each a pure function of the seed and the chunk's 
 any chunk, taken up again, and done by several processes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Final, Protocol
 
+from rdkit import Chem
+
+from gapsmith.core.chemistry.conversion import from_rdkit
+from gapsmith.core.chemistry.embedding import embed
 from gapsmith.core.domain import Molecule
-from gapsmith.core.errors import InputError
+from gapsmith.core.errors import InputError, InvalidMolecule
 
 GROUP: Final = "gapsmith.pools"
 
@@ -22,6 +26,17 @@ class Draft:
 
     molecule: Molecule  # with bonds
     wanted_gap_ev: float = float("nan")  # what a generator was asked for
+
+
+def drafts(molecules: Iterable[Chem.Mol | None]) -> Iterator[Draft]:
+    """Molecules with their first geometries; without those that are None or cannot be embedded."""
+    for mol in molecules:
+        if mol is None:
+            continue
+        try:
+            yield Draft(from_rdkit(embed(mol)))
+        except InvalidMolecule:
+            continue
 
 
 class Pool(Protocol):

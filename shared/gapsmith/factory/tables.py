@@ -13,13 +13,11 @@ import numpy as np
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
-from gapsmith.core.chemistry.conversion import from_rdkit
-from gapsmith.core.chemistry.embedding import embed
 from gapsmith.core.chemistry.perception import perceive_bonds
 from gapsmith.core.chemistry.tables import SMILES_NAMES
 from gapsmith.core.errors import DataError, InputError, InvalidMolecule
 from gapsmith.data import qm9
-from gapsmith.factory.pools import Draft
+from gapsmith.factory.pools import Draft, drafts
 
 CHUNK: Final = 32  # molecules
 HEAVY_ATOMS: Final = (5, 24)
@@ -88,15 +86,12 @@ class TablePool:
         return None if len(rows) == 0 else self._drafts(rows)
 
     def _drafts(self, rows: np.ndarray) -> Iterator[Draft]:
-        for row in rows:
-            with BlockLogs():
-                mol = Chem.MolFromSmiles(self._smiles[int(row)] or "")
-            if mol is None or not inside_wide_domain(mol):
-                continue
-            try:
-                yield Draft(from_rdkit(embed(mol)))
-            except InvalidMolecule:
-                continue
+        return drafts(self._molecule(int(row)) for row in rows)
+
+    def _molecule(self, row: int) -> Chem.Mol | None:
+        with BlockLogs():
+            mol = Chem.MolFromSmiles(self._smiles[row] or "")
+        return mol if mol is not None and inside_wide_domain(mol) else None
 
     def provenance(self) -> Mapping[str, str]:
         """Name and hash of the file."""

@@ -87,9 +87,7 @@ def rdkit_words() -> Iterator[list[str]]:
         logger.propagate = False
         LogToPythonLogger()
         try:
-            with suppress(
-                SystemError
-            ):  # RDKit logs bytes that it cut a character in two with, which logging cannot take
+            with suppress(SystemError):  # RDKit may log half a character, which Python's logging cannot take
                 yield words
         finally:
             LogToCppStreams()
